@@ -1,0 +1,12 @@
+"""What training, inference, the served steps and the client compute alike, in numpy alone.
+
+This package is copied unchanged beside the Python steps of the model repository, so it imports numpy and itself only.
+"""
+
+from .aggregate import nodule_score, slice_weights
+from .components import central_component
+from .field import SliceField
+from .intensity import window
+from .validation import check_voi
+
+__all__ = ["SliceField", "central_component", "check_voi", "nodule_score", "slice_weights", "window"]

@@ -1,0 +1,42 @@
+"""From a method's slices to its nodule."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .components import central_component
+
+
+def slice_weights(coarse: np.ndarray, central: tuple[int, int, int]) -> np.ndarray:
+    """How much each slice of the field says about the nodule: its share of the coarse mask.
+
+    The coarse mask is the coarse probability at 0.5, restricted to the component at the nodule's centre. Where it is
+    empty the central slice alone counts. (MT-Net scores slices of the true mask, which inference does not have.)
+
+    Args:
+        coarse: ``[S, H, W]`` coarse probability.
+        central: (slice, row, column) of the nodule's centre.
+
+    Returns:
+        float32 ``[S]`` with sum 1.
+    """
+    area = central_component(coarse >= 0.5, central).sum(axis=(1, 2)).astype(np.float32)
+    if not area.any():
+        area[central[0]] = 1.0
+    return area / area.sum()
+
+
+def nodule_score(slice_scores: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted mean of the slices' scores.
+
+    Args:
+        slice_scores: ``[S]`` probabilities.
+        weights: ``[S]`` with sum 1, as :func:`slice_weights` gives them.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    scores, weights = np.asarray(slice_scores, dtype=np.float64).ravel(), np.asarray(weights, dtype=np.float64).ravel()
+    if scores.shape != weights.shape:
+        raise ValueError(f"{scores.size} slice scores do not fit {weights.size} slice weights")
+    return float(scores @ weights)

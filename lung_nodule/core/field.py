@@ -1,0 +1,134 @@
+"""The fixed field around a nodule's centre: how a slice-wise method looks at a VOI, and how its maps come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def interpolation_matrix(positions: np.ndarray, length: int, *, outside: str = "edge") -> np.ndarray:
+    """Linear interpolation along one axis as a matrix.
+
+    Args:
+        positions: ``[N]`` sampling positions as fractional indices.
+        length: number of samples along the axis.
+        outside: ``"edge"`` repeats the first and last sample beyond the axis; ``"zero"`` gives rows of zeros there.
+
+    Returns:
+        float32 ``[N, length]``; rows sum to 1 (or to 0 outside the axis with ``"zero"``).
+    """
+    clipped = np.clip(positions, 0, length - 1)
+    low = np.minimum(np.floor(clipped).astype(int), max(length - 2, 0))
+    high = np.minimum(low + 1, length - 1)
+    fraction = clipped - low
+    matrix = np.zeros((len(positions), length), dtype=np.float32)
+    rows = np.arange(len(positions))
+    np.add.at(matrix, (rows, low), 1 - fraction)
+    np.add.at(matrix, (rows, high), fraction)
+    if outside == "zero":
+        matrix[(positions < -0.5) | (positions > length - 0.5)] = 0
+    return matrix
+
+
+@dataclass(frozen=True)
+class SliceField:
+    """The axial slices of a fixed field around a nodule's centre (2-D methods).
+
+    In the plane the field is a square of ``field_mm`` with ``image_size`` x ``image_size`` pixels, sampled linearly and
+    edge-replicated beyond the volume. Along z the method looks at the volume's own slices within ``z_field_mm``: a
+    slice that was not scanned is not invented. Nothing but centre and spacing decides what is seen.
+
+    Args:
+        shape: ``[X, Y, Z]`` of the VOI (canonical LPS order).
+        spacing: voxel size in mm, (x, y, z).
+        center: centre of the nodule as a fractional voxel index of the VOI.
+        field_mm: edge of the square field in mm.
+        image_size: pixels along that edge.
+        z_field_mm: extent of the field along z in mm; as ``field_mm`` when not given.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    center: tuple[float, float, float]
+    field_mm: float
+    image_size: int
+    z_field_mm: float | None = None
+
+    @property
+    def pixel_mm(self) -> float:
+        """Edge of one pixel of the field, in mm."""
+        return self.field_mm / self.image_size
+
+    @property
+    def slices(self) -> np.ndarray:
+        """int ``[S]``: the VOI's z indices within the field, ascending; at least the one nearest the centre."""
+        half = (self.field_mm if self.z_field_mm is None else self.z_field_mm) / 2
+        z = np.arange(self.shape[2])
+        inside = z[np.abs(z - self.center[2]) * self.spacing[2] <= half + 1e-6]
+        return inside if len(inside) else np.array([int(np.abs(z - self.center[2]).argmin())])
+
+    @property
+    def central(self) -> int:
+        """Position within :attr:`slices` of the slice nearest the centre."""
+        return int(np.abs(self.slices - self.center[2]).argmin())
+
+    @property
+    def central_pixel(self) -> tuple[int, int, int]:
+        """(slice, x, y) of the nodule's centre in the arrays that :meth:`sample` returns."""
+        return self.central, self.image_size // 2, self.image_size // 2
+
+    def _positions(self, axis: int) -> np.ndarray:
+        """Fractional voxel indices of the field's pixel centres along x (0) or y (1)."""
+        offset = (np.arange(self.image_size) - (self.image_size - 1) / 2) * self.pixel_mm
+        return self.center[axis] + offset / self.spacing[axis]
+
+    def sample(self, volume: np.ndarray) -> np.ndarray:
+        """The field of a volume on the VOI's grid (windowed CT, or a mask as 0/1).
+
+        Args:
+            volume: ``[X, Y, Z]``, any real dtype.
+
+        Returns:
+            float32 ``[S, image_size, image_size]``; the first image axis is x, the second y.
+
+        Raises:
+            ValueError: the volume is not of the field's shape.
+        """
+        if tuple(volume.shape) != tuple(self.shape):
+            raise ValueError(f"the volume's shape {tuple(volume.shape)} is not the field's {tuple(self.shape)}")
+        rows = interpolation_matrix(self._positions(0), self.shape[0])
+        columns = interpolation_matrix(self._positions(1), self.shape[1])
+        stack = np.moveaxis(volume[:, :, self.slices].astype(np.float32), 2, 0)
+        return np.ascontiguousarray(rows @ stack @ columns.T)
+
+    def restore(self, maps: np.ndarray) -> np.ndarray:
+        """Bring maps of the field back onto the VOI's grid.
+
+        Where a voxel is larger than a pixel, the pixels that it covers are averaged, else it is interpolated linearly.
+
+        Args:
+            maps: ``[S, image_size, image_size]``, one map per slice of :attr:`slices`.
+
+        Returns:
+            float32 ``[X, Y, Z]``, 0 outside the field.
+
+        Raises:
+            ValueError: the maps are not of the field's shape.
+        """
+        expected = (len(self.slices), self.image_size, self.image_size)
+        if tuple(maps.shape) != expected:
+            raise ValueError(f"the maps' shape {tuple(maps.shape)} is not the field's {expected}")
+        rows, columns = self._restoring_matrix(0), self._restoring_matrix(1)
+        restored = np.zeros(self.shape, dtype=np.float32)
+        restored[:, :, self.slices] = np.moveaxis(rows @ maps.astype(np.float32) @ columns.T, 0, 2)
+        return restored
+
+    def _restoring_matrix(self, axis: int) -> np.ndarray:
+        """``[shape[axis], image_size]``: from pixels to voxels, averaging over each voxel's own extent."""
+        pixels_per_voxel = self.spacing[axis] / self.pixel_mm
+        taps = max(1, int(np.ceil(pixels_per_voxel)))
+        offsets = ((np.arange(taps) + 0.5) / taps - 0.5) * pixels_per_voxel
+        voxels = (np.arange(self.shape[axis]) - self.center[axis]) * pixels_per_voxel + (self.image_size - 1) / 2
+        sampled = [interpolation_matrix(voxels + offset, self.image_size, outside="zero") for offset in offsets]
+        return np.mean(sampled, axis=0, dtype=np.float32)

@@ -1,0 +1,27 @@
+"""The HU window: one for all bundles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def window(hu: np.ndarray, lower: float = -1000.0, upper: float = 400.0) -> np.ndarray:
+    """Clip Hounsfield units to ``[lower, upper]`` and scale them linearly to ``[0, 1]``.
+
+    MT-Net names no window; -1000..400 HU is MT-CNN's (section III-A) and serves every bundle.
+
+    Args:
+        hu: array of any shape, in HU.
+        lower: HU that becomes 0.
+        upper: HU that becomes 1.
+
+    Returns:
+        float32 array of the same shape.
+
+    Raises:
+        ValueError: ``lower`` is not below ``upper``.
+    """
+    if not lower < upper:
+        raise ValueError(f"the HU window needs lower < upper, got {lower}..{upper}")
+    scaled = (np.asarray(hu, dtype=np.float32) - np.float32(lower)) / np.float32(upper - lower)
+    return np.clip(scaled, 0.0, 1.0)

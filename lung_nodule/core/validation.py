@@ -1,0 +1,34 @@
+"""What makes a volume of interest fit to be looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
+    """Refuse a VOI that no answer should be given for.
+
+    Args:
+        voi: ``[X, Y, Z]`` in HU.
+        spacing: ``[3]`` voxel size in mm.
+        center: ``[3]`` centre of the nodule as a (fractional) voxel index of ``voi``.
+
+    Raises:
+        ValueError: one line that says what is wrong and what is expected.
+    """
+    voi, spacing, center = np.asarray(voi), np.asarray(spacing, dtype=float), np.asarray(center, dtype=float)
+    if voi.ndim != 3 or min(voi.shape) < 1:
+        raise ValueError(f"the VOI must be a non-empty volume [x, y, z] in HU, got shape {list(voi.shape)}")
+    for name, vector in (("spacing", spacing), ("center", center)):
+        if vector.shape != (3,) or not np.isfinite(vector).all():
+            raise ValueError(f"{name} must be three finite numbers (x, y, z), got {vector.tolist()}")
+    if (spacing <= 0).any():
+        raise ValueError(f"spacing must be positive, in mm, got {spacing.tolist()}")
+    if not np.isfinite(voi).all():
+        bad = int(voi.size - np.isfinite(voi).sum())
+        raise ValueError(f"the VOI holds {bad} voxels that are NaN or infinite; give finite HU")
+    if (center < -0.5).any() or (center > np.array(voi.shape) - 0.5).any():
+        raise ValueError(
+            f"the centre {center.tolist()} lies outside the VOI of shape {list(voi.shape)}; "
+            "give the centre as a voxel index of the VOI"
+        )

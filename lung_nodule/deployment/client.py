@@ -1,0 +1,152 @@
+"""The gRPC client of the served ensembles."""
+
+import queue
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from lung_nodule.deployment.voi import Voi
+from lung_nodule.io import InputError
+
+_OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY")
+_ASK_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What the server says about an ensemble: the field that it looks at and the version of its weights."""
+
+    name: str
+    version: str
+    field_mm: float
+    z_field_mm: float
+    image_size: int
+    window: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The answer for one VOI.
+
+    Attributes:
+        coarse: float32 ``[x, y, z]`` coarse probability on the VOI's grid.
+        fine: float32 ``[x, y, z]`` fine probability on the VOI's grid.
+        malignancy: probability of the nodule, 0..1.
+    """
+
+    coarse: np.ndarray
+    fine: np.ndarray
+    malignancy: float
+
+
+class NoduleClient:
+    """A connection to a server, as a context manager.
+
+    Args:
+        url: ``host:port`` of the gRPC endpoint.
+        model: name of the ensemble.
+        timeout_s: how long one answer may take.
+        in_flight: requests that are under way at once; the server merges their slices into batches.
+    """
+
+    def __init__(self, url: str, *, model: str = "mtnet", timeout_s: float = 600.0, in_flight: int = 4) -> None:
+        self._url, self._model = url, model
+        self._timeout_s, self._in_flight = timeout_s, in_flight
+        self._client = InferenceServerClient(url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def describe(self) -> ServedModel:
+        """What the server holds under the model's name.
+
+        Raises:
+            InputError: no server answers, or it does not hold the model.
+        """
+        try:
+            if not self._client.is_model_ready(self._model, client_timeout=_ASK_TIMEOUT_S):
+                raise InputError(f"the server at {self._url} does not serve {self._model!r}; it has: {self._held()}")
+            config = self._client.get_model_config(self._model, client_timeout=_ASK_TIMEOUT_S).config
+            text = {key: value.string_value for key, value in config.parameters.items()}
+            lower, upper = (float(edge) for edge in text["window"].split())
+            return ServedModel(
+                self._model,
+                text["version"],
+                float(text["field_mm"]),
+                float(text["z_field_mm"]),
+                int(text["image_size"]),
+                (lower, upper),
+            )
+        except InferenceServerException as error:
+            raise self._explained(error) from None
+        except KeyError as error:
+            raise InputError(
+                f"model {self._model!r} at {self._url} says nothing about its {error.args[0]}: serve an exported one"
+            ) from None
+
+    def ask(self, vois: Sequence[Voi]) -> Iterator[tuple[int, Answer]]:
+        """Send every VOI and yield (position, answer) as the answers come in.
+
+        Raises:
+            InputError: the server refuses a VOI (its reason is passed on) or stops answering.
+        """
+        done: queue.Queue[tuple[int, Any, InferenceServerException | None]] = queue.Queue()
+        waiting, under_way = iter(enumerate(vois)), 0
+        while True:
+            while under_way < self._in_flight and (item := next(waiting, None)) is not None:
+                self._send(*item, done)
+                under_way += 1
+            if not under_way:
+                return
+            index, result, error = done.get()
+            under_way -= 1
+            if error is not None:
+                raise self._explained(error, vois[index].nodule_id)
+            coarse, fine, malignancy = (result.as_numpy(name) for name in _OUTPUTS)
+            yield index, Answer(coarse, fine, float(malignancy[0]))
+
+    def _send(self, index: int, voi: Voi, done: queue.Queue) -> None:
+        outputs = [InferRequestedOutput(name) for name in _OUTPUTS]
+        self._client.async_infer(
+            self._model,
+            request_inputs(voi),
+            lambda result, error: done.put((index, result, error)),
+            outputs=outputs,
+            client_timeout=self._timeout_s,
+        )
+
+    def _held(self) -> str:
+        index = self._client.get_model_repository_index(client_timeout=_ASK_TIMEOUT_S)
+        return ", ".join(sorted(f"{model.name} ({model.state.lower()})" for model in index.models)) or "no model"
+
+    def _explained(self, error: InferenceServerException, nodule_id: str | None = None) -> InputError:
+        where = f"nodule {nodule_id}: " if nodule_id is not None else ""
+        if "UNAVAILABLE" in str(error.status()):
+            return InputError(
+                f"{where}no Triton server answers gRPC at {self._url}: start one with python -m lung_nodule serve, "
+                "or give another --url"
+            )
+        if "DEADLINE_EXCEEDED" in str(error.status()):
+            return InputError(f"{where}the server at {self._url} did not answer in time: look at its log")
+        return InputError(f"{where}the server at {self._url} refused: {error.message()}")
+
+
+def request_inputs(voi: Voi) -> list[InferInput]:
+    """A VOI as the tensors of an ensemble: VOI in HU, SPACING in mm, CENTER as a voxel index."""
+    values = {"VOI": voi.volume.data, "SPACING": voi.volume.spacing, "CENTER": voi.center}
+    inputs = []
+    for name, value in values.items():
+        tensor = InferInput(name, list(value.shape), "FP32")
+        tensor.set_data_from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+        inputs.append(tensor)
+    return inputs

@@ -1,0 +1,84 @@
+"""What the client makes of the server's answer for one nodule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lung_nodule.core import central_component
+from lung_nodule.deployment.client import Answer
+from lung_nodule.deployment.measure import Measurement, measure
+from lung_nodule.deployment.voi import Voi
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One nodule: its VOI, the server's answer, the masks at the centre and their sizes.
+
+    Attributes:
+        label: its number in the instance label map, from 1.
+        center_ras: the centre that was asked about, mm.
+        voi: the cut that was sent.
+        answer: the server's maps and probability.
+        fine: bool ``[x, y, z]``, fine probability >= 0.5, the component at the centre.
+        coarse: the same of the coarse probability.
+        size: measured on ``fine``.
+        coarse_size: measured on ``coarse``.
+    """
+
+    label: int
+    center_ras: tuple[float, float, float]
+    voi: Voi
+    answer: Answer
+    fine: np.ndarray
+    coarse: np.ndarray
+    size: Measurement
+    coarse_size: Measurement
+
+    @property
+    def nodule_id(self) -> str:
+        """Name of the nodule."""
+        return self.voi.nodule_id
+
+    @property
+    def mean_hu(self) -> float:
+        """Mean HU inside the fine mask; NaN where it is empty."""
+        return float(self.voi.volume.data[self.fine].mean()) if self.fine.any() else float("nan")
+
+
+def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answer) -> Finding:
+    """Restrict the maps to the nodule at the centre and measure it."""
+    central = tuple(np.clip(np.rint(voi.center).astype(int), 0, np.array(voi.volume.shape) - 1).tolist())
+    fine, coarse = (central_component(map_ >= THRESHOLD, central) for map_ in (answer.fine, answer.coarse))
+    spacing = voi.volume.spacing
+    return Finding(
+        label,
+        tuple(float(value) for value in center_ras),
+        voi,
+        answer,
+        fine,
+        coarse,
+        measure(fine, spacing),
+        measure(coarse, spacing),
+    )
+
+
+def as_row(finding: Finding) -> dict[str, object]:
+    """The finding as a row of ``nodules.csv``."""
+    x, y, z = finding.center_ras
+    return {
+        "nodule_id": finding.nodule_id,
+        "label": finding.label,
+        "center_x_ras": x,
+        "center_y_ras": y,
+        "center_z_ras": z,
+        "malignancy_prob": round(finding.answer.malignancy, 6),
+        "volume_mm3": round(finding.size.volume_mm3, 2),
+        "equivalent_diameter_mm": round(finding.size.equivalent_diameter_mm, 2),
+        "axial_diameter_mm": round(finding.size.axial_diameter_mm, 2),
+        "coarse_volume_mm3": round(finding.coarse_size.volume_mm3, 2),
+        "mean_hu": round(finding.mean_hu, 1),
+        "mask": f"masks/{finding.nodule_id}.nii.gz",
+    }

@@ -1,0 +1,37 @@
+"""What a mask says about a nodule: volume and diameters."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import pdist
+from skimage.measure import find_contours
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Size of a mask in mm and mm3; all 0 where the mask is empty."""
+
+    volume_mm3: float
+    equivalent_diameter_mm: float
+    axial_diameter_mm: float
+
+
+def measure(mask: np.ndarray, spacing: np.ndarray) -> Measurement:
+    """Measure a nodule's mask.
+
+    Args:
+        mask: bool ``[x, y, z]``; z runs along the patient.
+        spacing: ``[3]`` voxel size in mm.
+
+    Returns:
+        The volume of the voxels, the diameter of the ball of that volume, and the largest diameter within one axial
+        slice, from outline to outline; the outline runs midway between the mask's voxels and their neighbours.
+    """
+    volume = float(mask.sum() * np.prod(spacing))
+    axial = max((_feret_mm(mask[:, :, z], spacing[:2]) for z in np.flatnonzero(mask.any(axis=(0, 1)))), default=0.0)
+    return Measurement(volume, float((6 * volume / np.pi) ** (1 / 3)), axial)
+
+
+def _feret_mm(mask: np.ndarray, spacing: np.ndarray) -> float:
+    outline = np.concatenate(find_contours(np.pad(mask, 1).astype(np.float32), 0.5))
+    return float(pdist(outline * spacing).max())

@@ -1,0 +1,132 @@
+"""The model repository: the committed templates, with one checkpoint's settings and model files filled in."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from lung_nodule import core
+from lung_nodule.io import InputError, write_text
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
+RECORD = "export_{bundle}.json"
+_PUBLISHED_SIZE = 224
+
+
+def read_config(path: Path) -> ModelConfig:
+    """A ``config.pbtxt`` as Triton's own message.
+
+    Raises:
+        InputError: the file is missing or Triton's grammar refuses it; the message names the line.
+    """
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: the templates lie in triton_repo/ of the repository") from None
+    except text_format.ParseError as error:
+        raise InputError(f"{path}: not a model config: {error}") from None
+
+
+def write_config(path: Path, config: ModelConfig) -> None:
+    """Write a model config in the readable form that Triton takes."""
+    text = text_format.MessageToString(config, use_short_repeated_primitives=True, as_utf8=True)
+    write_text(path, f"# Written by: python -m lung_nodule export\n{text}")
+
+
+def template_models(bundle: str) -> list[Path]:
+    """The template folders of a bundle: the ensemble and its steps.
+
+    Raises:
+        InputError: the bundle has no templates.
+    """
+    folders = sorted(path.parent for path in TEMPLATES.glob(f"{bundle}*/config.pbtxt"))
+    folders = [folder for folder in folders if folder.name == bundle or folder.name.startswith(f"{bundle}_")]
+    if not folders:
+        raise InputError(f"bundle {bundle!r} has no templates in {TEMPLATES.name}/: it cannot be served")
+    return folders
+
+
+def fill_model(template: Path, target: Path, settings: Mapping[str, Any], *, configs: tuple[str, ...] = ()) -> None:
+    """Write one model's folder: its config with the checkpoint's settings, its step and the step's copy of the core.
+
+    Args:
+        template: a folder of :func:`template_models`.
+        target: folder to make.
+        settings: the side file of the checkpoint (``version``, ``field``, ``window``).
+        configs: alternative configs to take along, by name (``tensorrt``).
+    """
+    (target / "1").mkdir(parents=True)
+    write_config(target / "config.pbtxt", _with_settings(read_config(template / "config.pbtxt"), settings))
+    for name in configs:
+        alternative = template / "configs" / f"{name}.pbtxt"
+        if alternative.is_file():
+            write_config(target / "configs" / alternative.name, _with_settings(read_config(alternative), settings))
+    step = template / "1" / "model.py"
+    if step.is_file():
+        shutil.copyfile(step, target / "1" / "model.py")
+        copy_core(target / "1")
+
+
+def copy_core(folder: Path) -> None:
+    """Put an unchanged copy of ``lung_nodule.core`` into a step's folder, in a package that holds nothing else."""
+    package = folder / "lung_nodule"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    shutil.copytree(Path(core.__file__).parent, package / "core", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@contextmanager
+def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
+    """A copy of a model repository without one bundle's models; it takes the repository's place when the block ends.
+
+    The other bundles' models stay. On an error the repository stays as it was.
+
+    Raises:
+        InputError: the folder is in use for something else.
+    """
+    _check_ours(repository)
+    repository.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    fresh, old = (repository.with_name(f".{repository.name}.{mark}.{part}") for part in ("new", "old"))
+    try:
+        if repository.is_dir():
+            shutil.copytree(repository, fresh, ignore=shutil.ignore_patterns(bundle, f"{bundle}_*"))
+        else:
+            fresh.mkdir()
+        yield fresh
+        if repository.is_dir():
+            os.replace(repository, old)
+        os.replace(fresh, repository)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_ours(repository: Path) -> None:
+    if repository.exists() and not repository.is_dir():
+        raise InputError(f"{repository} is a file: give a folder for the model repository")
+    if repository.is_dir() and any(repository.iterdir()) and not any(repository.glob(RECORD.format(bundle="*"))):
+        raise InputError(f"{repository} holds other files than an exported model repository: give a new folder")
+
+
+def _with_settings(config: ModelConfig, settings: Mapping[str, Any]) -> ModelConfig:
+    """The config with the checkpoint's image size in its shapes and the checkpoint's values in its parameters."""
+    field = settings["field"]
+    values = {
+        "version": str(settings["version"]),
+        "field_mm": f"{float(field['field_mm'])}",
+        "z_field_mm": f"{float(field.get('z_field_mm') or field['field_mm'])}",
+        "image_size": f"{int(field['image_size'])}",
+        "window": " ".join(f"{float(edge)}" for edge in settings["window"]),
+    }
+    for name in set(values) & set(config.parameters):
+        config.parameters[name].string_value = values[name]
+    for tensor in (*config.input, *config.output):
+        tensor.dims[:] = [int(field["image_size"]) if size == _PUBLISHED_SIZE else size for size in tensor.dims]
+    return config

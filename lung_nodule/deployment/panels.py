@@ -1,0 +1,118 @@
+"""The pictures of a report: a nodule in three planes with its outlines, and where it lies in the chest."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import map_coordinates
+from skimage.measure import approximate_polygon, find_contours
+
+from lung_nodule.core import window
+from lung_nodule.deployment.findings import THRESHOLD, Finding
+from lung_nodule.io import Volume
+
+PIXELS = 320
+LUNG_WINDOW = (-1350.0, 150.0)
+_HU_AIR = -1024.0
+# Plane: (array axis to the right, array axis downwards, its direction), letters at left, right, top, bottom.
+_PLANES = {
+    "axial": ((0, 1, 1), "RLAP"),
+    "coronal": ((0, 2, -1), "RLSI"),
+    "sagittal": ((1, 2, -1), "APSI"),
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: the CT as a PNG and what lies over it, in a square of ``PIXELS``.
+
+    Attributes:
+        title: name of the plane.
+        alt: what the picture shows, in words.
+        png: base64 of the PNG.
+        fine: SVG path of the fine outline, "" where there is none.
+        coarse: SVG path of the coarse outline.
+        letters: patient's directions at left, right, top, bottom.
+        bar: length of 10 mm in pixels (of 50 mm in the overview).
+        box: x, y, edge of the close-up's place, in the overview alone.
+    """
+
+    title: str
+    alt: str
+    png: str
+    fine: str
+    coarse: str
+    letters: str
+    bar: float
+    box: tuple[float, float, float] | None = None
+
+
+def close_ups(finding: Finding) -> list[Panel]:
+    """The nodule in the axial, coronal and sagittal plane through its centre, in the lung window."""
+    volume, edge = finding.voi.volume, view_edge_mm(finding)
+    panels = []
+    for title, (axes, letters) in _PLANES.items():
+        grid = _plane_grid(finding.voi.center, volume.spacing, axes, edge)
+        hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
+        maps = ((finding.answer.fine, finding.fine), (finding.answer.coarse, finding.coarse))
+        fine, coarse = (_outline(probability, mask, grid) for probability, mask in maps)
+        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_in_words(fine, coarse)}"
+        panels.append(Panel(title, alt, _png(hu), fine, coarse, letters, 10 / edge * PIXELS))
+    return panels
+
+
+def overview(finding: Finding, ct: Volume) -> Panel:
+    """The whole axial slice of the canonical CT with the place of the close-up."""
+    center = finding.voi.center + [part.start for part in finding.voi.box]
+    z = int(np.clip(np.rint(center[2]), 0, ct.shape[2] - 1))
+    spacing = ct.spacing[:2]
+    edge = float((np.array(ct.shape[:2]) * spacing).max())
+    middle = np.array([(ct.shape[0] - 1) / 2, (ct.shape[1] - 1) / 2, 0.0])
+    grid = _plane_grid(middle, ct.spacing, _PLANES["axial"][0], edge)[:2]
+    hu = map_coordinates(ct.data[:, :, z].astype(np.float32), grid, order=1, mode="constant", cval=_HU_AIR)
+    size = view_edge_mm(finding) / edge * PIXELS
+    x, y = ((center[:2] - middle[:2]) * spacing / edge + 0.5) * PIXELS - size / 2
+    alt = f"Whole axial slice with the place of {finding.nodule_id}"
+    return Panel("overview", alt, _png(hu), "", "", _PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
+
+
+def view_edge_mm(finding: Finding) -> float:
+    """Edge of the close-ups: three diameters, between 36 and 64 mm."""
+    return float(np.clip(3 * finding.size.axial_diameter_mm, 36.0, 64.0))
+
+
+def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, int], edge: float) -> np.ndarray:
+    """Voxel indices ``[3, PIXELS, PIXELS]`` of a square plane through a centre; rows run down the picture."""
+    right, down, direction = axes
+    offset = ((np.arange(PIXELS) + 0.5) / PIXELS - 0.5) * edge
+    grid = np.broadcast_to(np.asarray(center, dtype=float)[:, None, None], (3, PIXELS, PIXELS)).copy()
+    grid[right] += offset[None, :] / spacing[right]
+    grid[down] += direction * offset[:, None] / spacing[down]
+    return grid
+
+
+def _outline(probability: np.ndarray, mask: np.ndarray, grid: np.ndarray) -> str:
+    """SVG path where the probability crosses the threshold; other components than the nodule's stay below it."""
+    kept = np.where(mask, probability, np.minimum(probability, np.nextafter(np.float32(THRESHOLD), np.float32(0))))
+    plane = map_coordinates(kept, grid, order=1, mode="constant", cval=0.0)
+    lines = (approximate_polygon(line, 0.3) for line in find_contours(plane, THRESHOLD))
+    return "".join(_path(line) for line in lines if len(line) > 3)
+
+
+def _path(line: np.ndarray) -> str:
+    points = " ".join(f"{x + 0.5:.1f},{y + 0.5:.1f}" for y, x in line)
+    return f"M{points}" + ("Z" if np.allclose(line[0], line[-1]) else "")
+
+
+def _in_words(fine: str, coarse: str) -> str:
+    drawn = [name for name, path in (("fine", fine), ("coarse", coarse)) if path]
+    return f"with the {' and '.join(drawn)} outline" if drawn else "without an outline"
+
+
+def _png(hu: np.ndarray) -> str:
+    image = Image.fromarray((window(hu, *LUNG_WINDOW) * 255).round().astype(np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,56 @@
+"""The report: one HTML file that holds everything it shows."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lung_nodule.deployment.client import ServedModel
+from lung_nodule.deployment.findings import Finding
+from lung_nodule.deployment.panels import LUNG_WINDOW, PIXELS, close_ups, overview
+from lung_nodule.io import Volume, write_text
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(
+    path: Path,
+    findings: Sequence[Finding],
+    ct: Volume,
+    *,
+    ct_name: str,
+    model: ServedModel,
+    settings: Mapping[str, str],
+    now: datetime,
+) -> None:
+    """Write ``report.html``.
+
+    Args:
+        path: file to write.
+        findings: the nodules, in the order of the table.
+        ct: the canonical CT.
+        ct_name: what to call the CT (a name, no path).
+        model: what the server said about its model.
+        settings: what else the reader should know, by name.
+        now: date of the report.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cards = [{"finding": finding, "panels": [overview(finding, ct), *close_ups(finding)]} for finding in findings]
+    html = environment.get_template("report.html.j2").render(
+        cards=cards,
+        ct=ct,
+        ct_name=ct_name,
+        model=model,
+        settings=settings,
+        now=now,
+        pixels=PIXELS,
+        lung_window=LUNG_WINDOW,
+    )
+    write_text(path, html)

@@ -1,0 +1,242 @@
+"""The launcher of the real Triton server: start on loopback, wait for a canary's answer, stop without a trace."""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lung_nodule.deployment.canary import CanaryError, ask_canary
+from lung_nodule.deployment.triton_runtime import find_runtime
+from lung_nodule.io import InputError
+
+LOGGER = logging.getLogger(__name__)
+HOST = "127.0.0.1"
+_EXIT_TIMEOUT_S = 5
+_LOG_TAIL_LINES = 15
+
+
+class TritonServer:
+    """A Triton server on loopback, as a context manager.
+
+    It is ready when every ensemble of the repository has answered an inference, which Triton's own ``/ready`` does
+    not promise. A port of 0 means "any free port"; read the choice from ``grpc_url``, ``http_url``, ``metrics_url``.
+
+    Args:
+        repository: model repository, as written by ``python -m lung_nodule export``.
+        http_port: port of the HTTP endpoint.
+        grpc_port: port of the gRPC endpoint.
+        metrics_port: port of the Prometheus metrics.
+        log_file: where the server's own log goes; None keeps it with the server's temporary files.
+        start_timeout_s: how long models may take to load and answer.
+
+    Raises:
+        InputError: on entering, when a part is missing, a port is in use or the server does not come up.
+    """
+
+    def __init__(
+        self,
+        repository: str | Path,
+        *,
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        log_file: str | Path | None = None,
+        start_timeout_s: float = 300.0,
+    ) -> None:
+        self.repository = Path(repository)
+        self._wanted = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+        self._ports: dict[str, int] = {}
+        self._log_file = None if log_file is None else Path(log_file)
+        self._start_timeout_s = start_timeout_s
+        self._home: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._interrupted = threading.Event()
+
+    @property
+    def grpc_url(self) -> str:
+        """``host:port`` of the gRPC endpoint."""
+        return f"{HOST}:{self._ports['grpc']}"
+
+    @property
+    def http_url(self) -> str:
+        """``host:port`` of the HTTP endpoint."""
+        return f"{HOST}:{self._ports['http']}"
+
+    @property
+    def metrics_url(self) -> str:
+        """``host:port`` of the Prometheus metrics."""
+        return f"{HOST}:{self._ports['metrics']}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server, and of its process group; None when stopped."""
+        return None if self._process is None else self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return when it answers; on any failure nothing is left running."""
+        _check_repository(self.repository)
+        self._ports = _choose_ports(self._wanted)
+        runtime = find_runtime()
+        self._home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
+        try:
+            command = self._command(runtime.server, runtime.make_backends(self._home))
+            with open(self._log(), "wb") as log:
+                # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
+                self._process = subprocess.Popen(
+                    command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
+                )
+            self._wait_until_answering()
+        except BaseException:
+            self.stop()
+            raise
+        if not self._interrupted.is_set():
+            urls = (self.grpc_url, self.http_url, self.metrics_url)
+            LOGGER.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
+
+    def stop(self) -> None:
+        """End the server and every process it started; harmless when it is not running."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_EXIT_TIMEOUT_S + 5)
+            _end_group(self._process.pid)
+            self._process.wait()
+            self._process = None
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home = None
+
+    def interrupt(self) -> None:
+        """Make a running ``start`` or ``wait`` return soon; safe in a signal handler."""
+        self._interrupted.set()
+
+    def wait(self, interval_s: float = 0.5) -> None:
+        """Block until ``interrupt`` is called.
+
+        Raises:
+            InputError: the server ended by itself; the message shows the end of its log.
+        """
+        while not self._interrupted.wait(interval_s):
+            self._check_alive()
+
+    def _log(self) -> Path:
+        if self._log_file is not None:
+            return self._log_file
+        assert self._home is not None
+        return self._home / "server.log"
+
+    def _command(self, server: Path, backends: Path) -> list[str]:
+        command = [
+            str(server),
+            f"--model-repository={self.repository.resolve()}",
+            f"--backend-directory={backends}",
+            "--allow-gpu-metrics=false",
+            "--pinned-memory-pool-byte-size=0",
+            "--backend-config=python,stub-timeout-seconds=120",
+            f"--backend-config=python,shm-region-prefix-name=lung_nodule_{os.getpid()}_{self._ports['grpc']}_",
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+        ]
+        for name, port in self._ports.items():
+            command += [f"--{name}-address={HOST}", f"--{name}-port={port}"]
+        return command
+
+    def _wait_until_answering(self) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        reason = "it did not answer"
+        while time.monotonic() < deadline and not self._interrupted.is_set():
+            self._check_alive()
+            try:
+                ask_canary(self.grpc_url, timeout_s=max(1.0, deadline - time.monotonic()))
+                return
+            except CanaryError as error:
+                if error.final:
+                    raise InputError(f"the Triton server runs but does not answer: {error}\n{self._tail()}") from None
+                reason = str(error)
+            self._interrupted.wait(0.2)
+        if not self._interrupted.is_set():
+            raise InputError(
+                f"the Triton server was not ready in {self._start_timeout_s:.0f} s: {reason}\n{self._tail()}"
+            )
+
+    def _check_alive(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            raise InputError(f"the Triton server ended with status {self._process.returncode}:\n{self._tail()}")
+
+    def _tail(self) -> str:
+        """The part of the server's log that tells most: its errors (a missing GPU is none), else its last lines."""
+        lines = self._log().read_text(errors="replace").splitlines() if self._log().is_file() else []
+        errors = [line for line in lines if (line.startswith("E") or "error:" in line) and "CUDA" not in line.upper()]
+        return "\n".join(f"  {line}" for line in (errors or lines)[-_LOG_TAIL_LINES:])
+
+
+def serve_until_interrupted(server: TritonServer) -> None:
+    """Run a server until Ctrl-C or SIGTERM, then stop it in order.
+
+    Raises:
+        InputError: it cannot start, or it ended by itself.
+    """
+    with _interrupting(server), server:
+        server.wait()
+    LOGGER.info("stopped")
+
+
+@contextlib.contextmanager
+def _interrupting(server: TritonServer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM interrupt the server's waiting, so that it is always stopped in order."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: server.interrupt()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _check_repository(repository: Path) -> None:
+    if not repository.is_dir():
+        raise InputError(f"model repository {repository} does not exist: make it with python -m lung_nodule export")
+    if not any(repository.glob("*/config.pbtxt")):
+        raise InputError(f"model repository {repository} holds no model: make it with python -m lung_nodule export")
+
+
+def _choose_ports(wanted: dict[str, int]) -> dict[str, int]:
+    """Bind every wanted port for a moment: a fixed one must be free, 0 becomes a free number."""
+    with contextlib.ExitStack() as stack:
+        chosen = {}
+        for name, port in wanted.items():
+            probe = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except (OSError, OverflowError) as error:
+                raise InputError(
+                    f"port {port} (--{name}_port) cannot be used on {HOST} ({error}): "
+                    f"stop the program that holds it, or choose another (0: any free one)"
+                ) from None
+            chosen[name] = probe.getsockname()[1]
+        return chosen
+
+
+def _end_group(group: int) -> None:
+    """Kill what is left of a process group: stubs whose server is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)

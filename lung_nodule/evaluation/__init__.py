@@ -1,0 +1,18 @@
+"""From predictions to numbers that can be believed: metrics, intervals, trivial baselines, files."""
+
+from .baselines import threshold_mask
+from .classification import classification_metrics
+from .handlers import EvaluationReport, SaveNodules
+from .intervals import bootstrap_interval
+from .results import evaluation_results
+from .segmentation import Overlap
+
+__all__ = [
+    "EvaluationReport",
+    "Overlap",
+    "SaveNodules",
+    "bootstrap_interval",
+    "classification_metrics",
+    "evaluation_results",
+    "threshold_mask",
+]

@@ -1,0 +1,38 @@
+"""What needs no network: the figures that every accuracy stands beside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lung_nodule.core import central_component
+
+from .classification import area_under_curve
+
+SIZE_BASELINES = {
+    "diameter_mm": "the readers' mean diameter alone",
+    "crop_extent_mm": "the extent of the crop along z alone (what a tight crop gives away)",
+}
+
+
+def threshold_mask(ct: np.ndarray, central: tuple[int, int, int], *, threshold_hu: float = -400.0) -> np.ndarray:
+    """Everything denser than a threshold that hangs together with the nodule's centre.
+
+    Args:
+        ct: ``[S, H, W]`` in HU.
+        central: index of the nodule's centre.
+        threshold_hu: -400 HU lies between lung and soft tissue.
+    """
+    return central_component(ct > threshold_hu, central)
+
+
+def size_aucs(table: pd.DataFrame) -> dict[str, float]:
+    """AUC of each size measure of :data:`SIZE_BASELINES` for the label ``malignant`` on the same nodules."""
+    label = table["malignant"].to_numpy() > 0.5
+    return {column: area_under_curve(table[column].to_numpy(), label) for column in SIZE_BASELINES}
+
+
+def majority_accuracy(table: pd.DataFrame) -> float:
+    """Accuracy of always calling the more frequent class."""
+    share = float((table["malignant"] > 0.5).mean())
+    return max(share, 1 - share)

@@ -1,0 +1,29 @@
+"""Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
+
+from .atomic import atomic_path, write_json, write_text
+from .ct import read_ct
+from .dicom import Series, SeriesFiles, find_series, read_series
+from .errors import InputError, report_in_one_line
+from .nifti import read_nifti, write_nifti
+from .slices import format_positions
+from .tables import read_table, write_table
+from .volume import Volume
+
+__all__ = [
+    "InputError",
+    "Series",
+    "SeriesFiles",
+    "Volume",
+    "atomic_path",
+    "find_series",
+    "format_positions",
+    "read_ct",
+    "read_nifti",
+    "read_series",
+    "read_table",
+    "report_in_one_line",
+    "write_json",
+    "write_nifti",
+    "write_table",
+    "write_text",
+]

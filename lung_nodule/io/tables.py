@@ -1,0 +1,71 @@
+"""Tables: CSV and Parquet, written atomically and read with errors that name the cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .atomic import atomic_path
+from .errors import InputError
+
+TEXT_COLUMNS = ("nodule_id", "patient_id", "study_uid", "series_uid", "fold")
+NUMBER_ENDINGS = ("_mm", "_mm3", "_ras", "_mean", "_median", "_prob")
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table without its index, atomically; the ending (``.csv`` or ``.parquet``) says the format."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False, lineterminator="\n")
+        elif path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            raise InputError(f"a table's name ends in .csv or .parquet, got {path.name}")
+
+
+def read_table(path: str | Path, required: Sequence[str] = (), *, numeric: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a CSV or Parquet table and check the columns that are needed.
+
+    Ids, UIDs and folds are read as text, whatever they look like.
+
+    Args:
+        path: the table.
+        required: columns that must be there.
+        numeric: columns, among those required, whose every cell must hold a finite number; by default the required
+            ones whose names end in ``_mm``, ``_mm3``, ``_ras``, ``_mean``, ``_median`` or ``_prob``.
+
+    Raises:
+        InputError: no such file, no table, a column is missing, or a cell is not a number (its line is named).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no such table: {path}")
+    table = _read(path)
+    missing = [column for column in required if column not in table.columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {', '.join(missing)} (it has: {', '.join(map(str, table.columns))})")
+    for column in required:
+        if column.endswith(NUMBER_ENDINGS) if numeric is None else column in numeric:
+            table[column] = _numbers(table[column], path)
+    return table
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, ValueError, OSError) as error:
+        raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
+
+
+def _numbers(cells: pd.Series, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(cells, errors="coerce")
+    wrong = numbers.isna() | numbers.isin([float("inf"), float("-inf")])
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise InputError(f"{path}, line {row + 2}: column {cells.name} holds {cells.iloc[row]!r}, not a number")
+    return numbers

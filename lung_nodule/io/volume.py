@@ -1,0 +1,68 @@
+"""A voxel array with its place in the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel import orientations
+
+LPS = "LPS"
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An array and the affine that places its voxels.
+
+    Attributes:
+        data: [x, y, z] (more axes may follow, e.g. readers), any dtype; HU for a CT.
+        affine: float64 [4, 4], voxel index -> RAS world position in mm (NIfTI's convention).
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
+            raise ValueError(f"affine must be an invertible 4 x 4 matrix of finite numbers, got {affine.tolist()}")
+        if self.data.ndim < 3:
+            raise ValueError(f"a volume has at least three axes, got shape {self.data.shape}")
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along x, y, z."""
+        return self.data.shape[:3]
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance in mm between neighbouring voxels along each array axis, float64 [3]."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    def to_world(self, ijk: np.ndarray) -> np.ndarray:
+        """RAS positions in mm [..., 3] of voxel indices [..., 3] (0 is the centre of the first voxel)."""
+        return np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_index(self, ras: np.ndarray) -> np.ndarray:
+        """Fractional voxel indices [..., 3] of RAS positions in mm [..., 3]."""
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(ras, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+
+    def canonical(self) -> Volume:
+        """The same voxels with axes permuted and flipped to LPS order, nothing resampled.
+
+        The first index then runs to the patient's Left, the second to Posterior, the third to Superior, as nearly as
+        the scan's own axes allow. World positions of the voxels stay as they are; the data may be a view.
+        """
+        wanted = orientations.axcodes2ornt(tuple(LPS))
+        change = orientations.ornt_transform(orientations.io_orientation(self.affine), wanted)
+        affine = self.affine @ orientations.inv_ornt_aff(change, self.shape)
+        return Volume(orientations.apply_orientation(self.data, change), affine)
+
+    def crop(self, box: tuple[slice, slice, slice]) -> Volume:
+        """The part of the volume inside three slices with start and stop, 0 <= start < stop, as a view."""
+        starts = np.array([part.start for part in box], dtype=np.float64)
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_world(starts)
+        return Volume(self.data[box], affine)

@@ -1,0 +1,20 @@
+"""The networks of the bundles, and the files that hold their weights."""
+
+from .checkpoint import CheckpointError, load_network, read_settings
+from .classnet import ClassNet
+from .mtnet import AsMaps, GuidedByCoarse, MTNet
+from .segnet import CoarseSegNet, FineSegNet
+from .xception65 import AlignedXception65
+
+__all__ = [
+    "AlignedXception65",
+    "AsMaps",
+    "CheckpointError",
+    "ClassNet",
+    "CoarseSegNet",
+    "FineSegNet",
+    "GuidedByCoarse",
+    "MTNet",
+    "load_network",
+    "read_settings",
+]

@@ -1,0 +1,61 @@
+"""Weights and the side file that says which network they fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .mtnet import MTNet
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, unreadable or made for another network; the message is one line."""
+
+    user_can_mend = True
+
+
+def read_settings(checkpoint: str | Path) -> dict[str, Any]:
+    """The side file ``<stem>.json`` beside a checkpoint: bundle, version, network, field and window.
+
+    Raises:
+        CheckpointError: weights or side file are missing or cannot be read.
+    """
+    checkpoint = Path(checkpoint)
+    side_file = checkpoint.with_suffix(".json")
+    for path, meaning in ((checkpoint, "weights"), (side_file, "the side file that names its network's width")):
+        if not path.is_file():
+            raise CheckpointError(f"no {meaning} at {path}; train the bundle first or name another checkpoint")
+    try:
+        settings = json.loads(side_file.read_text())
+        settings["network"], settings["field"]["image_size"], settings["window"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{side_file} does not describe a network ({error!r}); take the file that training wrote"
+        ) from error
+    return settings
+
+
+def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") -> MTNet:
+    """The network that a checkpoint's side file describes, with its weights, in evaluation mode.
+
+    Args:
+        checkpoint: a ``.pt`` file of tensors with its side file beside it.
+        device: where the network is put.
+
+    Raises:
+        CheckpointError: the files are missing, unreadable, or the weights do not fit the described network.
+    """
+    settings = read_settings(checkpoint)
+    network = MTNet(**settings["network"])
+    try:
+        network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{checkpoint} does not hold the weights of MT-Net with {settings['network']}, which its side file names; "
+            f"use the pair that one training wrote ({reason})"
+        ) from error
+    return network.to(device).eval()

@@ -1,0 +1,51 @@
+"""MT-Net's segmentation networks: Coarse Seg-net and Fine Seg-net."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .blocks import as_rgb, conv_bn, initialise
+from .deeplab import ASPP, Decoder
+from .xception65 import AlignedXception65
+
+
+class CoarseSegNet(nn.Module):
+    """DeepLabv3+ on the aligned Xception-65 (MT-Net, section 3.2.2; 54.71 M parameters at width 1).
+
+    Args:
+        width: factor on the published channel counts.
+        middle_blocks: blocks of the encoder's middle flow (16 published).
+    """
+
+    def __init__(self, *, width: float = 1.0, middle_blocks: int = 16) -> None:
+        super().__init__()
+        self.encoder = AlignedXception65(width=width, middle_blocks=middle_blocks)
+        self.aspp = ASPP(self.encoder.out_channels, width=width)
+        self.decoder = Decoder(self.encoder.low_channels, self.aspp.out_channels, width=width)
+        initialise(self)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Slices ``[N, 1, H, W]`` in 0..1 (H and W multiples of 16) -> mask logits ``[N, 1, H, W]``."""
+        low, deep = self.encoder(as_rgb(image))
+        return self.decoder(low, self.aspp(deep), image)
+
+
+class FineSegNet(CoarseSegNet):
+    """Coarse Seg-net with a fine layer that takes the coarse mask in (MT-Net, section 3.2.3; 54.78 M parameters).
+
+    The fine layer stands after the pyramid: the mask, averaged down to stride 16, is concatenated and fused by a 1x1
+    convolution, batch norm and ReLU.
+    """
+
+    def __init__(self, *, width: float = 1.0, middle_blocks: int = 16) -> None:
+        super().__init__(width=width, middle_blocks=middle_blocks)
+        self.fine_layer = conv_bn(self.aspp.out_channels + 1, self.aspp.out_channels, kernel_size=1)
+        initialise(self.fine_layer)
+
+    def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        """Slices and coarse probability, both ``[N, 1, H, W]`` -> mask logits ``[N, 1, H, W]``."""
+        low, deep = self.encoder(as_rgb(image))
+        mask = functional.avg_pool2d(coarse, kernel_size=16)
+        return self.decoder(low, self.fine_layer(torch.cat([self.aspp(deep), mask], dim=1)), image)

@@ -1,0 +1,41 @@
+"""Slices to nodule, after the network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Transform
+
+from lung_nodule.core import central_component, nodule_score, slice_weights
+
+
+class AggregateSlices(Transform):
+    """From the maps of a nodule's slices to its score and masks, with the functions that the served steps use.
+
+    Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``field``. Adds ``malignancy_prob`` (float32 ``[1]``)
+    where a channel is called ``malignancy``, and for each segmentation channel, under its name, the float32 probability
+    ``[S, H, W]``; ``segmentation`` is the finest one at 0.5, restricted to the component at the nodule's centre.
+
+    Args:
+        channels: names of the channels of ``pred``; the first must be ``coarse``, whose mask weighs the slices.
+    """
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        if not channels or channels[0] != "coarse":
+            raise ValueError(f"the first channel must be 'coarse', whose mask weighs the slices, got {list(channels)}")
+        self.channels = tuple(channels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        maps = torch.as_tensor(data["pred"])[0].detach().float().cpu().numpy()
+        stacks = {name: np.moveaxis(maps[index], 2, 0) for index, name in enumerate(self.channels)}
+        central = data["field"].central_pixel
+        result = dict(data)
+        if "malignancy" in stacks:
+            scores = stacks.pop("malignancy")[:, 0, 0]
+            score = nodule_score(scores, slice_weights(stacks["coarse"], central))
+            result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
+        finest = stacks.get("fine", stacks["coarse"])
+        return {**result, **stacks, "segmentation": central_component(finest >= 0.5, central)}

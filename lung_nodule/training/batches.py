@@ -1,0 +1,30 @@
+"""What the trainer takes from a batch of slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+
+
+class PrepareSlices(PrepareBatch):
+    """Image and one target of a batch, on the trainer's device.
+
+    Args:
+        target: ``"label"`` for the mask, ``"malignancy"`` for the class.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
+        return image, batchdata[self.target].to(device=device, non_blocking=non_blocking)

@@ -1,0 +1,108 @@
+"""Checkpoints that survive an interruption."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from lung_nodule.io import InputError, atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+class StageCheckpoints:
+    """Resume a stage where it stopped, and keep its last state and its best weights.
+
+    ``<directory>/last.pt`` holds the state of everything in ``state`` after the last finished epoch; a later run takes
+    it up, and a finished stage runs no epoch again. ``<directory>/best.pt`` holds the weights of the best validation.
+    MONAI's ``CheckpointSaver`` writes in place and removes before it writes; here a file is whole or not there.
+
+    Attach it after the handlers that validate.
+
+    Args:
+        directory: the stage's folder.
+        network: the module whose weights are the stage's result.
+        state: what a resumed run needs (optimizer, learning-rate schedule), by name.
+        evaluator: the validation engine; its key metric picks the best epoch (greater is better).
+        settings: what the checkpoint was made with; a run with others refuses to resume it.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: str | Path,
+        network: torch.nn.Module,
+        state: dict[str, Any],
+        evaluator: Engine,
+        settings: dict[str, Any],
+    ) -> None:
+        self.directory = Path(directory)
+        self.network = network
+        self.state = state
+        self.evaluator = evaluator
+        self.settings = settings
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the trainer."""
+        engine.add_event_handler(Events.STARTED, self.resume)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def resume(self, engine: Engine) -> None:
+        """Take up the last state, if there is one.
+
+        Raises:
+            InputError: it cannot be read, was made with other settings, or has seen more epochs than are asked for.
+        """
+        path = self.directory / "last.pt"
+        if not path.is_file():
+            return
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            self._check(saved, engine, path)
+            self.network.load_state_dict(saved["network"])
+            for name, part in self.state.items():
+                part.load_state_dict(saved[name])
+        except InputError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} cannot be resumed ({reason}); remove it or name another --output_dir") from error
+        engine.state.epoch = saved["epoch"]
+        engine.state.iteration = saved["epoch"] * engine.state.epoch_length
+        self.evaluator.state.best_metric = saved["best_metric"]
+        self.evaluator.state.best_metric_epoch = saved["best_epoch"]
+        logger.info(f"{self.directory}: resumed after epoch {saved['epoch']} of {engine.state.max_epochs}")
+
+    def _check(self, saved: dict[str, Any], engine: Engine, path: Path) -> None:
+        differing = sorted(
+            f"{key}={saved['settings'].get(key)!r}, not {value!r}"
+            for key, value in self.settings.items()
+            if saved["settings"].get(key) != value
+        )
+        if differing:
+            raise InputError(
+                f"{path} was trained with {'; '.join(differing)}: run with its settings, remove it, or name another "
+                "--output_dir"
+            )
+        if saved["epoch"] > engine.state.max_epochs:
+            raise InputError(
+                f"{path} has seen {saved['epoch']} epochs, more than the {engine.state.max_epochs} asked for; "
+                "raise --max_epochs or name another --output_dir"
+            )
+
+    def save(self, engine: Engine) -> None:
+        """Keep the state, and the weights where this epoch's validation is the best so far."""
+        metric, epoch = self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch
+        if epoch == engine.state.epoch or not (self.directory / "best.pt").is_file():
+            self._write("best.pt", self.network.state_dict())
+        state = {name: part.state_dict() for name, part in self.state.items()}
+        position = {"epoch": engine.state.epoch, "best_metric": float(metric), "best_epoch": int(epoch)}
+        self._write("last.pt", {"network": self.network.state_dict(), "settings": self.settings, **position, **state})
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        with atomic_path(self.directory / name) as temporary:
+            torch.save(content, temporary)

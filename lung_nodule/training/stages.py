@@ -1,0 +1,77 @@
+"""From one stage of a training to the next, and to the finished model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.networks import copy_model_state
+
+from lung_nodule.io import InputError, atomic_path, write_json
+
+logger = logging.getLogger(__name__)
+
+
+class TakeOver:
+    """Give a module an earlier stage's best weights when its own stage starts (never when it is built).
+
+    Attach it before the handler that resumes.
+
+    Args:
+        checkpoint: ``best.pt`` of the earlier stage.
+        network: the module that takes the weights; by name and shape, so that layers of its own keep their start.
+    """
+
+    def __init__(self, *, checkpoint: str | Path, network: torch.nn.Module) -> None:
+        self.checkpoint = Path(checkpoint)
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the trainer."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not self.checkpoint.is_file():
+            raise InputError(f"no {self.checkpoint}: run the stage `{self.checkpoint.parent.name}` first")
+        weights = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        _, taken, kept = copy_model_state(self.network, weights)
+        mismatched = [key for key in kept if key in weights]
+        if not taken or mismatched:
+            raise InputError(
+                f"{self.checkpoint} holds the weights of another network ({len(taken)} tensors fit, "
+                f"{len(mismatched)} differ in shape): train with the same --width and --middle_blocks"
+            )
+        logger.info(f"took {len(taken)} tensors over from {self.checkpoint}, {len(kept)} start anew")
+
+
+def write_model(
+    path: str | Path, *, network: torch.nn.Module, stages: dict[str, str | Path], settings: dict[str, Any]
+) -> None:
+    """Put the best weights of every stage together: the model that evaluation, inference and export read.
+
+    Writes ``path`` (tensors only) and, beside it, the side file ``<stem>.json`` that says which network they fit.
+
+    Args:
+        path: the ``.pt`` file.
+        network: the whole network.
+        stages: for each submodule's name, its stage's ``best.pt``.
+        settings: written to the side file.
+
+    Raises:
+        InputError: a stage has not been trained.
+    """
+    missing = [str(checkpoint) for checkpoint in stages.values() if not Path(checkpoint).is_file()]
+    if missing:
+        raise InputError(
+            f"cannot put {path} together, these are missing: {', '.join(missing)}; train every stage first"
+        )
+    for name, checkpoint in stages.items():
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        network.get_submodule(name).load_state_dict(weights)
+    with atomic_path(path) as temporary:
+        torch.save(network.state_dict(), temporary)
+    write_json(Path(path).with_suffix(".json"), settings)
+    logger.info(f"wrote {path}")

@@ -1,0 +1,56 @@
+"""Which annotations mark the same nodule: pylidc's default rule on KD-trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+MOST_READERS = 4
+SHRINK, SMALLEST_TOLERANCE = 0.9, 0.1  # pylidc's `factor` and `min_tol`
+
+
+def cluster(point_sets: Sequence[np.ndarray], *, tolerance: float) -> list[list[int]]:
+    """Group annotations whose nearest contour points are within a tolerance.
+
+    As pylidc does, distances are measured in voxel INDICES although the tolerance is the slice thickness in mm, and the
+    tolerance shrinks by a tenth while any group holds more than four annotations (until it falls below 0.1).
+
+    Args:
+        point_sets: one array [n, 3] of (row, column, slice) indices per annotation.
+        tolerance: largest distance that joins two annotations.
+
+    Returns:
+        Lists of positions in ``point_sets``, ascending, ordered by their first member.
+    """
+    if not point_sets:
+        return []
+    distances = _nearest_distances(point_sets, limit=tolerance)
+    labels = connected_components(distances <= tolerance, directed=False)[1]
+    while np.bincount(labels).max() > MOST_READERS and tolerance * SHRINK >= SMALLEST_TOLERANCE:
+        tolerance *= SHRINK
+        labels = connected_components(distances <= tolerance, directed=False)[1]
+    groups = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return sorted(groups)
+
+
+def _nearest_distances(point_sets: Sequence[np.ndarray], *, limit: float) -> np.ndarray:
+    """Smallest distance [n, n] between every two point sets; infinite where it is clearly beyond ``limit``."""
+    count = len(point_sets)
+    distances = np.full((count, count), np.inf)
+    np.fill_diagonal(distances, 0.0)
+    trees = [cKDTree(points) for points in point_sets]
+    for first in range(count):
+        for second in range(first + 1, count):
+            if _boxes_apart(trees[first], trees[second]) > limit:
+                continue
+            nearest = trees[first].query(point_sets[second], distance_upper_bound=limit + 1)[0].min()
+            distances[first, second] = distances[second, first] = nearest
+    return distances
+
+
+def _boxes_apart(first: cKDTree, second: cKDTree) -> float:
+    """Largest gap along one axis between two bounding boxes: never more than the points' own distance."""
+    return float(np.maximum(first.mins - second.maxes, second.mins - first.maxes).max())

@@ -1,0 +1,87 @@
+"""Commands that fire runs only once every argument was understood, with one line for what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import fire
+
+from lung_nodule.io import InputError
+
+logger = logging.getLogger(__name__)
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command will do; fire calls commands before it looks at unknown flags, so commands only promise."""
+
+    _action: Callable[[], int]
+
+
+def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run one of several commands from the command line.
+
+    Args:
+        commands: name -> function that checks its arguments and returns a Job.
+        name: of the program, in the help.
+        arguments: default: those of the process.
+
+    Returns:
+        Exit status: the job's own, 2 for bad input or arguments, 130 after Ctrl-C.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if {"--help", "-h"} & set(given):
+        given = [given[0], "--help"] if given[0] in commands else ["--help"]
+    try:
+        job = fire.Fire(dict(commands), command=given, name=name, serialize=lambda _: None)
+        if not isinstance(job, Job):
+            raise InputError(f"say what to do: {' or '.join(commands)} (--help tells more)")
+        return job._action()
+    except InputError as error:
+        logger.error("%s: %s", name, error)
+        return BAD_INPUT
+    except OSError as error:
+        logger.error("%s: %s: %s", name, error.strerror or error, error.filename or "")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        logger.error("%s: interrupted; finished work is kept, run the same command to go on", name)
+        return INTERRUPTED
+
+
+def names(value: object, flag: str) -> list[str] | None:
+    """Names from a flag's value, which fire hands over as text, tuple or list; None stays None.
+
+    Raises:
+        InputError: something else than names was given, or nothing.
+    """
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise InputError(
+            f"{flag} takes names separated by commas, such as LIDC-IDRI-0006,LIDC-IDRI-0013, got {value!r}"
+        )
+    found = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not found:
+        raise InputError(f"{flag} names nothing: give names separated by commas, or leave the flag out")
+    return found
+
+
+def whole_number(value: object, flag: str, *, least: int) -> int:
+    """A whole number of at least ``least``, else InputError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{flag} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def path_text(value: object, flag: str) -> str:
+    """The text of a path; fire turns a bare flag into True and digits into numbers."""
+    if isinstance(value, bool) or not str(value).strip():
+        raise InputError(f"{flag} needs a path")
+    return str(value)

@@ -1,0 +1,106 @@
+"""The dataset as a whole: tables from the scans' records, description, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lung_nodule.io import InputError, write_json, write_table, write_text
+
+from .folds import FOLDS, HOLDOUT, assign_folds, holdout_patients
+from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
+from .scan_task import Record, Refused, read_record
+from .settings import LAYOUT_VERSION, Settings
+
+LIBRARIES = ("numpy", "nibabel", "pydicom", "pylidc", "scipy", "matplotlib", "pandas")
+CITATION = "Armato et al., Med. Phys. 38 (2011) 915-931; The Cancer Imaging Archive, doi:10.7937/K9/TCIA.2015.LO9QL9SX"
+
+
+def read_records(out: Path) -> list[Record]:
+    """Records of all finished scans under a dataset's folder, ordered by scan."""
+    return [read_record(path) for path in sorted((out / "scans").glob("*.json"))]
+
+
+def check_settings(out: Path, settings: Settings) -> None:
+    """Raise InputError where the folder holds scans that were made with other settings."""
+    wanted = settings.as_dict()
+    for record in read_records(out):
+        made = record["settings"]
+        if made != wanted:
+            changed = ", ".join(
+                f"{key} {made.get(key)} -> {value}" for key, value in wanted.items() if made.get(key) != value
+            )
+            raise InputError(f"{out} was made with other settings ({changed}): use another --out, or the same settings")
+
+
+def write_refusals(out: Path, refused: Sequence[Refused]) -> None:
+    """Write skipped.csv: the scans of this run that were not converted, with the reason (header only where none)."""
+    rows = [(item.scan.name, item.scan.patient_id, item.scan.series_uid, item.reason) for item in refused]
+    write_table(out / "skipped.csv", pd.DataFrame(rows, columns=["scan", "patient_id", "series_uid", "reason"]))
+
+
+def assemble(out: Path, settings: Settings) -> dict[str, int]:
+    """Write tables, dataset.json and MANIFEST.sha256 from the records of all finished scans.
+
+    Returns:
+        Counts of scans, patients, nodules and annotations.
+    """
+    records = read_records(out)
+    scans = pd.DataFrame([record["scan"] for record in records], columns=SCAN_COLUMNS)
+    nodules = pd.DataFrame([row for record in records for row in record["nodules"]], columns=NODULE_COLUMNS)
+    annotations = pd.DataFrame([row for record in records for row in record["annotations"]], columns=ANNOTATION_COLUMNS)
+    folds = assign_folds(nodules, scans["patient_id"].tolist(), holdout=holdout_patients())
+    tables = {"scans": scans, "nodules": nodules, "annotations": annotations, "folds": folds}
+    for name, table in tables.items():
+        write_table(out / f"{name}.csv", table)
+        write_table(out / f"{name}.parquet", table)
+    counts = {
+        "scans": len(scans),
+        "patients": len(folds),
+        "holdout_patients": int((folds["fold"] == HOLDOUT).sum()),
+        "nodules": len(nodules),
+        "annotations": len(annotations),
+    }
+    write_json(out / "dataset.json", _description(settings, counts, scans))
+    _write_manifest(out, records, [f"{name}.{kind}" for name in tables for kind in ("csv", "parquet")])
+    return counts
+
+
+def _description(settings: Settings, counts: dict[str, int], scans: pd.DataFrame) -> dict[str, Any]:
+    synthetic = scans["manufacturer"].str.contains("synthetic|phantom", case=False).sum()
+    return {
+        "name": "LIDC-IDRI nodules",
+        "layout_version": LAYOUT_VERSION,
+        "settings": settings.as_dict(),
+        "rules": {
+            "nodules": "pylidc 0.2.3 default clustering of the readers' annotations, any number of readers",
+            "reader_masks": "inside an inclusion contour, its own points excluded, exclusion contours subtracted",
+            "mask": "voxels marked by at least the fraction `consensus` of the readers",
+            "center": "centroid of the consensus mask, RAS mm",
+            "diameter_mm": "mean of the readers' largest in-plane diameters between contour points",
+            "volume_mm3": "voxels of the consensus mask; in annotations.csv the area inside the contours times depth",
+            "voi": "voxels within margin_mm of the centre along each axis, where the scan reaches",
+            "ct": "HU, int16, native spacing and axes, RAS affine from ImagePosition- and ImageOrientationPatient",
+            "padding": "stored padding values and HU of -2000 and below become -1024",
+            "folds": f"{FOLDS} folds by patient, stratified by mean malignancy (< 3, = 3, > 3), or `{HOLDOUT}`",
+        },
+        "counts": counts,
+        "synthetic_scans": int(synthetic),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "source": "LIDC-IDRI, The Cancer Imaging Archive",
+        "licence": "CC BY 3.0",
+        "citation": CITATION,
+    }
+
+
+def _write_manifest(out: Path, records: Sequence[Record], tables: Sequence[str]) -> None:
+    """SHA-256 of every file of the dataset in the format of ``sha256sum``, ordered by path."""
+    digests = {name: entry["sha256"] for record in records for name, entry in record["files"].items()}
+    own = [*tables, "dataset.json", *(f"scans/{record['scan']['scan']}.json" for record in records)]
+    digests |= {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in own}
+    write_text(out / "MANIFEST.sha256", "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))

@@ -1,0 +1,122 @@
+"""One nodule on its scan's grid: readers' masks, consensus, centre, and the box of its VOI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lung_nodule.io import InputError, Series, Volume
+
+from .masks import SliceOf, consensus, nodule_box, reader_mask
+from .records import NoduleRecord
+from .settings import Settings
+
+MOST_READERS = 4
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class NoduleVolume:
+    """A nodule's masks in the tight box around all of its readers' contours.
+
+    Attributes:
+        nodule: what the database says.
+        box: the tight box on the scan's grid, [x, y, z] slices with start and stop.
+        readers: bool [x, y, z, reader], in the order of the annotations' ids.
+        mask: bool [x, y, z], the consensus.
+        center_index: float [3], centroid of the consensus mask as voxel index of the scan.
+    """
+
+    nodule: NoduleRecord
+    box: Box
+    readers: np.ndarray
+    mask: np.ndarray
+    center_index: np.ndarray
+
+    @property
+    def flags(self) -> str:
+        """What is unusual about the nodule, separated by semicolons; empty where nothing is."""
+        contours = [contour for annotation in self.nodule.annotations for contour in annotation.contours]
+        found = {
+            "more_than_four_annotations": len(self.nodule.annotations) > MOST_READERS,
+            "exclusion_contours": not all(contour.inclusion for contour in contours),
+            "several_components": ndimage.label(self.mask, np.ones((3, 3, 3)))[1] > 1,
+            "empty_consensus": not self.mask.any(),
+        }
+        return ";".join(name for name, is_so in found.items() if is_so)
+
+    def voi_box(self, volume: Volume, margin_mm: float) -> Box:
+        """Box of all voxels whose centres lie within ``margin_mm`` of the nodule's centre along each axis.
+
+        It is cut where the scan ends, and always holds the tight box.
+        """
+        reach = margin_mm / volume.spacing
+        lower = np.maximum(np.ceil(self.center_index - reach), 0)
+        upper = np.minimum(np.floor(self.center_index + reach), np.array(volume.shape) - 1)
+        return tuple(
+            slice(min(int(low), tight.start), max(int(high) + 1, tight.stop))
+            for low, high, tight in zip(lower, upper, self.box, strict=True)
+        )
+
+    def place(self, array: np.ndarray, box: Box) -> np.ndarray:
+        """An array of the tight box (``mask`` or ``readers``) inside a larger box, uint8, zero around it."""
+        placed = np.zeros([part.stop - part.start for part in box] + list(array.shape[3:]), dtype=np.uint8)
+        inside = tuple(
+            slice(tight.start - part.start, tight.stop - part.start) for tight, part in zip(self.box, box, strict=True)
+        )
+        placed[inside] = array
+        return placed
+
+
+def build_nodule(nodule: NoduleRecord, series: Series, settings: Settings) -> NoduleVolume:
+    """Draw a nodule's contours on its scan's grid. Only its own contours count, so no neighbour leaks in.
+
+    Raises:
+        InputError: a contour lies outside the scan.
+    """
+    slice_of = _slice_finder(series)
+    box = nodule_box(nodule, slice_of)
+    if any(part.start < 0 or part.stop > size for part, size in zip(box, series.volume.shape, strict=True)):
+        raise InputError(f"contours of {nodule.nodule_id} reach beyond the scan's {series.volume.shape} voxels")
+    masks = [reader_mask(annotation, box, slice_of) for annotation in nodule.annotations]
+    mask = consensus(masks, level=settings.consensus)
+    origin = np.array([part.start for part in box])
+    return NoduleVolume(
+        nodule=nodule,
+        box=box,
+        readers=np.stack(masks, axis=-1),
+        mask=mask,
+        center_index=origin + _centroid(mask, masks),
+    )
+
+
+def _slice_finder(series: Series) -> SliceOf:
+    tolerance = 0.1 * series.volume.spacing[2]
+
+    def slice_of(z: float) -> int:
+        distance = np.abs(series.slice_positions - z)
+        k = int(distance.argmin())
+        if distance[k] > tolerance:
+            raise InputError(f"a contour at z = {z:g} mm lies on no slice of the series: download the series again")
+        return k
+
+    return slice_of
+
+
+def _centroid(mask: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+    """Mean voxel of the consensus; of any reader's mask where there is no consensus; else the middle of the box."""
+    for candidate in (mask, np.any(masks, axis=0), np.ones_like(mask)):
+        if candidate.any():
+            return np.argwhere(candidate).mean(axis=0)
+    raise AssertionError("a box holds at least one voxel")
+
+
+def label_map(nodules: list[NoduleVolume], shape: tuple[int, int, int]) -> np.ndarray:
+    """Instance labels [x, y, z], the first nodule being 1; where two overlap the smaller one keeps its voxels."""
+    labels = np.zeros(shape[::-1], dtype=np.uint8 if len(nodules) < 256 else np.uint16).T
+    numbered = sorted(enumerate(nodules, start=1), key=lambda item: -int(item[1].mask.sum()))
+    for number, nodule in numbered:
+        labels[nodule.box][nodule.mask] = number
+    return labels

@@ -1,0 +1,67 @@
+"""A whole scan: geometry from the database, voxels from the painters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..records import NoduleRecord, ScanRecord
+from . import chest, vessels
+from .anatomy import fit
+from .grid import Grid
+from .nodule import paint_nodule
+from .noise import NoiseTile
+from .shape import site_of
+
+NOISE_HU = 22.0
+LOWEST_HU, HIGHEST_HU = -1024, 3071
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A drawn scan.
+
+    Attributes:
+        hu: int16 [z, y, x] in -1024..3071, z ascending as the scan's ``slice_positions``.
+        corner_mm: (x, y) of the first pixel's centre, so that the body's axis is at x = y = 0.
+    """
+
+    hu: np.ndarray
+    corner_mm: tuple[float, float]
+
+
+def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
+    """Draw a scan of the database; the same voxels for the same records on every run."""
+    rng = np.random.default_rng(_seed(scan))
+    grid = grid_of(scan)
+    sites = [site_of(nodule, grid) for nodule in nodules]
+    z_range = (float(grid.z[0]), float(grid.z[-1]))
+    anatomy = fit(field_mm=grid.field_mm, z_range=z_range, sites=sites, rng=rng)
+    volume = chest.render(grid, anatomy, rng)
+    vessels.paint_lungs(volume, grid, anatomy, tuple(sites), rng)
+    for nodule in nodules:
+        paint_nodule(volume, grid, anatomy, nodule, rng)
+    _add_noise(volume, rng)
+    first = float(grid.to_mm(0))
+    return Drawing(hu=volume, corner_mm=(first - float(anatomy.center[0]), first - float(anatomy.center[1])))
+
+
+def grid_of(scan: ScanRecord) -> Grid:
+    """The voxel grid that the database gives a scan."""
+    return Grid(pixel_mm=scan.pixel_spacing_mm, z=scan.slice_positions, slice_mm=scan.slice_thickness_mm)
+
+
+def _seed(scan: ScanRecord) -> int:
+    name = f"{scan.patient_id} {scan.series_uid}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+
+
+def _add_noise(volume: np.ndarray, rng: np.random.Generator) -> None:
+    """Scanner noise, band-limited in-plane and independent from slice to slice, in place."""
+    tile = NoiseTile(rng, size=768, blur_pixels=0.75)
+    for image in volume:
+        noisy = image + NOISE_HU * tile.crop(rng, image.shape)
+        image[:] = np.clip(np.rint(noisy), LOWEST_HU, HIGHEST_HU)

@@ -1,0 +1,56 @@
+"""The export's refusals: one clear line, and no repository."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lung_nodule.deployment.export import export_bundle
+from lung_nodule.io import InputError
+
+
+@pytest.fixture
+def broken(bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle, to be spoiled."""
+    return Path(shutil.copytree(bundle, tmp_path / "mtnet"))
+
+
+def _spoil(bundle: Path, changes: dict) -> None:
+    side_file = bundle / "models" / "model.json"
+    side_file.write_text(json.dumps(json.loads(side_file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": {"width": 0.25, "middle_blocks": 1}}, "does not hold the weights of MT-Net with .*0.25"),
+        ({"network": {"width": 0.125, "middle_blocks": 2}}, "does not hold the weights"),
+        ({"bundle": "mtcnn"}, "belongs to bundle 'mtcnn'"),
+        ({"field": {"image_size": 64}}, "lacks version or field_mm"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(broken: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    _spoil(broken, changes)
+    with pytest.raises(InputError, match=message) as caught:
+        export_bundle(broken, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["model.pt", "model.json"])
+def test_a_missing_file_is_named(broken: Path, tmp_path: Path, missing: str) -> None:
+    (broken / "models" / missing).unlink()
+    with pytest.raises(InputError, match=missing):
+        export_bundle(broken, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_engine_is_answered_with_the_known(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="choose onnxruntime or tensorrt"):
+        export_bundle(bundle, tmp_path / "out", engine="openvino")
+
+
+def test_a_bundle_without_templates_is_refused(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'other' has no templates"):
+        export_bundle(shutil.copytree(bundle, tmp_path / "other"), tmp_path / "out")

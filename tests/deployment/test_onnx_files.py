@@ -1,0 +1,64 @@
+"""The ONNX files: named tensors, dynamic batch, the same numbers as torch, and no way around that check."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+
+from lung_nodule.deployment.onnx_files import OPSET, SERVED_NETS, check_parity
+from lung_nodule.io import InputError
+from lung_nodule.networks import load_network
+
+
+@pytest.fixture(scope="module")
+def network(bundle: Path):
+    return load_network(bundle / "models" / "model.pt")
+
+
+@pytest.mark.parametrize("name", SERVED_NETS)
+def test_tensors_are_named_and_the_batch_is_dynamic(name: str, network, repository: Path) -> None:
+    net, model = SERVED_NETS[name](network), onnx.load(repository / name / "1" / "model.onnx")
+    assert [tensor.name for tensor in model.graph.input] == list(net.inputs)
+    assert [tensor.name for tensor in model.graph.output] == list(net.outputs)
+    for tensor in (*model.graph.input, *model.graph.output):
+        first, *rest = tensor.type.tensor_type.shape.dim
+        assert first.dim_param, f"{tensor.name} has a fixed batch"
+        assert all(size.dim_value > 0 for size in rest)
+    assert {item.domain: item.version for item in model.opset_import}[""] == OPSET
+    assert OPSET in (17, 18)
+
+
+@pytest.mark.parametrize("name", SERVED_NETS)
+def test_no_path_of_the_exporting_machine_is_left(name: str, repository: Path) -> None:
+    data = (repository / name / "1" / "model.onnx").read_bytes()
+    assert b"site-packages" not in data
+    assert b".py" not in data
+
+
+@pytest.mark.parametrize("name", SERVED_NETS)
+@pytest.mark.parametrize("batch", [1, 3, 11])
+def test_answers_are_torch_probabilities_for_any_batch(name: str, batch: int, network, repository: Path) -> None:
+    part = {"mtnet_coarse": network.coarse, "mtnet_fine": network.fine, "mtnet_class": network.classifier}[name]
+    generator = torch.Generator().manual_seed(batch)
+    tensors = [torch.rand(batch, 1, 64, 64, generator=generator) for _ in SERVED_NETS[name](network).inputs]
+    with torch.inference_mode():
+        expected = part(*tensors).sigmoid().numpy()
+    session = onnxruntime.InferenceSession(repository / name / "1" / "model.onnx")
+    feeds = dict(zip(SERVED_NETS[name](network).inputs, (t.numpy() for t in tensors), strict=True))
+    (found,) = session.run(None, feeds)
+    assert found.shape == expected.shape
+    assert expected.std() > 0 or batch == 1
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_file_with_other_weights_is_refused(network, repository: Path, tmp_path: Path) -> None:
+    model = onnx.load(repository / "mtnet_class" / "1" / "model.onnx")
+    weight = max(model.graph.initializer, key=lambda item: np.prod(item.dims))
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.5, weight.name))
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match="differs from torch"):
+        check_parity(SERVED_NETS["mtnet_class"](network).eval(), tmp_path / "model.onnx", image_size=64)

@@ -1,0 +1,125 @@
+"""The launcher: what it refuses, and that it leaves nothing behind."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lung_nodule.deployment import triton_runtime
+from lung_nodule.deployment.canary import CanaryError, ask_canary
+from lung_nodule.deployment.server import TritonServer
+from lung_nodule.io import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _group(pgid: int) -> list[int]:
+    """Living processes of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == pgid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
+    with TritonServer(repository) as server:
+        group, home = server.pid, server._home
+        assert group is not None
+        assert home is not None
+        assert sum("stub" in _command(pid) for pid in _group(group)) >= 5
+        assert ask_canary(server.grpc_url) == ["mtnet"]
+        victim = next(pid for pid in _group(group) if "mtnet_postprocess" in _command(pid))
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(CanaryError, match="mtnet"):
+            ask_canary(server.grpc_url, timeout_s=20)
+    assert _group(group) == []
+    assert not home.exists()
+    assert server.pid is None
+    server.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_line_stops_in_order(repository: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
+    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("ready"), line
+    url = re.search(r"gRPC (\S+),", line)
+    assert url is not None
+    assert ask_canary(url[1]) == ["mtnet"]
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 0, rest
+    assert "stopped" in rest
+    with pytest.raises(CanaryError):
+        ask_canary(url[1], timeout_s=2)
+
+
+def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
+    server = TritonServer(repository)
+    server.interrupt()
+    started = time.monotonic()
+    with server:
+        group = server.pid
+        server.wait()
+    assert group is not None
+    assert _group(group) == []
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+def test_a_port_in_use_is_named(repository: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port} \(--{name}_port\)"):
+            TritonServer(repository, **{f"{name}_port": port}).start()
+
+
+def test_a_missing_or_empty_repository_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere does not exist.*export"):
+        TritonServer(tmp_path / "nowhere").start()
+    with pytest.raises(InputError, match=r"holds no model.*export"):
+        TritonServer(tmp_path).start()
+
+
+def test_a_model_that_does_not_load_shows_the_servers_reason(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository / "mtnet_class", tmp_path / "mtnet_class")
+    config = tmp_path / "mtnet_class" / "config.pbtxt"
+    config.write_text(config.read_text().replace('"MALIGNANCY"', '"BENIGNITY"'))
+    server = TritonServer(tmp_path)
+    with pytest.raises(InputError, match=r"config\.pbtxt has output BENIGNITY"):
+        server.start()
+    assert server.pid is None
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "2.3.1"])
+def test_numpy_2_is_refused(version: str) -> None:
+    with pytest.raises(InputError, match=rf"numpy {version} corrupts.*numpy==1\.26\.4"):
+        triton_runtime._check_numpy(version)
+
+
+def test_a_missing_libpython_is_named(tmp_path: Path) -> None:
+    stub = triton_runtime.find_runtime().stub
+    fake = tmp_path / "ldd"
+    fake.write_text("#!/bin/sh\necho 'libpython3.11.so.1.0 => not found'\n")
+    fake.chmod(0o755)
+    with pytest.raises(InputError, match=r"libpython3\.11\.so\.1\.0 not found: .*apt-get install libpython"):
+        triton_runtime._check_libraries(stub, {"PATH": str(tmp_path)})

@@ -1,0 +1,164 @@
+"""The served ensemble against the same computation in torch, on a real Triton server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from lung_nodule.core import SliceField, nodule_score, slice_weights, window
+from lung_nodule.deployment.canary import ask_canary
+from lung_nodule.deployment.client import Answer, NoduleClient, request_inputs
+from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.voi import Voi
+from lung_nodule.io import InputError, Volume
+from lung_nodule.networks import load_network
+
+TOLERANCE = 1e-4  # probabilities: ONNX Runtime and torch add in different orders
+
+
+def _voi(name: str, shape: tuple[int, int, int], spacing: tuple[float, float, float], *, shift: float = 0.0) -> Voi:
+    """Lung with a bright ball near the centre; float32 values, as the server gets them."""
+    center = (np.array(shape, dtype=np.float32) - 1) / 2 + np.float32(shift)
+    grid = np.moveaxis(np.indices(shape), 0, -1)
+    distance = np.linalg.norm((grid - center) * spacing, axis=-1)
+    noise = np.random.default_rng(len(name)).normal(0, 60, shape)
+    data = np.where(distance < 8, 30, -850 + noise).astype(np.float32)
+    return Voi(name, Volume(data, np.diag([*spacing, 1.0])), tuple(slice(0, size) for size in shape), center)
+
+
+VOIS = [
+    _voi("thin", (70, 64, 50), (0.75, 0.75, 0.625)),
+    _voi("thick", (64, 64, 9), (0.5, 0.5, 5.0)),
+    _voi("one_slice", (40, 50, 1), (1.0, 1.0, 2.5)),
+    _voi("tight", (22, 20, 6), (0.75, 0.5, 2.5), shift=2.25),
+    _voi("coarse_grid", (12, 14, 9), (4.0, 3.5, 5.0)),
+]
+
+
+@pytest.fixture(scope="module")
+def expected(bundle: Path, settings: dict) -> Callable[[Voi], Answer]:
+    """MT-Net in torch and the core, without any of the deployment's code."""
+    network = load_network(bundle / "models" / "model.pt")
+
+    def compute(voi: Voi) -> Answer:
+        volume = voi.volume
+        field = SliceField(volume.shape, tuple(volume.spacing), tuple(voi.center), **settings["field"])
+        image = torch.from_numpy(field.sample(window(volume.data, *settings["window"])))[:, None]
+        with torch.inference_mode():
+            maps = {name: logits.sigmoid().numpy() for name, logits in network(image).items()}
+        weights = slice_weights(maps["coarse"][:, 0], field.central_pixel)
+        score = nodule_score(maps["malignancy"][:, 0], weights)
+        return Answer(field.restore(maps["coarse"][:, 0]), field.restore(maps["fine"][:, 0]), score)
+
+    return compute
+
+
+@pytest.fixture
+def grpc(server: TritonServer):
+    with InferenceServerClient(server.grpc_url) as client:
+        yield client
+
+
+def _assert_equal(found: Answer, wanted: Answer) -> None:
+    np.testing.assert_allclose(found.coarse, wanted.coarse, atol=TOLERANCE)
+    np.testing.assert_allclose(found.fine, wanted.fine, atol=TOLERANCE)
+    assert found.malignancy == pytest.approx(wanted.malignancy, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("voi", VOIS, ids=lambda voi: voi.nodule_id)
+def test_the_server_answers_what_torch_computes(server: TritonServer, expected, voi: Voi) -> None:
+    with NoduleClient(server.grpc_url) as client:
+        ((index, found),) = client.ask([voi])
+    wanted = expected(voi)
+    assert index == 0
+    assert found.fine.shape == voi.volume.shape
+    assert min(np.ptp(wanted.coarse), np.ptp(wanted.fine)) > 0.1, "a constant map would prove nothing"
+    _assert_equal(found, wanted)
+
+
+def test_nodules_of_different_slice_counts_do_not_mix(server: TritonServer, expected) -> None:
+    vois = VOIS * 4
+    with NoduleClient(server.grpc_url, in_flight=8) as client:
+        answers = dict(client.ask(vois))
+    assert sorted(answers) == list(range(len(vois)))
+    wanted = [expected(voi) for voi in VOIS]
+    for index, found in answers.items():
+        _assert_equal(found, wanted[index % len(VOIS)])
+
+
+@pytest.mark.parametrize("names", [["MALIGNANCY_PROBABILITY"], ["COARSE_PROBABILITY"], ["FINE_PROBABILITY"]])
+def test_a_subset_of_the_outputs_is_answered(grpc: InferenceServerClient, names: list[str]) -> None:
+    outputs = [InferRequestedOutput(name) for name in names]
+    answer = grpc.infer("mtnet", request_inputs(VOIS[1]), outputs=outputs, client_timeout=20)
+    assert [output.name for output in answer.get_response().outputs] == names
+
+
+def _with(voi: Voi, *, data: np.ndarray | None = None, center: tuple | None = None, spacing: tuple | None = None):
+    inputs = request_inputs(voi)
+    values = {
+        "VOI": voi.volume.data if data is None else data,
+        "SPACING": voi.volume.spacing if spacing is None else spacing,
+        "CENTER": voi.center if center is None else center,
+    }
+    for tensor in inputs:
+        value = np.ascontiguousarray(values[tensor.name()], dtype=np.float32)
+        tensor.set_shape(list(value.shape))
+        tensor.set_data_from_numpy(value)
+    return inputs
+
+
+def _spoiled(value: float) -> np.ndarray:
+    data = VOIS[3].volume.data.copy()
+    data[3, 2, 1] = value
+    return data
+
+
+BAD = {
+    "nan": ({"data": _spoiled(np.nan)}, "1 voxels that are NaN"),
+    "infinite": ({"data": _spoiled(np.inf)}, "1 voxels that are NaN or infinite"),
+    "two_axes": ({"data": np.zeros((8, 8))}, "shape"),
+    "empty": ({"data": np.zeros((8, 8, 0))}, "VOI"),
+    "zero_spacing": ({"spacing": (1, 1, 0)}, "spacing must be positive"),
+    "huge_spacing": ({"spacing": (1e9, 1, 1)}, "spacing must be"),
+    "nan_spacing": ({"spacing": (1, np.nan, 1)}, "spacing must be three finite numbers"),
+    "center_outside": ({"center": (3, 3, 40)}, "lies outside the VOI"),
+    "too_many_slices": (
+        {"data": np.zeros((4, 4, 400)), "spacing": (1, 1, 0.1), "center": (2, 2, 200)},
+        "400 slices .* this server takes 160",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_answered_with_its_reason(server: TritonServer, grpc: InferenceServerClient, case: str) -> None:
+    changes, message = BAD[case]
+    with pytest.raises(InferenceServerException, match=message) as caught:
+        grpc.infer("mtnet", _with(VOIS[3], **changes), client_timeout=20)
+    text = str(caught.value)
+    assert "INVALID_ARGUMENT" in text
+    assert "/" not in text.replace("n/a", "")
+    assert "Traceback" not in text
+    assert ask_canary(server.grpc_url) == ["mtnet"]
+
+
+def test_the_clients_error_names_the_nodule(server: TritonServer) -> None:
+    bad = Voi("LIDC-1", Volume(_spoiled(np.nan), VOIS[3].volume.affine), VOIS[3].box, VOIS[3].center)
+    with NoduleClient(server.grpc_url) as client, pytest.raises(InputError, match=r"^nodule LIDC-1: .*NaN"):
+        list(client.ask([VOIS[1], bad]))
+
+
+def test_the_server_describes_its_model(server: TritonServer, settings: dict) -> None:
+    with NoduleClient(server.grpc_url) as client:
+        served = client.describe()
+    assert (served.name, served.version) == ("mtnet", settings["version"])
+    assert (served.field_mm, served.z_field_mm, served.image_size) == (48.0, 40.0, 64)
+    assert served.window == (-1000.0, 400.0)
+
+
+def test_an_unknown_model_is_named_with_what_is_there(server: TritonServer) -> None:
+    with NoduleClient(server.grpc_url, model="mtcnn") as client, pytest.raises(InputError, match=r"'mtcnn'.*mtnet"):
+        client.describe()

@@ -1,0 +1,192 @@
+"""DICOM series: geometry equal to SimpleITK's, values in HU, untrustworthy series refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from lung_nodule.io import InputError, Volume, find_series, read_ct, read_series
+from tests.io.dicom_series import UID_ROOT, SeriesPlan, axial_corners, telling, write_series
+
+LIDC = Path(__file__).resolve().parents[3] / "shared" / "data" / "lidc_dicom"
+POSITIONS = [-7.5, -5.0, -2.5, 0.0, 2.5]
+SHAPE = (6, 8)
+ORIENTATIONS = {
+    "untilted": (1, 0, 0, 0, 1, 0),
+    "turned by 180 degrees in plane": (-1, 0, 0, 0, -1, 0),
+    "mirrored in plane": (-1, 0, 0, 0, 1, 0),
+    "turned by 90 degrees in plane": (0, 1, 0, -1, 0, 0),
+    "sagittal": (0, 1, 0, 0, 0, -1),
+    "oblique": (0.8, 0.6, 0, -0.6, 0.8, 0),
+}
+
+
+def shuffled_plan(orientation: tuple[float, ...]) -> SeriesPlan:
+    """Five slices along the orientation's normal, written in another order."""
+    normal = np.cross(orientation[:3], orientation[3:])
+    corners = [np.array([-20.0, -30.0, 5.0]) + z * normal for z in np.roll(POSITIONS, 2)]
+    return SeriesPlan(corners=corners, stored=telling(SHAPE), orientation=orientation)
+
+
+def simpleitk_volume(folder: Path) -> Volume:
+    """The series as SimpleITK reads it, as [x, y, z] and RAS."""
+    sitk = pytest.importorskip("SimpleITK")
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_geometry_and_voxels_equal_simpleitks(tmp_path: Path, name: str) -> None:
+    write_series(tmp_path, shuffled_plan(ORIENTATIONS[name]))
+    ours, theirs = read_series(tmp_path).volume, simpleitk_volume(tmp_path)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-5)
+    np.testing.assert_array_equal(ours.data, theirs.data)
+    assert ours.data.dtype == np.int16
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_every_pixel_stands_where_its_header_says(tmp_path: Path, name: str) -> None:
+    """The DICOM standard's equation C.7.6.2.1-1, file by file."""
+    paths = write_series(tmp_path, shuffled_plan(ORIENTATIONS[name]))
+    volume = read_series(tmp_path).volume
+    for path in paths:
+        header = pydicom.dcmread(path)
+        along_column, along_row = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
+        row, column = 4, 7
+        lps = np.array(header.ImagePositionPatient, dtype=float)
+        lps = lps + along_column * header.PixelSpacing[1] * column + along_row * header.PixelSpacing[0] * row
+        index = volume.to_index(lps * [-1, -1, 1])
+        np.testing.assert_allclose(index, np.rint(index), atol=1e-6)
+        assert volume.data[tuple(np.rint(index).astype(int))] == header.pixel_array[row, column] - 1024
+
+
+@pytest.mark.parametrize("patient", ["LIDC-IDRI-0006", "LIDC-IDRI-0013"])
+def test_real_series_equal_simpleitks(patient: str) -> None:
+    folders = sorted((LIDC / patient).glob("*/*"))
+    if not folders:
+        pytest.skip(f"the real series is not at {LIDC}")
+    series, theirs = read_series(folders[0]), simpleitk_volume(folders[0])
+    np.testing.assert_allclose(series.volume.affine, theirs.affine, atol=1e-5)
+    tissue = theirs.data > -2000
+    np.testing.assert_array_equal(series.volume.data[tissue], theirs.data[tissue])
+    assert (series.volume.data[~tissue] == -1024).all()
+    assert series.patient_id == patient
+
+
+def test_series_are_told_apart_and_other_files_passed_over(tmp_path: Path) -> None:
+    plan = SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE))
+    write_series(tmp_path / "a", plan)
+    plan.series_uid, plan.patient_id = UID_ROOT + "9", "ANOTHER"
+    write_series(tmp_path / "b" / "deep", plan)
+    plan.series_uid, plan.extra = UID_ROOT + "10", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1"}
+    write_series(tmp_path / "xray", plan)
+    (tmp_path / "a" / "078.xml").write_text("<xml/>")
+    found = find_series(tmp_path)
+    assert [(item.patient_id, len(item.paths)) for item in found] == [("ANOTHER", 5), ("SYNTHETIC", 5)]
+    assert sorted(found[0].z_positions) == POSITIONS
+    with pytest.raises(InputError, match="2 CT series under"):
+        read_series(tmp_path)
+    assert read_series(found[1]).series_uid == plan.series_uid[:-2] + "2"
+    np.testing.assert_array_equal(read_ct(tmp_path / "a").data, read_series(found[1]).volume.data)
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        find_series(tmp_path / "absent")
+    assert find_series(tmp_path) == []
+    with pytest.raises(InputError, match="no DICOM CT image under"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [
+        ([0, 2.5, 7.5, 10], "missing slices at 5 mm"),
+        ([0, 2.5, 2.5, 5], r"more than one slice at 2\.5 mm"),
+        ([0, 2.5, 5, 6, 8.5], "not evenly spaced"),
+        ([0], "at least two"),
+    ],
+)
+def test_series_with_wrong_positions_are_refused(tmp_path: Path, positions: list[float], message: str) -> None:
+    write_series(tmp_path, SeriesPlan(corners=axial_corners(positions), stored=telling(SHAPE)))
+    with pytest.raises(InputError, match=message):
+        read_series(tmp_path)
+
+
+def test_gantry_tilt_is_refused(tmp_path: Path) -> None:
+    corners = [(-20.0, -30.0 + 0.5 * z, z) for z in POSITIONS]
+    write_series(tmp_path, SeriesPlan(corners=corners, stored=telling(SHAPE)))
+    with pytest.raises(InputError, match="gantry tilt"):
+        read_series(tmp_path)
+
+
+def test_a_slice_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    odd = pydicom.dcmread(paths[3])
+    odd.PixelSpacing = [0.75, 0.6]
+    odd.save_as(paths[3])
+    with pytest.raises(InputError, match=r"000004\.dcm does not fit its series: PixelSpacing"):
+        read_series(tmp_path)
+
+
+def test_truncated_pixels_are_named(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    paths[2].write_bytes(paths[2].read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"000003\.dcm"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("declared", [None, -2000, 63536])
+def test_padding_becomes_air(tmp_path: Path, declared: int | None) -> None:
+    def stored(number: int) -> np.ndarray:
+        pixels = telling(SHAPE)(number)
+        pixels[0, :3] = -2000
+        return pixels
+
+    plan = SeriesPlan(corners=axial_corners(POSITIONS), stored=stored)
+    paths = write_series(tmp_path, plan)
+    for path in paths if declared is not None else []:
+        dataset = pydicom.dcmread(path)
+        dataset.add_new("PixelPaddingValue", "US" if declared > 0 else "SS", declared)
+        dataset.save_as(path)
+    data = read_series(tmp_path).volume.data
+    assert (data[:3, 0, :] == -1024).all()
+    for k in range(len(POSITIONS)):
+        np.testing.assert_array_equal(data[3:, :, k].T, telling(SHAPE)(k)[:, 3:] - 1024)
+
+
+def test_a_padding_value_that_is_tissue_is_not_believed(tmp_path: Path) -> None:
+    plan = SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE), extra={"PixelPaddingValue": 1024})
+    plan.stored = lambda number: np.full(SHAPE, 1024, np.int16)
+    write_series(tmp_path, plan)
+    assert (read_series(tmp_path).volume.data == 0).all()
+
+
+def test_odd_number_formats_and_slopes(tmp_path: Path) -> None:
+    plan = SeriesPlan(
+        corners=axial_corners(POSITIONS), stored=telling(SHAPE), pixel_spacing=("006.054690e-01", "006.054690e-01")
+    )
+    plan.extra = {"RescaleSlope": "0.5", "RescaleIntercept": "-1000.0"}
+    paths = write_series(tmp_path, plan)
+    assert b"006.054690e-01" in paths[0].read_bytes()
+    volume = read_series(tmp_path).volume
+    np.testing.assert_allclose(volume.spacing, [0.605469, 0.605469, 2.5])
+    np.testing.assert_array_equal(volume.data[:, :, 1].T, np.rint(telling(SHAPE)(1) * 0.5 - 1000))
+
+
+def test_a_missing_attribute_gives_one_line(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        del dataset.PixelSpacing
+        dataset.save_as(path)
+    with pytest.raises(InputError, match="lacks a usable DICOM attribute"):
+        read_series(tmp_path)

@@ -1,0 +1,78 @@
+"""NIfTI files: what is written is read back, the same voxels give the same bytes, bad files give one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from lung_nodule.io import InputError, Volume, read_ct, read_nifti, write_nifti
+
+AFFINE = np.array([[-0.7, 0, 0, 10], [0, -0.8, 0, 20.5], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
+
+
+def random_volume(dtype: str = "int16") -> Volume:
+    return Volume(np.random.default_rng(1).integers(0, 200, size=(5, 6, 7)).astype(dtype), AFFINE)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float32", "bool"])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_round_trip(tmp_path: Path, dtype: str, name: str) -> None:
+    volume = random_volume(dtype)
+    write_nifti(tmp_path / name, volume)
+    back = read_nifti(tmp_path / name)
+    np.testing.assert_array_equal(back.data, volume.data)
+    assert back.data.dtype == ("uint8" if dtype == "bool" else dtype)
+    np.testing.assert_allclose(back.affine, AFFINE, atol=1e-6)
+
+
+def test_other_readers_find_the_same_place(tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    volume = random_volume()
+    write_nifti(tmp_path / "a.nii.gz", volume)
+    image = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
+    for index in ([0, 0, 0], [4, 2, 6]):
+        lps = np.array(image.TransformIndexToPhysicalPoint(index))
+        np.testing.assert_allclose(lps * [-1, -1, 1], volume.to_world(index), atol=1e-4)
+        assert image.GetPixel(*index) == volume.data[tuple(index)]
+    header = nibabel.load(tmp_path / "a.nii.gz").header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
+    assert header.get_xyzt_units()[0] == "mm"
+
+
+def test_equal_voxels_give_equal_bytes(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "one.nii.gz", random_volume())
+    write_nifti(tmp_path / "two.nii.gz", random_volume())
+    assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "two.nii.gz").read_bytes()
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises((TypeError, ValueError, nibabel.spatialimages.HeaderDataError)):
+        write_nifti(tmp_path / "a.nii.gz", Volume(np.array([[["x"]]]), AFFINE))
+    with pytest.raises(InputError, match=r"\.nii"):
+        write_nifti(tmp_path / "a.mha", random_volume())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no such NIfTI file: .*absent\.nii\.gz"):
+        read_nifti(tmp_path / "absent.nii.gz")
+    write_nifti(tmp_path / "cut.nii.gz", random_volume("float32"))
+    whole = (tmp_path / "cut.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.nii.gz").write_text("no NIfTI")
+    for name in ("cut.nii.gz", "text.nii.gz"):
+        with pytest.raises(InputError, match=name):
+            read_nifti(tmp_path / name)
+
+
+def test_read_ct_takes_files_and_says_what_is_missing(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "ct.nii.gz", random_volume())
+    np.testing.assert_array_equal(read_ct(tmp_path / "ct.nii.gz").data, random_volume().data)
+    with pytest.raises(InputError, match="no such CT"):
+        read_ct(tmp_path / "absent")
+    write_nifti(tmp_path / "four.nii.gz", Volume(np.zeros((2, 2, 2, 3), np.uint8), AFFINE))
+    with pytest.raises(InputError, match="three axes"):
+        read_ct(tmp_path / "four.nii.gz")

@@ -1,0 +1,49 @@
+"""Tables: read back as written; an error names the file, the column and the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lung_nodule.io import InputError, read_table, write_table
+
+TABLE = pd.DataFrame({"nodule_id": ["007", "b"], "center_x_ras": [1.5, -2.0], "fold": ["0", "holdout"]})
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_round_trip_keeps_ids_as_text(tmp_path: Path, name: str) -> None:
+    write_table(tmp_path / name, TABLE)
+    back = read_table(tmp_path / name, required=["nodule_id", "center_x_ras"])
+    assert back["nodule_id"].tolist() == ["007", "b"]
+    assert back["fold"].tolist() == ["0", "holdout"]
+    assert back["center_x_ras"].tolist() == [1.5, -2.0]
+
+
+def test_missing_file_and_missing_column_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no such table: .*absent\.csv"):
+        read_table(tmp_path / "absent.csv")
+    write_table(tmp_path / "t.csv", TABLE)
+    with pytest.raises(InputError, match=r"t\.csv lacks the column center_y_ras, diameter_mm \(it has: nodule_id"):
+        read_table(tmp_path / "t.csv", required=["nodule_id", "center_y_ras", "diameter_mm"])
+
+
+@pytest.mark.parametrize("cell", ["twelve", "", "nan", "inf"])
+def test_a_cell_that_is_no_number_is_named_with_its_line(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "t.csv").write_text(f"nodule_id,center_x_ras\na,1.0\nb,{cell}\n")
+    with pytest.raises(InputError, match=r"t\.csv, line 3: column center_x_ras"):
+        read_table(tmp_path / "t.csv", required=["nodule_id", "center_x_ras"])
+    assert len(read_table(tmp_path / "t.csv", required=["nodule_id", "center_x_ras"], numeric=[])) == 2
+
+
+def test_no_table_at_all(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "fake.parquet").write_text("a,b")
+    for name in ("empty.csv", "binary.csv", "fake.parquet"):
+        with pytest.raises(InputError, match=name):
+            read_table(tmp_path / name)
+    with pytest.raises(InputError, match=r"\.csv or \.parquet"):
+        write_table(tmp_path / "t.xlsx", TABLE)
+    assert not (tmp_path / "t.xlsx").exists()

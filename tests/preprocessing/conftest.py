@@ -1,0 +1,88 @@
+"""A cheap DICOM series with the real geometry of a small scan, and conversions made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocessing import database
+from preprocessing.convert import convert
+from preprocessing.records import ScanRecord
+from preprocessing.settings import Settings
+from tests.io.dicom_series import UNTILTED, SeriesPlan, write_series
+
+SMALL = "LIDC-IDRI-0078"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def write_scan(root: Path, scan: ScanRecord, *, orientation: tuple[float, ...] = UNTILTED) -> Path:
+    """A series of 512 x 512 slices at the scan's own positions whose voxels tell where they are."""
+    rows, columns = np.indices((512, 512))
+
+    def stored(number: int) -> np.ndarray:
+        return ((number * 131 + rows * 3 + columns * 7) % 1500).astype(np.int16)
+
+    normal = np.cross(orientation[:3], orientation[3:])
+    assert abs(normal[2]) == 1
+    plan = SeriesPlan(
+        corners=[(-150.0, -160.0, z) for z in scan.slice_positions],
+        stored=stored,
+        orientation=orientation,
+        pixel_spacing=(scan.pixel_spacing_mm, scan.pixel_spacing_mm),
+        patient_id=scan.patient_id,
+        study_uid=scan.study_uid,
+        series_uid=scan.series_uid,
+    )
+    folder = root / scan.patient_id / "01-01-2000-NA-NA-1" / "3000-1"
+    write_series(folder, plan)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_scan() -> ScanRecord:
+    """The database's smallest comfortable scan outside the hold-out: 87 slices, four nodules."""
+    return database.scans([SMALL])[0]
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory: pytest.TempPathFactory, small_scan: ScanRecord) -> Path:
+    """A DICOM root with the small scan alone."""
+    root = tmp_path_factory.mktemp("dicom")
+    write_scan(root, small_scan)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory, small_root: Path) -> Path:
+    """The small scan, converted with the default settings."""
+    out = tmp_path_factory.mktemp("dataset")
+    assert convert(small_root, out, patients=None, workers=1, settings=Settings()) == []
+    return out
+
+
+@pytest.fixture(scope="session")
+def lidc_dicom() -> Path:
+    """Two real series; the test skips where they are absent."""
+    root = SHARED / "lidc_dicom"
+    if not root.is_dir():
+        pytest.skip(f"the real series are not at {root}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def lidc_vois() -> Path:
+    """663 real nodules with their expected masks and values; the test skips where they are absent."""
+    root = SHARED / "lidc_vois"
+    if not root.is_dir():
+        pytest.skip(f"the real VOIs are not at {root}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_dataset(tmp_path_factory: pytest.TempPathFactory, lidc_dicom: Path) -> Path:
+    """The two real series, converted with the default settings."""
+    out = tmp_path_factory.mktemp("real")
+    assert convert(lidc_dicom, out, patients=None, workers=1, settings=Settings()) == []
+    return out

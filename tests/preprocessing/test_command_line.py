@@ -1,0 +1,95 @@
+"""The command line: help that reads well, one line and exit status 2 for bad input, nothing written by mistake."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from preprocessing.__main__ import main
+from preprocessing.command_line import names
+from tests.preprocessing.conftest import SMALL
+
+
+def status(arguments: list[str]) -> int:
+    """Exit status, whether fire or the command gave it."""
+    try:
+        return main(arguments)
+    except SystemExit as error:
+        return int(error.code or 0)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["convert", "--out", "x", "--help"]])
+def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(arguments) == 0
+    shown = "".join(capsys.readouterr())
+    wanted = ["DICOM_ROOT", "--patients", "--workers", "--consensus", "--margin_mm", "whole 80 mm cube"]
+    for word in wanted if "convert" in arguments else ["convert", "phantom"]:
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--dicom_root", "{tmp}/absent"], "no such DICOM root: {tmp}/absent"),
+        (["--dicom_root", "{tmp}/empty"], "DICOM root {tmp}/empty is empty"),
+        (["--dicom_root", "{root}", "--patients", "LIDC-IDRI-0208"], "no files for LIDC-IDRI-0208 under {root}"),
+        (["--dicom_root", "{root}", "--patients", f"{SMALL},LIDC-IDRI-7777"], "no such patient"),
+        (["--dicom_root", "{root}", "--patients", "78"], "--patients takes names"),
+        (["--dicom_root", "{root}", "--patients", "78,79"], "--patients takes names"),
+        (["--dicom_root", "{root}", "--workers", "0"], "--workers must be a whole number of at least 1, got 0"),
+        (["--dicom_root", "{root}", "--workers", "two"], "--workers must be a whole number of at least 1, got 'two'"),
+        (["--dicom_root", "{root}", "--consensus", "1.5"], "--consensus is a fraction of the readers"),
+        (["--dicom_root", "{root}", "--margin_mm", "-3"], "--margin_mm is half a cube's edge"),
+        (["--dicom_root", "{root}", "--margin_mm", "wide"], "--margin_mm must be a number"),
+        (["--dicom_root"], "--dicom_root needs a path"),
+    ],
+)
+def test_bad_input_gives_one_line_and_status_2(
+    arguments: list[str], line: str, tmp_path: Path, small_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"tmp": tmp_path, "root": small_root}
+    given = ["convert", "--out", str(tmp_path / "out"), *(part.format(**places) for part in arguments)]
+    with caplog.at_level(logging.INFO):
+        assert status(given) == 2
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert line.format(**places) in message
+    assert "\n" not in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("extra", [["--bogus", "1"], ["--margin", "3"], ["surplus"], ["3", "0.5", "1", "x", "y", "z"]])
+def test_unknown_arguments_are_refused_before_anything_is_done(
+    extra: list[str], tmp_path: Path, small_root: Path
+) -> None:
+    arguments = [
+        "convert",
+        "--dicom_root",
+        str(small_root),
+        "--out",
+        str(tmp_path / "out"),
+        "--patients",
+        SMALL,
+        *extra,
+    ]
+    assert status(arguments) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_command_or_an_unknown_one() -> None:
+    assert status([]) == 2
+    assert status(["convrt"]) == 2
+
+
+def test_a_whole_run(tmp_path: Path, small_root: Path) -> None:
+    given = ["convert", "--dicom_root", str(small_root), "--out", str(tmp_path / "out"), "--margin_mm", "5"]
+    assert status([*given, "--patients", f"{SMALL},"]) == 0
+    assert (tmp_path / "out" / "MANIFEST.sha256").is_file()
+
+
+@pytest.mark.parametrize("value", ["a,b", ("a", "b"), ["a", "b", "a"], " a , b,"])
+def test_names_come_as_text_or_tuple(value: object) -> None:
+    assert names(value, "--patients") == ["a", "b"]
+    assert names(None, "--patients") is None
