@@ -142,7 +142,7 @@ def _lung_like(rng: np.random.Generator, size: int, edge: int) -> np.ndarray:
     """Dark parenchyma with a bright disc at the centre and a bright wall at one side, as the 0..1 window shows them."""
     y, x = np.mgrid[:edge, :edge].astype(np.float32) / edge - 0.5
     radius = rng.uniform(0.03, 0.3, (size, 1, 1, 1)).astype(np.float32)
-    disc = 0.6 / (1 + np.exp((np.hypot(x, y) - radius) * edge))
+    disc = 0.3 * (1 - np.tanh((np.hypot(x, y) - radius) * edge / 2))
     wall = np.where(x > rng.uniform(0.2, 0.6, (size, 1, 1, 1)), 0.75, 0.0)
     noise = 0.02 * rng.standard_normal((size, 1, edge, edge))
     return np.clip(0.1 + np.maximum(disc, wall) + noise, 0, 1).astype(np.float32)

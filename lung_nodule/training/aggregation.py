@@ -15,9 +15,10 @@ from lung_nodule.core import central_component, nodule_score, slice_weights
 class AggregateSlices(Transform):
     """From the maps of a nodule's slices to its score and masks, with the functions that the served steps use.
 
-    Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``field``. Adds ``malignancy_prob`` (float32 ``[1]``)
-    where a channel is called ``malignancy``, and for each segmentation channel, under its name, the float32 probability
-    ``[S, H, W]``; ``segmentation`` is the finest one at 0.5, restricted to the component at the nodule's centre.
+    Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``field``. Adds
+    ``malignancy_prob`` (float32 ``[1]``) where a channel is called ``malignancy``; for each segmentation channel, under
+    its name, the float32 probability ``[S, H, W]``; and ``segmentation``, the finest one at 0.5, restricted to the
+    component at the nodule's centre.
 
     Args:
         channels: names of the channels of ``pred``; the first must be ``coarse``, whose mask weighs the slices.
@@ -39,3 +40,9 @@ class AggregateSlices(Transform):
             result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
         finest = stacks.get("fine", stacks["coarse"])
         return {**result, **stacks, "segmentation": central_component(finest >= 0.5, central)}
+
+
+def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """For MONAI's metric handlers: a nodule's final mask and its reference, both ``[1, 1, H, W, S]``."""
+    segmentation = torch.from_numpy(np.moveaxis(output["segmentation"], 0, 2)[None, None].astype(np.float32))
+    return segmentation, output["label"].cpu()

@@ -75,3 +75,20 @@ def write_model(
         torch.save(network.state_dict(), temporary)
     write_json(Path(path).with_suffix(".json"), settings)
     logger.info(f"wrote {path}")
+
+
+def refuse_training_fold(settings: dict[str, Any], fold: int) -> None:
+    """Refuse to evaluate a model on patients that it was trained or tuned on.
+
+    Args:
+        settings: the model's side file.
+        fold: the fold to be evaluated.
+
+    Raises:
+        InputError: it is not the model's test fold.
+    """
+    if fold != settings["fold"]:
+        raise InputError(
+            f"fold {fold} took part in this model's training: its test fold is {settings['fold']}; "
+            f"evaluate that one, or train with --fold {fold}"
+        )

@@ -54,6 +54,8 @@ def test_geometry_is_the_database_s(phantom_root: Path, phantom_series: Series, 
     )
     np.testing.assert_array_equal(phantom_series.slice_positions, small_scan.slice_positions)
     assert phantom_series.slice_thickness_mm == small_scan.slice_thickness_mm
+    top = pydicom.dcmread(series_folder(phantom_root, small_scan) / "000001.dcm", stop_before_pixels=True)
+    assert (top.InstanceNumber, float(top.SliceLocation)) == (1, small_scan.slice_positions[-1])
     pixel = small_scan.pixel_spacing_mm
     np.testing.assert_allclose(phantom_series.volume.spacing, [pixel, pixel, small_scan.slice_spacing_mm])
 

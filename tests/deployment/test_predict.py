@@ -1,0 +1,149 @@
+"""The predict command on synthetic CTs against the real server."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+from lung_nodule.core import central_component
+from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.predict import predict_ct, read_nodules
+from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.voi import cut_voi
+from lung_nodule.io import InputError, Volume, read_nifti, write_nifti
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPE = (72, 64, 30)
+CENTERS = np.array([[-20.0, -24.0, 150.0], [-31.5, -30.0, 131.0]])
+LPS = np.array([[-0.8, 0, 0, 0], [0, -0.9, 0, 0], [0, 0, 2.0, 110.0], [0, 0, 0, 1.0]])
+FLIPPED = np.array([[0, 0.9, 0, -57.0], [0.8, 0, 0, -57.0], [0, 0, -2.0, 168.0], [0, 0, 0, 1.0]])
+
+
+def _table(path: Path, centers: np.ndarray = CENTERS, **columns: object) -> Path:
+    table = pd.DataFrame(centers, columns=["center_x_ras", "center_y_ras", "center_z_ras"])
+    table.insert(0, "nodule_id", [f"nodule_{index}" for index in range(len(table))])
+    table.assign(**columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(params=[LPS, FLIPPED], ids=["lps", "flipped"])
+def ct_file(request: pytest.FixtureRequest, ball_ct, tmp_path: Path) -> Path:
+    path = tmp_path / "scan.nii.gz"
+    write_nifti(path, ball_ct(SHAPE, request.param, CENTERS[0], 7.0))
+    return path
+
+
+def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct_file: Path, tmp_path: Path) -> None:
+    out, ct = tmp_path / "out", read_nifti(ct_file)
+    predict_ct(ct=ct_file, nodules=_table(tmp_path / "n.csv"), out=out, url=server.grpc_url)
+    table = pd.read_csv(out / "nodules.csv")
+    labels = read_nifti(out / "nodules.nii.gz")
+    assert labels.data.dtype == np.uint16
+    canonical = ct.canonical()
+    with NoduleClient(server.grpc_url) as client:
+        vois = [cut_voi(canonical, row.nodule_id, CENTERS[row.Index], edge_mm=80.0) for row in table.itertuples()]
+        answers = dict(client.ask(vois))
+    for index, (row, voi) in enumerate(zip(table.itertuples(), vois, strict=True)):
+        mask = read_nifti(out / row.mask)
+        assert mask.data.dtype == np.uint8
+        assert mask.data.shape == ct.data.shape
+        np.testing.assert_allclose(mask.affine, ct.affine, atol=1e-5)
+        kept = central_component(answers[index].fine >= 0.5, tuple(np.rint(voi.center).astype(int)))
+        assert kept.any()
+        wanted = np.sort(voi.volume.to_world(np.argwhere(kept)), axis=0)
+        found = np.sort(mask.to_world(np.argwhere(mask.data)), axis=0)
+        np.testing.assert_allclose(found, wanted, atol=1e-3)
+        assert row.volume_mm3 == pytest.approx(mask.data.sum() * np.prod(ct.spacing), rel=1e-3)
+        assert row.malignancy_prob == pytest.approx(answers[index].malignancy, abs=1e-5)
+        assert not (labels.data[mask.data == 0] == row.label).any()
+    assert "Research use only" in (out / "report.html").read_text()
+    assert nibabel.load(out / "nodules.nii.gz").header.get_xyzt_units()[0] == "mm"
+
+
+def test_the_answer_does_not_depend_on_how_the_ct_is_stored(server: TritonServer, ball_ct, tmp_path: Path) -> None:
+    """The same voxels in another order: same probability, same masks in the world."""
+    ct = ball_ct(SHAPE, LPS, CENTERS[0], 7.0)
+    turned = Volume(np.ascontiguousarray(ct.data[::-1, :, ::-1].transpose(1, 0, 2)), _turned(LPS))
+    results = []
+    for name, volume in (("a", ct), ("b", turned)):
+        write_nifti(tmp_path / f"{name}.nii.gz", volume)
+        nodules = _table(tmp_path / "n.csv")
+        predict_ct(ct=tmp_path / f"{name}.nii.gz", nodules=nodules, out=tmp_path / name, url=server.grpc_url)
+        results.append(pd.read_csv(tmp_path / name / "nodules.csv"))
+    pd.testing.assert_frame_equal(*results, atol=1e-4)
+
+
+def _turned(affine: np.ndarray) -> np.ndarray:
+    """Affine of ``data[::-1, :, ::-1].transpose(1, 0, 2)``."""
+    flip = np.diag([-1.0, 1.0, -1.0, 1.0])
+    flip[0, 3], flip[2, 3] = SHAPE[0] - 1, SHAPE[2] - 1
+    return affine @ flip @ np.eye(4)[[1, 0, 2, 3]]
+
+
+def test_a_center_outside_leaves_nothing_behind(server: TritonServer, ct_file: Path, tmp_path: Path) -> None:
+    nodules = _table(tmp_path / "n.csv", np.array([CENTERS[0], [500.0, 0, 0]]))
+    with pytest.raises(InputError, match=r"nodule nodule_1: the centre .* lies outside the CT"):
+        predict_ct(ct=ct_file, nodules=nodules, out=tmp_path / "out", url=server.grpc_url)
+    assert not (tmp_path / "out").exists()
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lung_nodule", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_server_that_is_down_is_one_line_and_status_2(tmp_path: Path) -> None:
+    nodules = _table(tmp_path / "n.csv")
+    done = _run("predict", "--url=localhost:9", f"--ct={tmp_path}", f"--nodules={nodules}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: no Triton server answers gRPC at localhost:9")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_column_is_one_line_and_status_2(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_text("nodule_id,center_x_ras,center_y_ras\na,1,2\n")
+    done = _run("predict", f"--ct={tmp_path}", f"--nodules={tmp_path / 'n.csv'}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "center_z_ras" in done.stderr
+
+
+def test_only_id_and_centre_are_read(tmp_path: Path) -> None:
+    table = read_nodules(_table(tmp_path / "n.csv", malignancy_mean=[1, 5], diameter_mm=[3.0, 30.0]), {})
+    assert list(table.columns) == ["nodule_id", "center_x_ras", "center_y_ras", "center_z_ras"]
+
+
+def test_a_table_of_several_patients_needs_a_choice(tmp_path: Path) -> None:
+    path = _table(tmp_path / "n.csv", patient_id=["LIDC-IDRI-0001", "LIDC-IDRI-0002"])
+    with pytest.raises(InputError, match="2 values of patient_id: name the CT's with --patient_id"):
+        read_nodules(path, {"patient_id": None})
+    table = read_nodules(path, {"patient_id": "LIDC-IDRI-0002"})
+    assert list(table["nodule_id"]) == ["nodule_1"]
+    with pytest.raises(InputError, match="no nodule with patient_id LIDC-IDRI-0003"):
+        read_nodules(path, {"patient_id": "LIDC-IDRI-0003"})
+    with pytest.raises(InputError, match="no column series_uid"):
+        read_nodules(path, {"series_uid": "1.2"})
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["../../a", "b"], "cannot name a file"),
+        (["a", "a"], "stands in several rows"),
+        ([None, "a"], "cannot name a file"),
+        ([".hidden", "a"], "cannot name a file"),
+    ],
+)
+def test_ids_that_cannot_name_a_mask_are_refused(tmp_path: Path, ids: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_nodules(_table(tmp_path / "n.csv", nodule_id=ids), {})
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no nodule"):
+        read_nodules(_table(tmp_path / "n.csv", np.zeros((0, 3))), {})

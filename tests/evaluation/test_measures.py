@@ -1,0 +1,106 @@
+"""Measures against their formulas and against scikit-learn, and what stands beside them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from lung_nodule.evaluation import (
+    Overlap,
+    bootstrap_interval,
+    classification_metrics,
+    evaluation_results,
+    threshold_mask,
+)
+from lung_nodule.evaluation.handlers import PREDICTION_COLUMNS
+
+
+def test_overlap_measures_are_the_papers() -> None:
+    random = np.random.default_rng(0)
+    s, g = random.random((4, 30, 30)) < 0.3, random.random((4, 30, 30)) < 0.4
+    image, union, both = s.size, (s | g).sum(), (s & g).sum()
+    assert Overlap.of(s, g).measures() == pytest.approx(
+        {
+            "dice": 2 * both / (s.sum() + g.sum()),
+            "jaccard": both / union,
+            "accuracy": (image - union + both) / image,
+            "recall": both / g.sum(),
+            "specificity": (image - union) / (image - g.sum()),
+        }
+    )
+
+
+def test_pooled_is_one_large_image() -> None:
+    random = np.random.default_rng(1)
+    pairs = [(random.random((9, 9)) < p, random.random((9, 9)) < p) for p in (0.1, 0.5, 0.9)]
+    whole = Overlap.of(np.stack([s for s, _ in pairs]), np.stack([g for _, g in pairs]))
+    assert Overlap.pooled(Overlap.of(s, g) for s, g in pairs) == whole
+
+
+def test_empty_masks_have_no_dice() -> None:
+    empty = np.zeros((3, 3))
+    assert np.isnan(Overlap.of(empty, empty).measures()["dice"])
+    assert Overlap.of(empty, empty + 1).measures()["dice"] == 0
+
+
+def test_classification_equals_scikit_learn() -> None:
+    random = np.random.default_rng(2)
+    label = random.integers(0, 2, 80)
+    probability = np.clip(label * 0.3 + random.random(80) * 0.7, 0, 1)
+    got = classification_metrics(probability, label)
+    assert got["auc"] == pytest.approx(roc_auc_score(label, probability))
+    assert got["accuracy"] == pytest.approx(((probability >= 0.5) == label).mean())
+    assert got["sensitivity"] == pytest.approx((probability[label == 1] >= 0.5).mean())
+    assert got["specificity"] == pytest.approx((probability[label == 0] < 0.5).mean())
+
+
+def test_one_class_has_no_auc() -> None:
+    assert np.isnan(classification_metrics(np.array([0.2, 0.9]), np.array([1, 1]))["auc"])
+
+
+def test_intervals_draw_patients_not_nodules() -> None:
+    """Twenty copies of a patient's nodule bring no certainty."""
+    few = pd.DataFrame({"patient_id": list("abcdefgh"), "dice": np.linspace(0.5, 0.9, 8)})
+    many = pd.concat([few] * 20)
+    low, high = bootstrap_interval(few, lambda rows: rows["dice"].mean())
+    assert low < few["dice"].mean() < high
+    assert bootstrap_interval(many, lambda rows: rows["dice"].mean()) == pytest.approx([low, high])
+    assert bootstrap_interval(few.head(1), lambda rows: rows["dice"].mean()) is None
+
+
+def test_threshold_baseline_keeps_the_object_at_the_centre() -> None:
+    ct = np.full((3, 20, 20), -850)
+    ct[:, 8:12, 8:12] = 30
+    ct[:, 0:3, 0:3] = 30
+    assert threshold_mask(ct, (1, 10, 10)).sum() == 3 * 16
+
+
+def table(nodules: int = 12) -> pd.DataFrame:
+    random = np.random.default_rng(3)
+    rows = {column: random.random(nodules) for column in PREDICTION_COLUMNS}
+    rows["patient_id"] = [f"p{i // 2}" for i in range(nodules)]
+    rows["malignant"] = [1.0, 0.0, np.nan] * (nodules // 3)
+    for column in ("true_positive", "false_positive", "false_negative", "true_negative"):
+        rows[column] = random.integers(1, 99, nodules)
+    return pd.DataFrame(rows)
+
+
+def test_results_stand_beside_their_baselines() -> None:
+    rows = table()
+    results = evaluation_results(rows, dataset={"synthetic": True}, settings={"width": 1.0})
+    assert results["counts"] == {
+        "nodules": 12, "patients": 6, "malignant": 4, "benign": 4, "undecided": 4, "missed": 0,
+    }  # fmt: skip
+    labelled = rows[rows["malignant"].notna()]
+    expected = roc_auc_score(labelled["malignant"], labelled["diameter_mm"])
+    assert results["classification"]["baselines"]["diameter_mm_auc"] == pytest.approx(expected, abs=1e-6)
+    assert set(results["classification"]["baselines"]) >= {"majority_accuracy", "crop_extent_mm_auc"}
+    assert results["segmentation"]["macro"]["dice"] == pytest.approx(rows["dice"].mean(), abs=1e-6)
+    assert results["notes"][0].startswith("SYNTHETIC DATA")
+
+
+def test_results_without_a_class_say_so() -> None:
+    rows = table().assign(malignant=1.0)
+    results = evaluation_results(rows, dataset={}, settings={})
+    assert results["classification"]["auc"] is None
+    assert evaluation_results(rows.assign(malignant=np.nan), dataset={}, settings={})["classification"] is None

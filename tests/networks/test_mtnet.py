@@ -1,0 +1,121 @@
+"""MT-Net's networks: sizes, shapes, wiring, and the files that hold them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lung_nodule.networks import AsMaps, CheckpointError, ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
+
+SETTINGS = {
+    "bundle": "mtnet",
+    "network": {"width": 0.125, "middle_blocks": 1},
+    "field": {"field_mm": 32.0, "z_field_mm": 32.0, "image_size": 64},
+    "window": [-1000.0, 400.0],
+}
+
+
+@pytest.fixture(scope="module")
+def small() -> MTNet:
+    torch.manual_seed(0)
+    return MTNet(width=0.125, middle_blocks=1).eval()
+
+
+def parameters(module: torch.nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def test_published_sizes() -> None:
+    """54.71 M, 54.78 M and 20.81 M parameters within 0.5 %."""
+    with torch.device("meta"):
+        network = MTNet()
+    sizes = {name: parameters(getattr(network, name)) for name in ("coarse", "fine", "classifier")}
+    assert sizes == pytest.approx({"coarse": 54.71, "fine": 54.78, "classifier": 20.81}, rel=0.005)
+
+
+def test_shapes_at_every_stride(small: MTNet) -> None:
+    low, deep = small.coarse.encoder(torch.rand(2, 3, 224, 224))
+    assert low.shape == (2, 32, 56, 56)
+    assert deep.shape == (2, 256, 14, 14)
+
+
+def test_class_net_keeps_the_published_resolutions(small: MTNet) -> None:
+    """224 -> 111 -> 109 -> 55 -> 28 -> 14 -> 14."""
+    net, sizes = small.classifier, []
+    x = torch.rand(1, 4, 224, 224)
+    for layer in (*net.stem, *net.entry, net.middle, net.exit):
+        x = layer(x)
+        sizes.append(x.shape[-1])
+    assert sizes == [111, 109, 55, 28, 14, 14, 14]
+
+
+def test_outputs(small: MTNet) -> None:
+    logits = small(torch.rand(3, 1, 64, 64))
+    assert logits["coarse"].shape == logits["fine"].shape == (3, 1, 64, 64)
+    assert logits["malignancy"].shape == (3, 1)
+
+
+def test_the_coarse_mask_reaches_both_guided_networks(small: MTNet) -> None:
+    image = torch.rand(2, 1, 64, 64)
+    empty, full = torch.zeros_like(image), torch.ones_like(image)
+    for network in (small.fine, small.classifier):
+        assert (network(image, empty) - network(image, full)).abs().max() > 1e-6
+
+
+def test_fourth_channel_starts_as_the_mean_of_three() -> None:
+    kernel = ClassNet(width=0.125, middle_blocks=1).stem[0].conv.weight
+    torch.testing.assert_close(kernel[:, 3], kernel[:, :3].mean(dim=1))
+
+
+def test_maps_are_the_networks_probabilities(small: MTNet) -> None:
+    image = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        logits, maps = small(image), AsMaps(small)(image)
+        partial = AsMaps(small, ("coarse", "malignancy"))(image)
+    torch.testing.assert_close(maps[:, :1], torch.sigmoid(logits["coarse"]))
+    torch.testing.assert_close(maps[:, 1:2], torch.sigmoid(logits["fine"]))
+    torch.testing.assert_close(maps[:, 2].amax(dim=(1, 2)), torch.sigmoid(logits["malignancy"][:, 0]))
+    torch.testing.assert_close(maps[:, 2].amin(dim=(1, 2)), torch.sigmoid(logits["malignancy"][:, 0]))
+    torch.testing.assert_close(partial, maps[:, [0, 2]])
+
+
+@pytest.mark.parametrize("guided", ["fine", "classifier"])
+def test_training_behind_a_frozen_coarse_network_leaves_it_as_it_was(guided: str) -> None:
+    network = MTNet(width=0.125, middle_blocks=1)
+    before = {key: value.clone() for key, value in network.coarse.state_dict().items()}
+    stage = GuidedByCoarse(network.coarse, getattr(network, guided)).train()
+    optimizer = torch.optim.Adam(getattr(network, guided).parameters())
+    stage(torch.rand(2, 1, 64, 64)).mean().backward()
+    optimizer.step()
+    assert all(p.grad is None for p in network.coarse.parameters())
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in getattr(network, guided).parameters())
+    for key, value in network.coarse.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+
+
+def write(folder: Path, network: MTNet, settings: dict) -> Path:
+    torch.save(network.state_dict(), folder / "model.pt")
+    (folder / "model.json").write_text(json.dumps(settings))
+    return folder / "model.pt"
+
+
+def test_a_checkpoint_brings_its_own_width(small: MTNet, tmp_path: Path) -> None:
+    loaded = load_network(write(tmp_path, small, SETTINGS))
+    image = torch.rand(1, 1, 64, 64)
+    assert not loaded.training
+    torch.testing.assert_close(loaded(image)["fine"], small(image)["fine"])
+
+
+def test_checkpoints_that_cannot_be_used_are_named(small: MTNet, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no weights at"):
+        load_network(tmp_path / "model.pt")
+    path = write(tmp_path, small, {**SETTINGS, "network": {"width": 0.25, "middle_blocks": 1}})
+    with pytest.raises(CheckpointError, match=r"does not hold the weights of MT-Net with .'width': 0.25"):
+        load_network(path)
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="does not describe a network"):
+        read_settings(path)
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(CheckpointError, match="side file"):
+        read_settings(path)

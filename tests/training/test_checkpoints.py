@@ -1,0 +1,127 @@
+"""A stage that is interrupted goes on where it stopped, and a finished one is not repeated."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from lung_nodule.io import InputError
+from lung_nodule.training import StageCheckpoints, TakeOver, refuse_training_fold, write_model
+
+
+class Run:
+    """A trainer of one number, whose validation says what it is told to."""
+
+    def __init__(self, folder: Path, metrics: list[float], settings: dict | None = None) -> None:
+        self.network = torch.nn.Linear(1, 1)
+        self.epochs: list[int] = []
+        self.evaluator = SimpleNamespace(state=SimpleNamespace(best_metric=-1.0, best_metric_epoch=-1))
+        optimizer = torch.optim.SGD(self.network.parameters(), lr=0.1)
+        self.trainer = Engine(lambda engine, batch: None)
+        self.trainer.state.max_epochs, self.trainer.state.epoch_length = len(metrics), 2
+        self.metrics = metrics
+        self.trainer.add_event_handler("epoch_completed", self.validate)
+        StageCheckpoints(
+            directory=folder, network=self.network, state={"optimizer": optimizer}, evaluator=self.evaluator,
+            settings=settings or {"width": 1.0},
+        ).attach(self.trainer)  # fmt: skip
+
+    def validate(self, engine: Engine) -> None:
+        epoch = engine.state.epoch
+        self.epochs.append(epoch)
+        torch.nn.init.constant_(self.network.weight, float(epoch))
+        if self.metrics[epoch - 1] > self.evaluator.state.best_metric:
+            self.evaluator.state.best_metric = self.metrics[epoch - 1]
+            self.evaluator.state.best_metric_epoch = epoch
+
+    def go(self, *, until: int | None = None) -> "Run":
+        def stop(engine: Engine) -> None:
+            if engine.state.epoch == until:
+                raise KeyboardInterrupt
+
+        self.trainer.add_event_handler("epoch_completed", stop)
+        try:
+            self.trainer.run([0, 1], max_epochs=len(self.metrics))
+        except KeyboardInterrupt:
+            assert until is not None
+        return self
+
+
+def best(folder: Path) -> float:
+    return torch.load(folder / "best.pt", weights_only=True)["weight"].item()
+
+
+def test_best_weights_are_kept(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2, 0.6, 0.4]).go()
+    assert best(tmp_path) == 2
+
+
+def test_resumes_after_an_interruption_and_remembers_the_best(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2, 0.6, 0.4, 0.5]).go(until=2)
+    resumed = Run(tmp_path, [0.2, 0.6, 0.4, 0.5]).go()
+    assert resumed.epochs == [3, 4]
+    assert best(tmp_path) == 2
+
+
+def test_a_finished_stage_runs_no_epoch_again(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2, 0.6]).go()
+    again = Run(tmp_path, [0.2, 0.6]).go()
+    assert again.epochs == []
+    assert again.network.weight.item() == 2
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2]).go()
+    with pytest.raises(InputError, match=r"trained with width=1.0, not 0.5"):
+        Run(tmp_path, [0.2], settings={"width": 0.5}).go()
+    with pytest.raises(InputError, match="max_epochs"):
+        Run(tmp_path, []).go()
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2]).go()
+    (tmp_path / "last.pt").write_bytes(b"half")
+    with pytest.raises(InputError, match="cannot be resumed"):
+        Run(tmp_path, [0.2]).go()
+
+
+def test_a_stage_takes_over_by_name_and_shape(tmp_path: Path) -> None:
+    source, target = (
+        torch.nn.Sequential(torch.nn.Linear(2, 3)),
+        torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)),
+    )
+    torch.save(source.state_dict(), tmp_path / "best.pt")
+    own = target[1].weight.clone()
+    TakeOver(checkpoint=tmp_path / "best.pt", network=target)(None)
+    torch.testing.assert_close(target[0].weight, source[0].weight)
+    torch.testing.assert_close(target[1].weight, own)
+
+
+def test_what_does_not_fit_is_not_taken_over(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run the stage"):
+        TakeOver(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
+    torch.save(torch.nn.Linear(2, 4).state_dict(), tmp_path / "best.pt")
+    with pytest.raises(InputError, match="another network"):
+        TakeOver(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
+
+
+def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -> None:
+    network = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "b": torch.nn.Linear(1, 1)})
+    stages = {"a": tmp_path / "a.pt", "b": tmp_path / "b.pt"}
+    other = torch.nn.Linear(1, 1)
+    torch.save(other.state_dict(), stages["a"])
+    with pytest.raises(InputError, match=r"missing: .*b.pt"):
+        write_model(tmp_path / "model.pt", network=network, stages=stages, settings={})
+    assert not (tmp_path / "model.pt").exists()
+    torch.save(other.state_dict(), stages["b"])
+    write_model(tmp_path / "model.pt", network=network, stages=stages, settings={"width": 1.0})
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=True)["b.weight"], other.weight)
+    assert (tmp_path / "model.json").is_file()
+
+
+def test_only_the_test_fold_may_be_evaluated() -> None:
+    refuse_training_fold({"fold": 2}, 2)
+    with pytest.raises(InputError, match="fold 1 took part"):
+        refuse_training_fold({"fold": 2}, 1)
