@@ -1,28 +1,37 @@
 """Command lines: ``python -m lung_nodule export | serve | predict | check_plans``."""
 
+from __future__ import annotations
+
 import logging
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-import fire
-
-from lung_nodule.io import InputError
+from lung_nodule.io.command_line import Job, path_text, run, whole_number
 
 
-def export(bundle: str, repository: str, checkpoint: str | None = None, engine: str = "onnxruntime") -> None:
+def export(bundle: str, repository: str, checkpoint: str | None = None, engine: str = "onnxruntime") -> Job:
     """Export a trained bundle to ONNX (or TensorRT) and write the model repository that Triton serves.
 
     Every exported net is compared with torch on noise and on lung-like slices; a difference above 1e-4 stops the
     export. The errors measured are written into export_<bundle>.json of the repository.
 
     Args:
-        bundle: the bundle's folder, such as bundles/mtnet.
-        repository: the folder to write; it appears whole or not at all.
-        checkpoint: the weights, with their side file; the bundle's models/model.pt when not given.
+        bundle: The bundle's folder, such as bundles/mtnet.
+        repository: The folder to write; it appears whole or not at all.
+        checkpoint: The weights, with their side file. Default: those that the bundle's inference takes,
+            out/<bundle>/model.pt or else models/model.pt of the bundle.
         engine: onnxruntime, or tensorrt to build a plan beside each ONNX file (needs TensorRT and its GPU).
     """
-    from lung_nodule.deployment.export import export_bundle
+    source, target = path_text(bundle, "--bundle"), path_text(repository, "--repository")
 
-    export_bundle(bundle, repository, checkpoint=checkpoint, engine=engine)
+    def action() -> int:
+        from lung_nodule.deployment.export import export_bundle
+
+        export_bundle(source, target, checkpoint=checkpoint, engine=engine)
+        return 0
+
+    return Job(action)
 
 
 def serve(
@@ -31,22 +40,29 @@ def serve(
     grpc_port: int = 8001,
     metrics_port: int = 8002,
     log_file: str | None = None,
-) -> None:
+) -> Job:
     """Serve a model repository with NVIDIA Triton on this machine (127.0.0.1) until Ctrl-C or SIGTERM.
 
     "ready" is logged when every ensemble has answered an inference.
 
     Args:
-        repository: the folder that export wrote.
-        http_port: port of the HTTP endpoint; 0 chooses a free one.
-        grpc_port: port of the gRPC endpoint, the one predict talks to; 0 chooses a free one.
-        metrics_port: port of the Prometheus metrics; 0 chooses a free one.
-        log_file: keeps the server's own log; without it the log goes when the server stops.
+        repository: The folder that export wrote.
+        http_port: Port of the HTTP endpoint; 0 chooses a free one.
+        grpc_port: Port of the gRPC endpoint, the one predict talks to; 0 chooses a free one.
+        metrics_port: Port of the Prometheus metrics; 0 chooses a free one.
+        log_file: Keeps the server's own log; without it the log goes when the server stops.
     """
-    from lung_nodule.deployment.server import TritonServer, serve_until_interrupted
+    folder = path_text(repository, "--repository")
+    given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
+    ports = {name: whole_number(port, f"--{name}", least=0) for name, port in given.items()}
 
-    ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-    serve_until_interrupted(TritonServer(repository, log_file=log_file, **ports))
+    def action() -> int:
+        from lung_nodule.deployment.server import TritonServer, serve_until_interrupted
+
+        serve_until_interrupted(TritonServer(folder, log_file=log_file, **ports))
+        return 0
+
+    return Job(action)
 
 
 def predict(
@@ -57,53 +73,55 @@ def predict(
     model: str = "mtnet",
     patient_id: str | None = None,
     series_uid: str | None = None,
-) -> None:
+    note: str = "",
+) -> Job:
     """Ask a running server about the nodules of a CT; write masks, a table and a report.
 
     Writes into the output folder: masks/<nodule_id>.nii.gz and nodules.nii.gz on the CT's own grid, nodules.csv with
     probabilities, volumes and diameters, and report.html. Research use only, not for diagnosis.
 
     Args:
-        ct: a NIfTI file in HU, or the folder of one DICOM series.
-        nodules: a CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm); other columns are not looked at.
-        out: the folder to write to.
+        ct: A NIfTI file in HU, or the folder of one DICOM series.
+        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm); other columns are not looked at.
+        out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
-        model: name of the served ensemble.
-        patient_id: takes only this patient's rows of the table.
-        series_uid: takes only this series' rows of the table.
+        model: Name of the served ensemble.
+        patient_id: Takes only this patient's rows of the table.
+        series_uid: Takes only this series' rows of the table.
+        note: A line for the top of the report, such as that the CT is synthetic.
     """
-    from lung_nodule.deployment.predict import predict_ct
+    paths = {key: path_text(value, f"--{key}") for key, value in (("ct", ct), ("nodules", nodules), ("out", out))}
 
-    keep = {"patient_id": patient_id, "series_uid": series_uid}
-    predict_ct(ct=ct, nodules=nodules, out=out, url=url, model=model, keep=keep)
+    def action() -> int:
+        from lung_nodule.deployment.predict import predict_ct
+
+        predict_ct(**paths, url=url, model=model, keep={"patient_id": patient_id, "series_uid": series_uid}, note=note)
+        return 0
+
+    return Job(action)
 
 
-def check_plans(repository: str) -> None:
+def check_plans(repository: str) -> Job:
     """Check that the TensorRT plans of a model repository fit this machine's TensorRT, GPU and the ONNX files.
 
     Args:
-        repository: the folder that export --engine tensorrt wrote.
+        repository: The folder that export --engine tensorrt wrote.
     """
-    from pathlib import Path
+    folder = Path(path_text(repository, "--repository"))
 
-    from lung_nodule.deployment.tensorrt_engine import check_plans as check
+    def action() -> int:
+        from lung_nodule.deployment.tensorrt_engine import check_plans as check
 
-    logging.getLogger(__name__).info("%d plans fit this machine", check(Path(repository)))
+        logging.getLogger(__name__).info("%d plans fit this machine", check(folder))
+        return 0
+
+    return Job(action)
 
 
-def main() -> int:
-    """Run the command line; exit status 2 and one line for wrong input, 130 for Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        fire.Fire(
-            {"export": export, "serve": serve, "predict": predict, "check_plans": check_plans}, name="lung_nodule"
-        )
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (the process's own arguments by default); returns the exit status."""
+    commands = {"export": export, "serve": serve, "predict": predict, "check_plans": check_plans}
+    return run(commands, name="lung_nodule", arguments=arguments)
 
 
 if __name__ == "__main__":

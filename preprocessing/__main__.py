@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .command_line import Job, names, path_text, run, whole_number
+from lung_nodule.io.command_line import Job, names, path_text, run, whole_number
 
 SKIPPED = 1
 

@@ -24,7 +24,7 @@ def write_dataset(out: Path, *, patients: int = 10, nodules_per_patient: int = 2
     write_table(out / "nodules.csv", pd.DataFrame(rows))
     folds = [{"patient_id": f"SYN-{patient:04d}", "fold": patient % 5} for patient in range(patients)]
     write_table(out / "folds.csv", pd.DataFrame(folds))
-    write_json(out / "dataset.json", {"name": "painted balls", "synthetic": True})
+    write_json(out / "dataset.json", {"name": "painted balls", "synthetic_scans": patients})
     return out
 
 

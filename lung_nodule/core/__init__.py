@@ -3,10 +3,19 @@
 This package is copied unchanged beside the Python steps of the model repository, so it imports numpy and itself only.
 """
 
-from .aggregate import nodule_score, slice_weights
+from .aggregate import MASK_THRESHOLD, nodule_mask, nodule_score, slice_weights
 from .components import central_component
 from .field import SliceField
 from .intensity import window
 from .validation import check_voi
 
-__all__ = ["SliceField", "central_component", "check_voi", "nodule_score", "slice_weights", "window"]
+__all__ = [
+    "MASK_THRESHOLD",
+    "SliceField",
+    "central_component",
+    "check_voi",
+    "nodule_mask",
+    "nodule_score",
+    "slice_weights",
+    "window",
+]

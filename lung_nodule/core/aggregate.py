@@ -6,6 +6,8 @@ import numpy as np
 
 from .components import central_component
 
+MASK_THRESHOLD = 0.5
+
 
 def slice_weights(coarse: np.ndarray, central: tuple[int, int, int]) -> np.ndarray:
     """How much each slice of the field says about the nodule: its share of the coarse mask.
@@ -20,7 +22,7 @@ def slice_weights(coarse: np.ndarray, central: tuple[int, int, int]) -> np.ndarr
     Returns:
         float32 ``[S]`` with sum 1.
     """
-    area = central_component(coarse >= 0.5, central).sum(axis=(1, 2)).astype(np.float32)
+    area = central_component(coarse >= MASK_THRESHOLD, central).sum(axis=(1, 2)).astype(np.float32)
     if not area.any():
         area[central[0]] = 1.0
     return area / area.sum()
@@ -40,3 +42,17 @@ def nodule_score(slice_scores: np.ndarray, weights: np.ndarray) -> float:
     if scores.shape != weights.shape:
         raise ValueError(f"{scores.size} slice scores do not fit {weights.size} slice weights")
     return float(scores @ weights)
+
+
+def nodule_mask(probability: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """The mask that a user gets: the probability at 0.5, restricted to the component at the nodule's centre.
+
+    Args:
+        probability: ``[X, Y, Z]`` on the VOI's grid.
+        center: ``[3]`` fractional voxel index of the nodule's centre.
+
+    Returns:
+        bool ``[X, Y, Z]``.
+    """
+    nearest = np.clip(np.rint(center).astype(int), 0, np.array(probability.shape) - 1)
+    return central_component(probability >= MASK_THRESHOLD, tuple(nearest.tolist()))

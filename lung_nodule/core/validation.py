@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LARGEST_SPACING_MM = 20.0
+
 
 def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
     """Refuse a VOI that no answer should be given for.
@@ -22,8 +24,8 @@ def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
     for name, vector in (("spacing", spacing), ("center", center)):
         if vector.shape != (3,) or not np.isfinite(vector).all():
             raise ValueError(f"{name} must be three finite numbers (x, y, z), got {vector.tolist()}")
-    if (spacing <= 0).any():
-        raise ValueError(f"spacing must be positive, in mm, got {spacing.tolist()}")
+    if (spacing <= 0).any() or (spacing > LARGEST_SPACING_MM).any():
+        raise ValueError(f"spacing must be positive, in mm, and at most {LARGEST_SPACING_MM}, got {spacing.tolist()}")
     if not np.isfinite(voi).all():
         bad = int(voi.size - np.isfinite(voi).sum())
         raise ValueError(f"the VOI holds {bad} voxels that are NaN or infinite; give finite HU")

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from lung_nodule import __version__
@@ -31,7 +32,7 @@ def export_bundle(
     Args:
         bundle: folder of the bundle; its name is the ensemble's.
         repository: folder to write, or one written before: the models of other bundles in it stay.
-        checkpoint: weights with their side file; ``models/model.pt`` of the bundle by default.
+        checkpoint: weights with their side file; where the bundle's inference looks by default.
         engine: ``onnxruntime``, or ``tensorrt`` for a plan beside each ONNX file.
 
     Returns:
@@ -44,7 +45,7 @@ def export_bundle(
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown: choose {' or '.join(ENGINES)}")
     bundle, repository = Path(bundle), Path(repository)
-    checkpoint = bundle / "models" / "model.pt" if checkpoint is None else Path(checkpoint)
+    checkpoint = default_checkpoint(bundle) if checkpoint is None else Path(checkpoint)
     builder = (tensorrt_engine.load_tensorrt(), tensorrt_engine.compute_capability()) if engine == "tensorrt" else None
     name = bundle.resolve().name
     templates, record = template_models(name), RECORD.format(bundle=name)
@@ -56,6 +57,21 @@ def export_bundle(
         write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, "nets": nets})
     LOGGER.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
+
+
+def default_checkpoint(bundle: Path) -> Path:
+    """The weights that a bundle's own ``configs/inference.json`` takes when none are named.
+
+    Raises:
+        InputError: the folder is no bundle.
+    """
+    config = bundle / "configs" / "inference.json"
+    if not config.is_file():
+        raise InputError(f"{bundle} is no bundle (it has no configs/inference.json): name one such as bundles/mtnet")
+    parser = ConfigParser()
+    parser.read_config(config)
+    parser["bundle_root"] = str(bundle)
+    return Path(parser.get_parsed_content("model_path"))
 
 
 def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], MTNet]:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lung_nodule.core import central_component
+from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.client import Answer
 from lung_nodule.deployment.measure import Measurement, measure
 from lung_nodule.deployment.voi import Voi
-
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +48,7 @@ class Finding:
 
 def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answer) -> Finding:
     """Restrict the maps to the nodule at the centre and measure it."""
-    central = tuple(np.clip(np.rint(voi.center).astype(int), 0, np.array(voi.volume.shape) - 1).tolist())
-    fine, coarse = (central_component(map_ >= THRESHOLD, central) for map_ in (answer.fine, answer.coarse))
+    fine, coarse = (nodule_mask(map_, voi.center) for map_ in (answer.fine, answer.coarse))
     spacing = voi.volume.spacing
     return Finding(
         label,

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 from skimage.measure import approximate_polygon, find_contours
 
-from lung_nodule.core import window
-from lung_nodule.deployment.findings import THRESHOLD, Finding
+from lung_nodule.core import MASK_THRESHOLD, window
+from lung_nodule.deployment.findings import Finding
 from lung_nodule.io import Volume
 
 PIXELS = 320
@@ -95,9 +95,9 @@ def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, i
 
 def _outline(probability: np.ndarray, mask: np.ndarray, grid: np.ndarray) -> str:
     """SVG path where the probability crosses the threshold; other components than the nodule's stay below it."""
-    kept = np.where(mask, probability, np.minimum(probability, np.nextafter(np.float32(THRESHOLD), np.float32(0))))
+    kept = np.where(mask, probability, np.minimum(probability, np.nextafter(np.float32(MASK_THRESHOLD), np.float32(0))))
     plane = map_coordinates(kept, grid, order=1, mode="constant", cval=0.0)
-    lines = (approximate_polygon(line, 0.3) for line in find_contours(plane, THRESHOLD))
+    lines = (approximate_polygon(line, 0.3) for line in find_contours(plane, MASK_THRESHOLD))
     return "".join(_path(line) for line in lines if len(line) > 3)
 
 

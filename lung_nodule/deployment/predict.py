@@ -11,8 +11,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from lung_nodule import __version__
+from lung_nodule.core import MASK_THRESHOLD
 from lung_nodule.deployment.client import NoduleClient, ServedModel
-from lung_nodule.deployment.findings import THRESHOLD, Finding, as_row, make_finding
+from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.report import write_report
 from lung_nodule.deployment.voi import Voi, cut_voi, edge_mm, paste
 from lung_nodule.io import InputError, Volume, read_ct, read_table, write_nifti, write_table
@@ -29,6 +30,7 @@ def predict_ct(
     url: str,
     model: str = "mtnet",
     keep: Mapping[str, str | None] | None = None,
+    note: str = "",
 ) -> list[Finding]:
     """Ask the server about every nodule of a table and write what it answers.
 
@@ -41,6 +43,7 @@ def predict_ct(
         url: ``host:port`` of the server's gRPC endpoint.
         model: name of the ensemble.
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all.
+        note: what else the report's reader must know, such as that the CT is synthetic.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
@@ -57,7 +60,7 @@ def predict_ct(
         seconds = time.monotonic() - started
     LOGGER.info("%d nodules answered in %.1f s", len(findings), seconds)
     name = Path(ct).resolve().name
-    _write(Path(out), findings, original, canonical, served, name, _settings(served, edge, seconds))
+    _write(Path(out), findings, original, canonical, served, name, _settings(served, edge, seconds), note)
     return findings
 
 
@@ -114,7 +117,7 @@ def _settings(served: ServedModel, edge: float, seconds: float) -> dict[str, str
         "Image size": f"{served.image_size} by {served.image_size} pixels",
         "HU window of the model": f"{served.window[0]:g} to {served.window[1]:g} HU",
         "Volume of interest sent": f"{edge:g} mm cube, native voxels",
-        "Mask threshold": f"probability {THRESHOLD:g}, the component at the given centre",
+        "Mask threshold": f"probability {MASK_THRESHOLD:g}, the component at the given centre",
         "Time": f"{seconds:.1f} s for all nodules, transfer included",
         "Software": f"lung_nodule {__version__}",
     }
@@ -128,6 +131,7 @@ def _write(
     served: ServedModel,
     ct_name: str,
     settings: Mapping[str, str],
+    note: str,
 ) -> None:
     labels = np.zeros(canonical.shape, dtype=np.uint16)
     for finding in tqdm(findings, desc="masks", unit="nodule"):
@@ -141,5 +145,7 @@ def _write(
     write_nifti(out / "nodules.nii.gz", paste(labels, everywhere, canonical, original))
     write_table(out / "nodules.csv", pd.DataFrame([as_row(finding) for finding in findings]))
     now = datetime.now().astimezone()
-    write_report(out / "report.html", findings, canonical, ct_name=ct_name, model=served, settings=settings, now=now)
+    write_report(
+        out / "report.html", findings, canonical, ct_name=ct_name, model=served, settings=settings, now=now, note=note
+    )
     LOGGER.info("written: %s", out / "report.html")

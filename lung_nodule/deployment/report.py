@@ -23,6 +23,7 @@ def write_report(
     model: ServedModel,
     settings: Mapping[str, str],
     now: datetime,
+    note: str = "",
 ) -> None:
     """Write ``report.html``.
 
@@ -34,6 +35,7 @@ def write_report(
         model: what the server said about its model.
         settings: what else the reader should know, by name.
         now: date of the report.
+        note: shown under the notice at the top.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -50,6 +52,7 @@ def write_report(
         model=model,
         settings=settings,
         now=now,
+        note=note,
         pixels=PIXELS,
         lung_window=LUNG_WINDOW,
     )

@@ -21,6 +21,7 @@ from lung_nodule.io import InputError
 
 LOGGER = logging.getLogger(__name__)
 HOST = "127.0.0.1"
+_SHARED_MEMORY = Path("/dev/shm")
 _EXIT_TIMEOUT_S = 5
 _LOG_TAIL_LINES = 15
 
@@ -121,6 +122,7 @@ class TritonServer:
             _end_group(self._process.pid)
             self._process.wait()
             self._process = None
+            self._free_shared_memory()
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
             self._home = None
@@ -144,6 +146,16 @@ class TritonServer:
         assert self._home is not None
         return self._home / "server.log"
 
+    @property
+    def _memory_prefix(self) -> str:
+        """What the names of this server's shared-memory regions begin with."""
+        return f"lung_nodule_{os.getpid()}_{self._ports['grpc']}_"
+
+    def _free_shared_memory(self) -> None:
+        """Remove the regions of stubs that were killed; the others have removed theirs."""
+        for region in _SHARED_MEMORY.glob(f"{self._memory_prefix}*"):
+            region.unlink(missing_ok=True)
+
     def _command(self, server: Path, backends: Path) -> list[str]:
         command = [
             str(server),
@@ -152,7 +164,7 @@ class TritonServer:
             "--allow-gpu-metrics=false",
             "--pinned-memory-pool-byte-size=0",
             "--backend-config=python,stub-timeout-seconds=120",
-            f"--backend-config=python,shm-region-prefix-name=lung_nodule_{os.getpid()}_{self._ports['grpc']}_",
+            f"--backend-config=python,shm-region-prefix-name={self._memory_prefix}",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
         ]
         for name, port in self._ports.items():
@@ -227,7 +239,7 @@ def _choose_ports(wanted: dict[str, int]) -> dict[str, int]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
-            except (OSError, OverflowError) as error:
+            except (OSError, OverflowError, TypeError) as error:
                 raise InputError(
                     f"port {port} (--{name}_port) cannot be used on {HOST} ({error}): "
                     f"stop the program that holds it, or choose another (0: any free one)"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
 
+from lung_nodule.core import nodule_mask
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
 from .baselines import threshold_mask
@@ -64,7 +65,7 @@ class EvaluationReport:
         path = self.dataset_dir / "dataset.json"
         described = json.loads(path.read_text()) if path.is_file() else {}
         kept = {key: described.get(key) for key in ("name", "consensus", "licence", "source") if key in described}
-        return {**kept, "dataset_dir": str(self.dataset_dir), "synthetic": bool(described.get("synthetic", False))}
+        return {**kept, "dataset_dir": str(self.dataset_dir), "synthetic": bool(described.get("synthetic_scans"))}
 
 
 class SaveNodules:
@@ -113,7 +114,7 @@ def nodule_of(engine: Engine) -> dict[str, Any]:
 
 def final_mask(nodule: dict[str, Any]) -> np.ndarray:
     """bool ``[X, Y, Z]``: the mask that a user gets, on the VOI's grid."""
-    return nodule["field"].restore(nodule["segmentation"].astype(np.float32)) >= 0.5
+    return nodule_mask(nodule["field"].restore(nodule["fine"]), nodule["center"])
 
 
 def nodule_row(nodule: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from .atomic import atomic_path, write_json, write_text
 from .ct import read_ct
 from .dicom import Series, SeriesFiles, find_series, read_series
-from .errors import InputError, report_in_one_line
+from .errors import InputError, report_in_one_line, user_can_mend
 from .nifti import read_nifti, write_nifti
 from .slices import format_positions
 from .tables import read_table, write_table
@@ -22,6 +22,7 @@ __all__ = [
     "read_series",
     "read_table",
     "report_in_one_line",
+    "user_can_mend",
     "write_json",
     "write_nifti",
     "write_table",

@@ -24,10 +24,15 @@ def report_in_one_line() -> None:
     sys.excepthook = _excepthook
 
 
+def user_can_mend(error: BaseException | None) -> BaseException | None:
+    """The error in a chain of causes whose class says ``user_can_mend``; None where there is none."""
+    while error is not None and not getattr(error, "user_can_mend", False):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    cause: BaseException | None = error
-    while cause is not None and not getattr(cause, "user_can_mend", False):
-        cause = cause.__cause__ or cause.__context__
+    cause = user_can_mend(error)
     if cause is None:
         sys.__excepthook__(kind, error, traceback)
     else:

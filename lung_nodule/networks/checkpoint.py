@@ -49,8 +49,8 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
         CheckpointError: the files are missing, unreadable, or the weights do not fit the described network.
     """
     settings = read_settings(checkpoint)
-    network = MTNet(**settings["network"])
     try:
+        network = MTNet(**settings["network"])
         network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

@@ -4,6 +4,7 @@ from .aggregation import AggregateSlices, segmentation_and_label
 from .autocast import AutocastInferer
 from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
+from .errors import expected_errors_in_one_line
 from .stages import TakeOver, refuse_training_fold, write_model
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "PrepareSlices",
     "StageCheckpoints",
     "TakeOver",
+    "expected_errors_in_one_line",
     "refuse_training_fold",
     "segmentation_and_label",
     "write_model",

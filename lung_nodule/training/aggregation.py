@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
-from lung_nodule.core import central_component, nodule_score, slice_weights
+from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_score, slice_weights
 
 
 class AggregateSlices(Transform):
@@ -39,7 +39,7 @@ class AggregateSlices(Transform):
             score = nodule_score(scores, slice_weights(stacks["coarse"], central))
             result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
         finest = stacks.get("fine", stacks["coarse"])
-        return {**result, **stacks, "segmentation": central_component(finest >= 0.5, central)}
+        return {**result, **stacks, "segmentation": central_component(finest >= MASK_THRESHOLD, central)}
 
 
 def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,12 +14,18 @@ from lung_nodule.io import InputError, atomic_path
 logger = logging.getLogger(__name__)
 
 
+def save_tensors(path: str | Path, content: dict[str, Any]) -> None:
+    """Save atomically; the same content gives the same bytes (torch would write the temporary file's name into it)."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
 class StageCheckpoints:
     """Resume a stage where it stopped, and keep its last state and its best weights.
 
     ``<directory>/last.pt`` holds the state of everything in ``state`` after the last finished epoch; a later run takes
     it up, and a finished stage runs no epoch again. ``<directory>/best.pt`` holds the weights of the best validation.
-    MONAI's ``CheckpointSaver`` writes in place and removes before it writes; here a file is whole or not there.
+    MONAI's ``CheckpointSaver`` writes in place; here a file is whole or not there.
 
     Attach it after the handlers that validate.
 
@@ -104,5 +110,4 @@ class StageCheckpoints:
         self._write("last.pt", {"network": self.network.state_dict(), "settings": self.settings, **position, **state})
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
-        with atomic_path(self.directory / name) as temporary:
-            torch.save(content, temporary)
+        save_tensors(self.directory / name, content)

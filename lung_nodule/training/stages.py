@@ -10,7 +10,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.networks import copy_model_state
 
-from lung_nodule.io import InputError, atomic_path, write_json
+from lung_nodule.io import InputError, write_json
+
+from .checkpoints import save_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +73,7 @@ def write_model(
     for name, checkpoint in stages.items():
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.get_submodule(name).load_state_dict(weights)
-    with atomic_path(path) as temporary:
-        torch.save(network.state_dict(), temporary)
+    save_tensors(path, network.state_dict())
     write_json(Path(path).with_suffix(".json"), settings)
     logger.info(f"wrote {path}")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lung_nodule.core import central_component, check_voi, nodule_score, slice_weights, window
+from lung_nodule.core import central_component, check_voi, nodule_mask, nodule_score, slice_weights, window
 
 
 @pytest.mark.parametrize("density", [0.2, 0.35, 0.5, 0.8])
@@ -48,6 +48,15 @@ def test_window_clips_and_scales() -> None:
         window(hu, 10, 10)
 
 
+def test_the_mask_is_what_hangs_together_at_the_centre() -> None:
+    probability = np.zeros((9, 9, 9))
+    probability[3:6, 3:6, 3:6] = 0.5
+    probability[0, 0, 0] = 1.0
+    mask = nodule_mask(probability, np.array([4.4, 3.6, 4.0]))
+    assert mask.sum() == 27
+    assert not mask[0, 0, 0]
+
+
 VOI, SPACING, CENTER = np.zeros((8, 9, 10)), np.ones(3), np.array([4.0, 4.0, 4.0])
 
 
@@ -57,6 +66,7 @@ VOI, SPACING, CENTER = np.zeros((8, 9, 10)), np.ones(3), np.array([4.0, 4.0, 4.0
         (np.zeros((8, 9)), SPACING, CENTER, "volume"),
         (np.where(np.indices(VOI.shape)[0] == 2, np.nan, 0), SPACING, CENTER, "90 voxels that are NaN"),
         (VOI, np.array([1, 0, 1]), CENTER, "spacing must be positive"),
+        (VOI, np.array([1, 1e9, 1]), CENTER, "at most 20.0"),
         (VOI, np.array([1, np.nan, 1]), CENTER, "three finite numbers"),
         (VOI, SPACING, np.array([4, 4, 40]), "outside the VOI"),
         (VOI, SPACING, np.array([4, 4]), "three finite numbers"),

@@ -37,8 +37,15 @@ def _command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
+def _shared_memory() -> set[str]:
+    """Shared-memory regions of the servers that this process started."""
+    return {path.name for path in Path("/dev/shm").glob(f"lung_nodule_{os.getpid()}_*")}
+
+
 def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
+    before = _shared_memory()
     with TritonServer(repository) as server:
+        assert _shared_memory() > before
         group, home = server.pid, server._home
         assert group is not None
         assert home is not None
@@ -50,6 +57,7 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
             ask_canary(server.grpc_url, timeout_s=20)
     assert _group(group) == []
     assert not home.exists()
+    assert _shared_memory() == before
     assert server.pid is None
     server.stop()
 
@@ -74,7 +82,7 @@ def test_the_command_line_stops_in_order(repository: Path, number: signal.Signal
 
 
 def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
-    server = TritonServer(repository)
+    before, server = _shared_memory(), TritonServer(repository)
     server.interrupt()
     started = time.monotonic()
     with server:
@@ -82,6 +90,7 @@ def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
         server.wait()
     assert group is not None
     assert _group(group) == []
+    assert _shared_memory() == before
     assert time.monotonic() - started < 20
 
 
@@ -91,6 +100,12 @@ def test_a_port_in_use_is_named(repository: Path, name: str) -> None:
         port = busy.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} \(--{name}_port\)"):
             TritonServer(repository, **{f"{name}_port": port}).start()
+
+
+@pytest.mark.parametrize("port", [70000, "grpc"])
+def test_a_port_that_is_none_is_named(repository: Path, port: object) -> None:
+    with pytest.raises(InputError, match=rf"port {port} \(--grpc_port\)"):
+        TritonServer(repository, grpc_port=port).start()
 
 
 def test_a_missing_or_empty_repository_is_named(tmp_path: Path) -> None:

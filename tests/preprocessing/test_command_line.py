@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lung_nodule.io.command_line import names
 from preprocessing.__main__ import main
-from preprocessing.command_line import names
 from tests.preprocessing.conftest import SMALL
 
 

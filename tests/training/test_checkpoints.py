@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from lung_nodule.io import InputError
 from lung_nodule.training import StageCheckpoints, TakeOver, refuse_training_fold, write_model
@@ -22,7 +22,7 @@ class Run:
         self.trainer = Engine(lambda engine, batch: None)
         self.trainer.state.max_epochs, self.trainer.state.epoch_length = len(metrics), 2
         self.metrics = metrics
-        self.trainer.add_event_handler("epoch_completed", self.validate)
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
         StageCheckpoints(
             directory=folder, network=self.network, state={"optimizer": optimizer}, evaluator=self.evaluator,
             settings=settings or {"width": 1.0},
@@ -41,7 +41,7 @@ class Run:
             if engine.state.epoch == until:
                 raise KeyboardInterrupt
 
-        self.trainer.add_event_handler("epoch_completed", stop)
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, stop)
         try:
             self.trainer.run([0, 1], max_epochs=len(self.metrics))
         except KeyboardInterrupt:
@@ -73,11 +73,11 @@ def test_a_finished_stage_runs_no_epoch_again(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    Run(tmp_path, [0.2]).go()
+    Run(tmp_path, [0.2, 0.3]).go()
     with pytest.raises(InputError, match=r"trained with width=1.0, not 0.5"):
-        Run(tmp_path, [0.2], settings={"width": 0.5}).go()
-    with pytest.raises(InputError, match="max_epochs"):
-        Run(tmp_path, []).go()
+        Run(tmp_path, [0.2, 0.3], settings={"width": 0.5}).go()
+    with pytest.raises(InputError, match="has seen 2 epochs, more than the 1"):
+        Run(tmp_path, [0.2]).go()
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import fire
 
-from lung_nodule.io import InputError
+from .errors import InputError, user_can_mend
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,10 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
         if not isinstance(job, Job):
             raise InputError(f"say what to do: {' or '.join(commands)} (--help tells more)")
         return job._action()
-    except InputError as error:
-        logger.error("%s: %s", name, error)
+    except ValueError as error:
+        if user_can_mend(error) is None:
+            raise
+        logger.error("%s: %s", name, user_can_mend(error))
         return BAD_INPUT
     except OSError as error:
         logger.error("%s: %s: %s", name, error.strerror or error, error.filename or "")

@@ -1,0 +1,28 @@
+"""How a bundle's command ends when its input is wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from lung_nodule.io import report_in_one_line, user_can_mend
+
+LOGGERS = (
+    "ignite.engine.engine.SupervisedTrainer",
+    "ignite.engine.engine.SupervisedEvaluator",
+    "monai.handlers.StatsHandler",
+)
+
+
+def expected_errors_in_one_line() -> None:
+    """End ``python -m monai.bundle run`` in one line where a user can mend the input; tracebacks stay for the rest.
+
+    Engines and handlers log every exception with its traceback before they pass it on; for these they keep silent.
+    """
+    report_in_one_line()
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR or user_can_mend(sys.exc_info()[1]) is None

@@ -1,0 +1,122 @@
+"""What holds for every bundle; a subclass names the bundle and what is its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ("train", "evaluate", "inference")
+
+
+class BundleContract:
+    """Runs a bundle as a user does, small, on painted nodules."""
+
+    name: ClassVar[str]
+    small: ClassVar[dict[str, object]]  # overrides that make it small
+    columns: ClassVar[set[str]]  # what its predictions.csv holds
+
+    @property
+    def configs(self) -> Path:
+        return ROOT / "bundles" / self.name / "configs"
+
+    def run(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> str:
+        """``python -m monai.bundle run`` from the repository's root; its output, which must end well."""
+        ended = self.attempt(run_id, config, dataset_dir=dataset, output_dir=output, **options)
+        assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+        return ended.stdout + ended.stderr
+
+    def attempt(self, run_id: str, config: str, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "monai.bundle", "run", run_id]
+        command += ["--config_file", f"bundles/{self.name}/configs/{config}.json"]
+        for key, value in options.items():
+            command += [f"--{key}", str(value)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    @pytest.fixture(scope="class")
+    def trained(self, painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The output folder of one whole training."""
+        output = tmp_path_factory.mktemp(self.name)
+        self.run("training", "train", dataset=painted, output=output, **self.small)
+        return output
+
+    def test_training_leaves_a_model_with_its_settings(self, trained: Path) -> None:
+        settings = json.loads((trained / "model.json").read_text())
+        assert (trained / "model.pt").is_file()
+        assert settings["bundle"] == self.name
+        assert settings["network"]["width"] == self.small["width"]
+        assert list(trained.rglob("events.out.tfevents*"))
+
+    def test_evaluation_writes_metrics_and_predictions(self, trained: Path, painted: Path) -> None:
+        self.run("evaluating", "evaluate", dataset=painted, output=trained)
+        metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())
+        predictions = pd.read_csv(trained / "evaluation" / "predictions.csv")
+        assert set(predictions["patient_id"]) == {"SYN-0000", "SYN-0005"}  # fold 0 and nothing else
+        assert predictions["nodule_id"].is_unique
+        assert self.columns <= set(predictions.columns)
+        assert predictions["malignancy_prob"].between(0, 1).all()
+        assert metrics["dataset"]["synthetic"] is True
+        assert metrics["counts"]["nodules"] == len(predictions) == 4
+
+    def test_inference_writes_scores(self, trained: Path, painted: Path) -> None:
+        self.run("inferring", "inference", dataset=painted, output=trained, folds="[0]")
+        inferred = pd.read_csv(trained / "inference" / "predictions.csv")
+        assert len(inferred) == 4
+        evaluated = trained / "evaluation" / "predictions.csv"
+        if evaluated.is_file():
+            both = inferred.merge(pd.read_csv(evaluated), on="nodule_id", suffixes=("", "_evaluated"))
+            assert (both["malignancy_prob"] - both["malignancy_prob_evaluated"]).abs().max() < 1e-5
+
+    def test_a_second_training_repeats_nothing(self, trained: Path, painted: Path) -> None:
+        before = (trained / "model.pt").read_bytes()
+        said = self.run("training", "train", dataset=painted, output=trained, **self.small)
+        assert "resumed after epoch" in said
+        assert (trained / "model.pt").read_bytes() == before
+
+    def test_bad_input_ends_in_one_line(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        missing = self.attempt("training", "train", dataset_dir=tmp_path / "none", output_dir=tmp_path)
+        untrained = self.attempt("evaluating", "evaluate", dataset_dir=painted, output_dir=tmp_path)
+        seen = self.attempt("evaluating", "evaluate", dataset_dir=painted, output_dir=trained, fold=3)
+        other = self.attempt(
+            "training", "train", dataset_dir=painted, output_dir=trained, **{**self.small, "width": 0.25}
+        )
+        for ended, message in (
+            (missing, "no dataset at"),
+            (untrained, "train the bundle first"),
+            (seen, "fold 3 took part in this model's training"),
+            (other, "was trained with"),
+        ):
+            assert ended.returncode != 0
+            assert message in ended.stderr.splitlines()[-1]
+            assert "Traceback" not in ended.stderr
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(("config", "kind"), [("train", "train"), ("inference", "infer"), ("evaluate", "infer")])
+    def test_required_properties(self, config: str, kind: str, painted: Path, trained: Path) -> None:
+        workflow = ConfigWorkflow(
+            workflow_type=kind,
+            config_file=str(self.configs / f"{config}.json"),
+            meta_file=str(self.configs / "metadata.json"),
+            logging_file=False,
+            dataset_dir=str(painted),
+            output_dir=str(trained),
+        )
+        workflow.initialize()
+        assert not workflow.check_properties()
+
+    @pytest.mark.parametrize("config", [*CONFIGS, "metadata"])
+    def test_json_is_formatted(self, config: str) -> None:
+        text = (self.configs / f"{config}.json").read_text()
+        assert text == json.dumps(json.loads(text), indent=4, ensure_ascii=False) + "\n"
+
+    def test_metadata_names_its_version(self) -> None:
+        metadata = ConfigParser.load_config_file(self.configs / "metadata.json")
+        assert metadata["version"] in metadata["changelog"]
+        assert metadata["monai_version"] == "1.6.1"
