@@ -2,7 +2,7 @@
 
 from .baselines import threshold_mask
 from .classification import classification_metrics
-from .handlers import EvaluationReport, SaveNodules
+from .handlers import EvaluationReport, SaveNodules, summary
 from .intervals import bootstrap_interval
 from .results import evaluation_results
 from .segmentation import Overlap
@@ -14,5 +14,6 @@ __all__ = [
     "bootstrap_interval",
     "classification_metrics",
     "evaluation_results",
+    "summary",
     "threshold_mask",
 ]

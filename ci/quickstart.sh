@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The whole road in one command: convert, train a small MT-Net, evaluate, export, serve, predict, report.
+#   bash ci/quickstart.sh                      on a synthetic phantom that it draws
+#   bash ci/quickstart.sh --dicom_root DIR     on LIDC-IDRI
+# What is there already is used again. Everything lands in data/lidc and out/quickstart.
+dicom_root=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --dicom_root) dicom_root=$(realpath -m "${2:?--dicom_root needs a folder}"); shift 2 ;;
+        --dicom_root=*) dicom_root=$(realpath -m "${1#*=}"); shift ;;
+        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "error: unknown argument $1 (bash ci/quickstart.sh [--dicom_root DIR])" >&2; exit 2 ;;
+    esac
+done
+source "$(dirname "$0")/environment.sh"
+
+dataset=data/lidc
+out=out/quickstart
+bundle=bundles/mtnet
+mkdir -p "$out"
+started=$SECONDS
+
+# A dataset made from something else than what is asked for now steps aside; nothing is deleted.
+source_now=${dicom_root:-phantom}
+made_from() {
+    if [ -f "$dataset.source" ]; then
+        cat "$dataset.source"
+    elif grep -q '"synthetic_scans": [1-9]' "$dataset/dataset.json" 2>/dev/null; then
+        echo phantom
+    else
+        echo "${dicom_root:-DICOM}"
+    fi
+}
+if [ -d "$dataset" ] && [ "$(made_from)" != "$source_now" ]; then
+    kept="$dataset.$(date +%Y%m%d-%H%M%S)"
+    say "data/lidc was made from something else: kept as $kept"
+    mv "$dataset" "$kept"
+    [ ! -d "$out/model" ] || mv "$out/model" "$kept.model"
+fi
+mkdir -p data
+echo "$source_now" > "$dataset.source"
+
+note=
+small=(--width 0.25 --middle_blocks 4 --image_size 112 --max_epochs 30)
+if [ -z "$dicom_root" ]; then
+    say "1/7 phantom: synthetic CT series with the geometry and contours of ten LIDC-IDRI scans"
+    dicom_root=data/phantom_dicom
+    python -m preprocessing phantom --out "$dicom_root" --workers 2
+    note="The CT is a synthetic phantom: nothing here is a result."
+    small=(--width 0.125 --middle_blocks 1 --image_size 64 --max_epochs 60 --segmentation_batch_size 8 --class_batch_size 16)
+else
+    say "1/7 DICOM: $dicom_root"
+fi
+
+say "2/7 convert to $dataset"
+python -m preprocessing convert --dicom_root "$dicom_root" --out "$dataset" --workers 2 || [ $? -eq 1 ]
+
+say "3/7 train a small MT-Net: coarse, then fine and class"
+python -m monai.bundle run training --config_file $bundle/configs/train.json --dataset_dir "$dataset" \
+    --output_dir "$out/model" --field_mm 32.0 --learning_rate 0.001 "${small[@]}"
+
+say "4/7 evaluate on the patients that it has not seen"
+python -m monai.bundle run evaluating --config_file $bundle/configs/evaluate.json --dataset_dir "$dataset" \
+    --output_dir "$out/model" --results_dir "$out/evaluation"
+
+say "5/7 export to ONNX and fill the model repository"
+python -m lung_nodule export --bundle $bundle --checkpoint "$out/model/model.pt" --repository "$out/repository"
+
+say "6/7 serve with Triton on free ports"
+python -m lung_nodule serve --repository "$out/repository" --http_port 0 --grpc_port 0 --metrics_port 0 \
+    --log_file "$out/triton.log" > "$out/serve.log" 2>&1 &
+server=$!
+stop_server() {
+    trap - EXIT INT TERM
+    kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null || true
+}
+trap stop_server EXIT
+trap 'stop_server; exit 130' INT TERM
+until grep -q ready "$out/serve.log"; do
+    kill -0 "$server" 2>/dev/null || fail "the server did not start: $(tail -n 1 "$out/serve.log")"
+    sleep 0.5
+done
+cat "$out/serve.log"
+url=$(sed -n 's/^ready: gRPC \([^,]*\),.*/\1/p' "$out/serve.log")
+
+say "7/7 predict the nodules of a scan of the test fold"
+read -r scan patient series < <(python ci/choose_scan.py --dataset "$dataset" --predictions "$out/evaluation/predictions.csv")
+python -m lung_nodule predict --url "$url" --ct "$dataset/$scan" --nodules "$dataset/nodules.csv" \
+    --patient_id "$patient" --series_uid "$series" --out "$out" --note "$note"
+stop_server
+
+say "done in $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
+python ci/print_figures.py --out "$out"
