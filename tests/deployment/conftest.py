@@ -68,7 +68,9 @@ def _spread_answers(network: MTNet) -> None:
 @pytest.fixture(scope="session")
 def repository(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported model repository."""
-    return export_bundle(bundle, tmp_path_factory.mktemp("served") / "repository")
+    return export_bundle(
+        bundle, tmp_path_factory.mktemp("served") / "repository", checkpoint=bundle / "models" / "model.pt"
+    )
 
 
 @pytest.fixture(scope="session")

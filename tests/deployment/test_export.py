@@ -33,7 +33,7 @@ def _spoil(bundle: Path, changes: dict) -> None:
 def test_a_checkpoint_that_does_not_fit_is_named(broken: Path, tmp_path: Path, changes: dict, message: str) -> None:
     _spoil(broken, changes)
     with pytest.raises(InputError, match=message) as caught:
-        export_bundle(broken, tmp_path / "out")
+        export_bundle(broken, tmp_path / "out", checkpoint=broken / "models" / "model.pt")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -42,15 +42,17 @@ def test_a_checkpoint_that_does_not_fit_is_named(broken: Path, tmp_path: Path, c
 def test_a_missing_file_is_named(broken: Path, tmp_path: Path, missing: str) -> None:
     (broken / "models" / missing).unlink()
     with pytest.raises(InputError, match=missing):
-        export_bundle(broken, tmp_path / "out")
+        export_bundle(broken, tmp_path / "out", checkpoint=broken / "models" / "model.pt")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_engine_is_answered_with_the_known(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose onnxruntime or tensorrt"):
-        export_bundle(bundle, tmp_path / "out", engine="openvino")
+        export_bundle(bundle, tmp_path / "out", checkpoint=bundle / "models" / "model.pt", engine="openvino")
 
 
 def test_a_bundle_without_templates_is_refused(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'other' has no templates"):
-        export_bundle(shutil.copytree(bundle, tmp_path / "other"), tmp_path / "out")
+        export_bundle(
+            shutil.copytree(bundle, tmp_path / "other"), tmp_path / "out", checkpoint=bundle / "models" / "model.pt"
+        )

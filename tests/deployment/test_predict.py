@@ -101,7 +101,7 @@ def test_a_server_that_is_down_is_one_line_and_status_2(tmp_path: Path) -> None:
     done = _run("predict", "--url=localhost:9", f"--ct={tmp_path}", f"--nodules={nodules}", f"--out={tmp_path / 'out'}")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: no Triton server answers gRPC at localhost:9")
+    assert done.stderr.startswith("lung_nodule: no Triton server answers gRPC at localhost:9")
     assert not (tmp_path / "out").exists()
 
 

@@ -67,7 +67,9 @@ def test_the_export_lays_down_plans_and_their_configs(
     monkeypatch.setattr(export, "write_onnx", reuse)  # the same files, ten seconds earlier
     monkeypatch.setattr(tensorrt_engine, "load_tensorrt", lambda: rtx)
     monkeypatch.setattr(tensorrt_engine, "compute_capability", lambda: CAPABILITY)
-    exported = export_bundle(bundle, tmp_path / "exported", engine="tensorrt")
+    exported = export_bundle(
+        bundle, tmp_path / "exported", checkpoint=bundle / "models" / "model.pt", engine="tensorrt"
+    )
     assert check_plans(exported) == 3
     for name in ("mtnet_coarse", "mtnet_fine", "mtnet_class"):
         config = read_config(exported / name / "configs" / "tensorrt.pbtxt")
@@ -80,7 +82,7 @@ def test_without_tensorrt_or_gpu_one_line_says_so(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(InputError, match="TensorRT is not installed"):
-        export_bundle(bundle, tmp_path / "out", engine="tensorrt")
+        export_bundle(bundle, tmp_path / "out", checkpoint=bundle / "models" / "model.pt", engine="tensorrt")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="no NVIDIA GPU answers"):
         tensorrt_engine.compute_capability()

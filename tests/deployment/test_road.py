@@ -1,0 +1,87 @@
+"""The served answer is the bundle's own: inference by ``monai.bundle`` against predict through the real server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.predict import predict_ct
+from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.voi import cut_voi
+from lung_nodule.io import read_nifti, read_table
+from lung_nodule.networks import MTNet
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def inferred(bundle: Path, painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``python -m monai.bundle run inferring`` writes for the painted nodules with the served weights."""
+    out = tmp_path_factory.mktemp("inferred")
+    command = [sys.executable, "-m", "monai.bundle", "run", "inferring"]
+    command += ["--config_file", "bundles/mtnet/configs/inference.json", "--dataset_dir", str(painted)]
+    command += ["--model_path", str(bundle / "models" / "model.pt"), "--results_dir", str(out), "--folds", "[0]"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return out
+
+
+def test_predict_answers_what_the_bundle_infers(
+    server: TritonServer, inferred: Path, painted: Path, tmp_path: Path
+) -> None:
+    nodules = read_table(painted / "nodules.csv")
+    scores = read_table(inferred / "predictions.csv").set_index("nodule_id")
+    for row in nodules[nodules["nodule_id"].isin(scores.index)].to_dict("records"):
+        table, out = tmp_path / "one.csv", tmp_path / row["nodule_id"]
+        pd.DataFrame([row]).to_csv(table, index=False)
+        predict_ct(ct=painted / row["ct"], nodules=table, out=out, url=server.grpc_url)
+        served = read_table(out / "nodules.csv").iloc[0]
+        own = scores.loc[row["nodule_id"]]
+        assert served["malignancy_prob"] == pytest.approx(own["malignancy_prob"], abs=TOLERANCE)
+        mask = read_nifti(out / served["mask"])
+        expected = read_nifti(inferred / f"{row['nodule_id']}_mask.nii.gz")
+        np.testing.assert_allclose(mask.affine, expected.affine, atol=1e-4)
+        assert (mask.data != expected.data).mean() < 1e-4  # single voxels may stand at the threshold
+
+
+def test_the_maps_are_equal_too(server: TritonServer, inferred: Path, painted: Path) -> None:
+    row = next(r for r in read_table(painted / "nodules.csv").to_dict("records") if r["patient_id"] == "SYN-0000")
+    ct = read_nifti(painted / row["ct"]).canonical()
+    voi = cut_voi(ct, row["nodule_id"], [row[f"center_{axis}_ras"] for axis in "xyz"], edge_mm=200.0)
+    with NoduleClient(server.grpc_url) as client:
+        answer = dict(client.ask([voi]))[0]
+    for name in ("coarse", "fine"):
+        own = read_nifti(inferred / f"{row['nodule_id']}_{name}.nii.gz").canonical().data[voi.box]
+        np.testing.assert_allclose(getattr(answer, name), own, atol=TOLERANCE)
+
+
+def test_a_tighter_voi_moves_the_prediction_little(server: TritonServer, painted: Path) -> None:
+    """Cropped outside the nodule, the field's replicated border changes; the score moves by less than 0.05."""
+    row = read_table(painted / "nodules.csv").iloc[0]
+    ct = read_nifti(painted / row["ct"]).canonical()
+    center = [row[f"center_{axis}_ras"] for axis in "xyz"]
+    vois = [cut_voi(ct, row["nodule_id"], center, edge_mm=edge) for edge in (200.0, 36.0)]
+    assert vois[0].volume.shape != vois[1].volume.shape
+    with NoduleClient(server.grpc_url) as client:
+        answers = dict(client.ask(vois))
+    assert abs(answers[0].malignancy - answers[1].malignancy) < 0.05
+
+
+def test_export_finds_the_weights_that_inference_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default of export: the training's out/<bundle>/model.pt, else the bundle's own models/model.pt."""
+    from lung_nodule.deployment.export import default_checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    bundle = ROOT / "bundles" / "mtnet"
+    assert default_checkpoint(bundle) in (Path("out/mtnet/model.pt"), bundle / "models" / "model.pt")
+    (tmp_path / "out" / "mtnet").mkdir(parents=True)
+    torch.save(MTNet(width=0.125, middle_blocks=1).state_dict(), tmp_path / "out" / "mtnet" / "model.pt")
+    (tmp_path / "out" / "mtnet" / "model.json").write_text(json.dumps({}))
+    assert default_checkpoint(bundle) == Path("out/mtnet/model.pt")
