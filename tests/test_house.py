@@ -1,0 +1,76 @@
+"""The house's arrows: who may import whom, and what must stay light."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "io": {"io"},
+    "core": {"core"},
+    "networks": {"networks"},
+    "losses": {"losses"},
+    "data": {"data", "core", "io"},
+    "training": {"training", "data", "networks", "losses", "core", "io"},
+    "evaluation": {"evaluation", "data", "networks", "losses", "core", "io"},
+    "deployment": {"deployment", "data", "networks", "losses", "core", "io"},
+}
+PYTHON = sorted((ROOT / "lung_nodule").rglob("*.py")) + sorted((ROOT / "preprocessing").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Absolute dotted names of everything a file imports, wherever it does."""
+    names: set[str] = set()
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_arrows_run_one_way(package: str) -> None:
+    for path in (ROOT / "lung_nodule" / package).rglob("*.py"):
+        ours = {name.split(".")[1] for name in imported(path) if re.match(r"lung_nodule\.\w+", name)}
+        assert ours - {"__version__"} <= MAY_IMPORT[package], path
+
+
+def test_preprocessing_hands_over_files() -> None:
+    for path in (ROOT / "preprocessing").rglob("*.py"):
+        ours = {name.split(".")[1] for name in imported(path) if name.startswith("lung_nodule.")}
+        assert ours <= {"io"}, path
+
+
+def test_nothing_imports_tests_scripts_or_a_bundle() -> None:
+    for path in PYTHON:
+        tops = {name.split(".")[0] for name in imported(path)}
+        assert not tops & {"tests", "ci", "bundles"}, path
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("lung_nodule", {"torch", "monai", "numpy"}),
+        ("lung_nodule.io", {"torch", "monai"}),
+        ("lung_nodule.__main__", {"torch", "monai", "tritonclient", "onnx", "tensorrt", "matplotlib"}),
+        ("preprocessing.__main__", {"torch", "monai", "matplotlib", "pylidc"}),
+    ],
+)
+def test_what_is_light_stays_light(module: str, heavy: set[str]) -> None:
+    program = f"import sys, {module}; print(*sorted({heavy!r} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == ""
+
+
+def test_every_direct_dependency_is_pinned_with_a_reason() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    for line in filter(None, lines):
+        assert line.startswith("#") or re.fullmatch(r"[\w\[\]-]+==[\w.]+ +# .+", line), line
