@@ -38,7 +38,9 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_arrows_run_one_way(package: str) -> None:
-    for path in (ROOT / "lung_nodule" / package).rglob("*.py"):
+    files = list((ROOT / "lung_nodule" / package).rglob("*.py"))
+    assert files
+    for path in files:
         ours = {name.split(".")[1] for name in imported(path) if re.match(r"lung_nodule\.\w+", name)}
         assert ours - {"__version__"} <= MAY_IMPORT[package], path
 

@@ -1,0 +1,98 @@
+"""The nodule table as a datalist: which nodules, of which folds, with which label."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lung_nodule.io import InputError, read_table
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = [
+    "nodule_id", "patient_id", "readers", "slice_thickness_mm", "center_x_ras", "center_y_ras", "center_z_ras",
+    "diameter_mm", "malignancy_mean", "ct", "mask", "reader_masks",
+]  # fmt: skip
+
+
+def require_dataset(dataset_dir: str | Path) -> None:
+    """Refuse a folder that is not a dataset, before anything is built.
+
+    Raises:
+        InputError: the folder or its table of nodules is missing.
+    """
+    dataset_dir = Path(dataset_dir)
+    if not (dataset_dir / "nodules.csv").is_file():
+        raise InputError(
+            f"no dataset at {dataset_dir} (it has no nodules.csv): make one with "
+            f"`python -m preprocessing convert --dicom_root DIR --out {dataset_dir}`, or a synthetic one with "
+            "`bash ci/quickstart.sh`, or name another with --dataset_dir"
+        )
+
+
+def nodule_datalist(
+    dataset_dir: str | Path,
+    *,
+    folds: Sequence[int | str],
+    min_readers: int = 3,
+    max_slice_thickness_mm: float = 2.5,
+    binary: bool = False,
+) -> list[dict[str, Any]]:
+    """The nodules of some folds as MONAI datalist items.
+
+    The default is the cohort ``benchmark``: at least three readers, slices of at most 2.5 mm. The label is the readers'
+    opinion: malignant where the mean of their ratings is above 3, benign where it is below, neither at 3 (NaN).
+
+    Args:
+        dataset_dir: a dataset in the layout that ``python -m preprocessing convert`` writes.
+        folds: the folds to take; hold-out patients stand in none of the numbered ones, but in ``"holdout"``.
+        min_readers: readers that must have outlined a nodule.
+        max_slice_thickness_mm: of the scan.
+        binary: leave out the nodules at 3.
+
+    Returns:
+        one dict per nodule: its columns of ``nodules.csv``, ``fold``, ``malignant`` (1.0, 0.0 or NaN) and the paths
+        ``ct``, ``mask``, ``reader_masks``.
+
+    Raises:
+        InputError: the dataset is missing or broken, or no nodule is left.
+    """
+    require_dataset(dataset_dir)
+    dataset_dir = Path(dataset_dir)
+    nodules = read_table(dataset_dir / "nodules.csv", required=COLUMNS)
+    table = nodules.merge(_fold_of_patients(dataset_dir), on="patient_id", how="left", validate="many_to_one")
+    chosen = table[
+        table["fold"].isin([str(fold) for fold in folds])
+        & (table["readers"] >= min_readers)
+        & (table["slice_thickness_mm"] <= max_slice_thickness_mm)
+    ]
+    chosen = chosen[chosen["malignancy_mean"] != 3] if binary else chosen
+    if chosen.empty:
+        raise InputError(
+            f"{dataset_dir}: none of its {len(table)} nodules stands in folds {list(folds)} with at least "
+            f"{min_readers} readers and slices of at most {max_slice_thickness_mm} mm; loosen these or add scans"
+        )
+    patients = chosen["patient_id"].nunique()
+    logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {list(folds)}")
+    return [_item(row, dataset_dir) for row in chosen.to_dict("records")]
+
+
+def _fold_of_patients(dataset_dir: Path) -> pd.DataFrame:
+    """``patient_id`` and ``fold`` (as text: 0-4 or ``holdout``)."""
+    folds = read_table(dataset_dir / "folds.csv", required=["patient_id", "fold"])
+    if folds["patient_id"].duplicated().any():
+        patient = folds.loc[folds["patient_id"].duplicated(), "patient_id"].iloc[0]
+        raise InputError(f"{dataset_dir / 'folds.csv'}: {patient} stands in it twice; a patient belongs to one fold")
+    return folds[["patient_id", "fold"]].astype(str)
+
+
+def _item(row: dict[str, Any], dataset_dir: Path) -> dict[str, Any]:
+    mean = row["malignancy_mean"]
+    label = math.nan if mean == 3 else float(mean > 3)
+    paths = {key: str(dataset_dir / row[key]) for key in ("ct", "mask", "reader_masks")}
+    return {**row, **paths, "fold": int(row["fold"]) if row["fold"].isdigit() else row["fold"], "malignant": label}

@@ -1,0 +1,52 @@
+"""The training set of the slice-wise methods, and how one nodule makes a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.transforms import apply_transform
+from torch.utils.data import Dataset
+
+
+class NoduleSlices(Dataset):
+    """A few random slices of every nodule and epoch, so that a long nodule does not outweigh a short one.
+
+    Args:
+        nodules: loaded nodules, e.g. a ``monai.data.CacheDataset`` whose transform is
+            :class:`~lung_nodule.data.LoadVOI`.
+        slices_per_nodule: items of one nodule per epoch; each sees its own part of the nodule's slices.
+        transform: the random transforms, from the nodule's arrays to a slice.
+    """
+
+    def __init__(
+        self, nodules: Sequence[dict[str, Any]], *, slices_per_nodule: int, transform: Callable[[Any], Any]
+    ) -> None:
+        if slices_per_nodule < 1:
+            raise ValueError(f"slices_per_nodule must be at least 1, got {slices_per_nodule}")
+        self.nodules = nodules
+        self.slices_per_nodule = slices_per_nodule
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.nodules) * self.slices_per_nodule
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        nodule, part = divmod(index, self.slices_per_nodule)
+        item = {**self.nodules[nodule], "part": part, "parts": self.slices_per_nodule}
+        return apply_transform(self.transform, item)
+
+
+def one_nodule(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Collate a batch of one nodule: its slices are the work of an iteration, and nodules differ in their number.
+
+    ``image`` and ``label`` gain the batch axis; everything else stays as it is.
+
+    Raises:
+        ValueError: more than one nodule.
+    """
+    if len(items) != 1:
+        raise ValueError(f"nodules differ in their number of slices: load them with batch_size 1, got {len(items)}")
+    item = dict(items[0])
+    return {**item, **{key: torch.as_tensor(item[key])[None] for key in ("image", "label") if key in item}}

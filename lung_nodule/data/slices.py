@@ -1,0 +1,128 @@
+"""From a VOI to the slices of its fixed field: all of them (inference) or a random one of the nodule's (training)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Randomizable, Transform
+
+from lung_nodule.core import SliceField, window
+
+
+class FieldSlices(Transform):
+    """All slices of the fixed field, as a network sees them at inference.
+
+    Adds ``image`` (float32 ``[1, H, W, S]`` in 0..1), ``label`` (where a mask was loaded, on the same
+    grid), ``malignancy`` (float32 ``[1]``) and ``field`` (the :class:`~lung_nodule.core.SliceField` that brings maps back to the VOI).
+
+    Args:
+        field_mm: edge of the square field in mm.
+        image_size: pixels along that edge.
+        z_field_mm: extent along z in mm; as ``field_mm`` when not given.
+        hu_window: HU that become 0 and 1.
+        slices: ``"field"``, or ``"mask"`` for the paper's way, the slices of the true mask alone (an evaluation of the
+            network, not of what a user gets: inference has no mask).
+
+    Raises:
+        ValueError: ``slices`` is neither.
+    """
+
+    def __init__(
+        self,
+        *,
+        field_mm: float,
+        image_size: int,
+        z_field_mm: float | None = None,
+        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        slices: str = "field",
+    ) -> None:
+        if slices not in ("field", "mask"):
+            raise ValueError(f"slices must be 'field' or 'mask', got {slices!r}")
+        self.options = {"field_mm": field_mm, "image_size": image_size, "z_field_mm": z_field_mm}
+        self.hu_window = tuple(hu_window)
+        self.slices = slices
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        data = self._slices_of_mask(data) if self.slices == "mask" else dict(data)
+        field = field_of(data, **self.options)
+        data["image"] = _as_volume(field.sample(window(data["ct"], *self.hu_window)))
+        if "mask" in data:
+            data["label"] = _as_volume((field.sample(data["mask"]) >= 0.5).astype(np.float32))
+        data["malignancy"] = torch.tensor([data["malignant"]], dtype=torch.float32)
+        data["field"] = field
+        return data
+
+    @staticmethod
+    def _slices_of_mask(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The VOI cut along z to the slices of its mask."""
+        marked = np.flatnonzero(data["mask"].any(axis=(0, 1)))
+        if not len(marked):
+            return dict(data)
+        box = slice(marked[0], marked[-1] + 1)
+        center = np.array(data["center"])
+        center[2] = np.clip(center[2] - marked[0], 0, marked[-1] - marked[0])
+        return {**data, "ct": data["ct"][:, :, box], "mask": data["mask"][:, :, box], "center": center}
+
+
+class RandNoduleSlice(Randomizable, Transform):
+    """One random slice of the nodule's mask, in the fixed field around the nodule's centre (training).
+
+    With ``part`` and ``parts`` in the item, the slice is drawn from that part of the mask's slices, so that the draws
+    of one epoch spread over the nodule.
+
+    Adds ``image`` and ``label``, float32 ``[1, H, W]``, and ``malignancy``, float32 ``[1]``.
+
+    Args:
+        field_mm: edge of the square field in mm.
+        image_size: pixels along that edge.
+        hu_window: HU that become 0 and 1.
+    """
+
+    def __init__(self, *, field_mm: float, image_size: int, hu_window: tuple[float, float] = (-1000.0, 400.0)) -> None:
+        self.options = {"field_mm": field_mm, "image_size": image_size}
+        self.hu_window = tuple(hu_window)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        z = self._draw(data)
+        one = slice(z, z + 1)
+        center = (data["center"][0], data["center"][1], 0.0)
+        ct, mask = data["ct"][:, :, one], data["mask"][:, :, one]
+        field = field_of({"ct": ct, "spacing": data["spacing"], "center": center}, **self.options)
+        return {
+            "nodule_id": data["nodule_id"],
+            "image": torch.from_numpy(field.sample(window(ct, *self.hu_window))),
+            "label": torch.from_numpy((field.sample(mask) >= 0.5).astype(np.float32)),
+            "malignancy": torch.tensor([data["malignant"]], dtype=torch.float32),
+        }
+
+    def _draw(self, data: Mapping[Hashable, Any]) -> int:
+        """A z index of the VOI: of the mask's slices, or of all where the mask is empty."""
+        marked = np.flatnonzero(data["mask"].any(axis=(0, 1)))
+        candidates = marked if len(marked) else np.arange(data["ct"].shape[2])
+        part, parts = data.get("part", 0), data.get("parts", 1)
+        pieces = np.array_split(candidates, parts)
+        piece = pieces[part] if len(pieces[part]) else candidates
+        return int(piece[self.R.randint(len(piece))])
+
+
+def field_of(
+    data: Mapping[Hashable, Any], *, field_mm: float, image_size: int, z_field_mm: float | None = None
+) -> SliceField:
+    """The fixed field of an item with ``ct``, ``spacing`` and ``center``."""
+    shape, spacing, center = data["ct"].shape, data["spacing"], data["center"]
+    return SliceField(
+        shape=tuple(int(n) for n in shape),
+        spacing=tuple(float(s) for s in spacing),
+        center=tuple(float(c) for c in center),
+        field_mm=float(field_mm),
+        image_size=int(image_size),
+        z_field_mm=None if z_field_mm is None else float(z_field_mm),
+    )
+
+
+def _as_volume(stack: np.ndarray) -> torch.Tensor:
+    """``[S, H, W]`` -> channel-first ``[1, H, W, S]``."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(stack, 0, 2))[None])

@@ -1,0 +1,58 @@
+"""Read one nodule's volume of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.transforms import Transform
+
+from lung_nodule.core import check_voi
+from lung_nodule.io import InputError, Volume, read_nifti
+
+
+class LoadVOI(Transform):
+    """From an item of the datalist to arrays: CT, consensus mask, spacing and centre.
+
+    Adds ``ct`` (HU, int16 ``[X, Y, Z]`` in canonical LPS order), ``mask`` (uint8, same grid), ``spacing`` (mm, ``[3]``),
+    ``center`` (fractional voxel index, ``[3]``) and ``affine`` (voxel to RAS mm, ``[4, 4]``).
+
+    Args:
+        consensus: share of the readers that must have marked a voxel; the dataset's own mask (50 %) when not given.
+        with_mask: without it no mask is read (inference).
+
+    Raises:
+        InputError: files are missing, do not share a grid, or hold a VOI that nothing can be said about.
+    """
+
+    def __init__(self, *, consensus: float | None = None, with_mask: bool = True) -> None:
+        self.consensus = consensus
+        self.with_mask = with_mask
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        ct = read_nifti(data["ct"]).canonical()
+        center = ct.to_index(np.array([data[f"center_{axis}_ras"] for axis in "xyz"]))
+        try:
+            check_voi(ct.data, ct.spacing, center)
+        except ValueError as error:
+            raise InputError(f"{data['ct']}: {error}") from error
+        masks = {"mask": self._mask(data, ct)} if self.with_mask else {}
+        return {
+            **{key: value for key, value in data.items() if key not in ("mask", "reader_masks")},
+            **masks,
+            "ct": ct.data.astype(np.int16),
+            "spacing": ct.spacing.astype(np.float32),
+            "center": center.astype(np.float32),
+            "affine": ct.affine,
+        }
+
+    def _mask(self, data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
+        """uint8, on the CT's grid."""
+        path = data["mask"] if self.consensus is None else data["reader_masks"]
+        marked = read_nifti(path).canonical()
+        if marked.shape != ct.shape or not np.allclose(marked.affine, ct.affine, atol=1e-3):
+            raise InputError(f"{path} does not lie on the grid of {data['ct']}; convert the scan again")
+        if self.consensus is None:
+            return (marked.data > 0).astype(np.uint8)
+        return ((marked.data > 0).mean(axis=3) >= self.consensus - 1e-6).astype(np.uint8)

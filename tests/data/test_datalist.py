@@ -1,0 +1,61 @@
+"""Which nodules stand in a datalist, and with which label."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lung_nodule.data import nodule_datalist, require_dataset
+from lung_nodule.io import InputError
+
+
+def test_labels_are_the_readers_mean(painted: Path) -> None:
+    items = nodule_datalist(painted, folds=range(5))
+    assert len(items) == 20
+    for item in items:
+        mean = item["malignancy_mean"]
+        assert math.isnan(item["malignant"]) if mean == 3 else item["malignant"] == float(mean > 3)
+        assert all(Path(item[key]).is_file() for key in ("ct", "mask", "reader_masks"))
+    assert len(nodule_datalist(painted, folds=range(5), binary=True)) == 16
+
+
+def test_no_patient_crosses_folds(painted: Path) -> None:
+    patients = [{item["patient_id"] for item in nodule_datalist(painted, folds=[fold])} for fold in range(5)]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 10
+
+
+def test_hold_out_patients_stand_in_no_numbered_fold(painted: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(painted, tmp_path / "copy")
+    folds = pd.read_csv(copy / "folds.csv", dtype=str)
+    folds.loc[folds["patient_id"] == "SYN-0003", "fold"] = "holdout"
+    folds.to_csv(copy / "folds.csv", index=False)
+    assert "SYN-0003" not in {item["patient_id"] for item in nodule_datalist(copy, folds=range(5))}
+    assert {item["patient_id"] for item in nodule_datalist(copy, folds=["holdout"])} == {"SYN-0003"}
+
+
+def test_bad_datasets_are_named(painted: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no dataset at .* make one with"):
+        require_dataset(tmp_path / "nothing")
+    with pytest.raises(InputError, match="none of its 20 nodules .* at least 4 readers"):
+        nodule_datalist(painted, folds=range(5), min_readers=4)
+    copy = shutil.copytree(painted, tmp_path / "copy")
+    nodules = pd.read_csv(copy / "nodules.csv")
+    nodules.drop(columns="center_x_ras").to_csv(copy / "nodules.csv", index=False)
+    with pytest.raises(InputError, match="lacks the column center_x_ras"):
+        nodule_datalist(copy, folds=[0])
+
+
+def test_a_patient_in_two_folds_is_refused(painted: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(painted, tmp_path / "copy")
+    with (copy / "folds.csv").open("a") as file:
+        file.write("SYN-0001,4\n")
+    with pytest.raises(InputError, match="SYN-0001 stands in it twice"):
+        nodule_datalist(copy, folds=[0])
+
+
+def test_real_cohort(lidc_vois: Path) -> None:
+    """Malignancy below, above and at 3: 312 / 254 / 97."""
+    labels = pd.Series([item["malignant"] for item in nodule_datalist(lidc_vois, folds=range(5))])
+    assert [(labels == 0).sum(), (labels == 1).sum(), labels.isna().sum()] == [312, 254, 97]
