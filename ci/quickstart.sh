@@ -76,7 +76,7 @@ stop_server() {
 }
 trap stop_server EXIT
 trap 'stop_server; exit 130' INT TERM
-until grep -q ready "$out/serve.log"; do
+until grep -q "^ready: " "$out/serve.log"; do
     kill -0 "$server" 2>/dev/null || fail "the server did not start: $(tail -n 1 "$out/serve.log")"
     sleep 0.5
 done

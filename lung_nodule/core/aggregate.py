@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .components import central_component
+from .field import SliceField
 
 MASK_THRESHOLD = 0.5
 
 
-def slice_weights(coarse: np.ndarray, central: tuple[int, int, int]) -> np.ndarray:
+def slice_weights(coarse: np.ndarray, field: SliceField) -> np.ndarray:
     """How much each slice of the field says about the nodule: its share of the coarse mask.
 
     The coarse mask is the coarse probability at 0.5, restricted to the component at the nodule's centre. Where it is
@@ -17,14 +18,15 @@ def slice_weights(coarse: np.ndarray, central: tuple[int, int, int]) -> np.ndarr
 
     Args:
         coarse: ``[S, H, W]`` coarse probability.
-        central: (slice, row, column) of the nodule's centre.
+        field: the field that the slices belong to.
 
     Returns:
         float32 ``[S]`` with sum 1.
     """
-    area = central_component(coarse >= MASK_THRESHOLD, central).sum(axis=(1, 2)).astype(np.float32)
+    mask = central_component(coarse >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
+    area = mask.sum(axis=(1, 2)).astype(np.float32)
     if not area.any():
-        area[central[0]] = 1.0
+        area[field.central] = 1.0
     return area / area.sum()
 
 
@@ -44,15 +46,16 @@ def nodule_score(slice_scores: np.ndarray, weights: np.ndarray) -> float:
     return float(scores @ weights)
 
 
-def nodule_mask(probability: np.ndarray, center: np.ndarray) -> np.ndarray:
+def nodule_mask(probability: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """The mask that a user gets: the probability at 0.5, restricted to the component at the nodule's centre.
 
     Args:
         probability: ``[X, Y, Z]`` on the VOI's grid.
         center: ``[3]`` fractional voxel index of the nodule's centre.
+        spacing: ``[3]`` voxel size in mm.
 
     Returns:
         bool ``[X, Y, Z]``.
     """
     nearest = np.clip(np.rint(center).astype(int), 0, np.array(probability.shape) - 1)
-    return central_component(probability >= MASK_THRESHOLD, tuple(nearest.tolist()))
+    return central_component(probability >= MASK_THRESHOLD, tuple(nearest.tolist()), tuple(spacing))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def central_component(mask: np.ndarray, central: tuple[int, int, int]) -> np.ndarray:
+def central_component(
+    mask: np.ndarray, central: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> np.ndarray:
     """The 6-connected component of a mask that holds, or lies nearest to, a voxel.
 
     A field around a nodule also shows vessels, pleura and other nodules; the nodule asked for is the one at the centre.
@@ -13,6 +15,7 @@ def central_component(mask: np.ndarray, central: tuple[int, int, int]) -> np.nda
     Args:
         mask: bool ``[S, H, W]``.
         central: index of the centre.
+        spacing: distance in mm between neighbours along each axis, by which "nearest" is measured.
 
     Returns:
         bool ``[S, H, W]``, empty where the mask is.
@@ -21,7 +24,7 @@ def central_component(mask: np.ndarray, central: tuple[int, int, int]) -> np.nda
     voxels = np.argwhere(mask)
     if not len(voxels):
         return np.zeros_like(mask)
-    nearest = voxels[((voxels - np.asarray(central)) ** 2).sum(axis=1).argmin()]
+    nearest = voxels[(((voxels - np.asarray(central)) * np.asarray(spacing)) ** 2).sum(axis=1).argmin()]
     low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     component = np.zeros_like(mask)

@@ -78,6 +78,11 @@ class SliceField:
         """(slice, x, y) of the nodule's centre in the arrays that :meth:`sample` returns."""
         return self.central, self.image_size // 2, self.image_size // 2
 
+    @property
+    def pixel_spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighbours along slice, x and y in the arrays that :meth:`sample` returns."""
+        return self.spacing[2], self.pixel_mm, self.pixel_mm
+
     def _positions(self, axis: int) -> np.ndarray:
         """Fractional voxel indices of the field's pixel centres along x (0) or y (1)."""
         offset = (np.arange(self.image_size) - (self.image_size - 1) / 2) * self.pixel_mm

@@ -26,7 +26,7 @@ class RandTightenCrop(RandomizableTransform):
         self.margin_mm = margin_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Takes and gives ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``, takes ``spacing``; never cuts the nodule."""
+        """Takes and gives ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``; never cuts the nodule."""
         self.randomize(None)
         marked = np.argwhere(data["mask"])
         if not self._do_transform or not len(marked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -41,7 +42,6 @@ def nodule_datalist(
     folds: Sequence[int | str],
     min_readers: int = 3,
     max_slice_thickness_mm: float = 2.5,
-    binary: bool = False,
 ) -> list[dict[str, Any]]:
     """The nodules of some folds as MONAI datalist items.
 
@@ -53,7 +53,6 @@ def nodule_datalist(
         folds: the folds to take; hold-out patients stand in none of the numbered ones, but in ``"holdout"``.
         min_readers: readers that must have outlined a nodule.
         max_slice_thickness_mm: of the scan.
-        binary: leave out the nodules at 3.
 
     Returns:
         one dict per nodule: its columns of ``nodules.csv``, ``fold``, ``malignant`` (1.0, 0.0 or NaN) and the paths
@@ -71,7 +70,6 @@ def nodule_datalist(
         & (table["readers"] >= min_readers)
         & (table["slice_thickness_mm"] <= max_slice_thickness_mm)
     ]
-    chosen = chosen[chosen["malignancy_mean"] != 3] if binary else chosen
     if chosen.empty:
         raise InputError(
             f"{dataset_dir}: none of its {len(table)} nodules stands in folds {list(folds)} with at least "
@@ -80,6 +78,54 @@ def nodule_datalist(
     patients = chosen["patient_id"].nunique()
     logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {list(folds)}")
     return [_item(row, dataset_dir) for row in chosen.to_dict("records")]
+
+
+def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The nodules with a class: those whose mean rating is not 3.
+
+    Raises:
+        InputError: one of the two classes is missing.
+    """
+    chosen = [item for item in datalist if not math.isnan(item["malignant"])]
+    classes = {item["malignant"] for item in chosen}
+    if len(classes) < 2:
+        folds = sorted({item["fold"] for item in datalist})
+        found = {0.0: "only benign", 1.0: "only malignant"}[classes.pop()] if classes else "no classified"
+        raise InputError(
+            f"folds {folds} hold {found} nodules ({len(chosen)} of {len(datalist)} have a class): a classifier needs "
+            "both classes; add scans or choose another --fold"
+        )
+    return chosen
+
+
+def fingerprint(datalist: Sequence[dict[str, Any]]) -> str:
+    """A short hash of which nodules, with which labels and folds, stand in a datalist."""
+    lines = sorted(f"{item['nodule_id']} {item['malignant']} {item['fold']}" for item in datalist)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def patients_of(datalist: Sequence[dict[str, Any]]) -> list[str]:
+    """The patients of a datalist, sorted."""
+    return sorted({item["patient_id"] for item in datalist})
+
+
+def refuse_seen_patients(datalist: Sequence[dict[str, Any]], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The datalist itself, unless it holds a patient that the model was trained or validated on.
+
+    Args:
+        datalist: what is to be evaluated.
+        settings: the model's side file.
+
+    Raises:
+        InputError: patients overlap, whatever their folds are called.
+    """
+    seen = sorted(set(patients_of(datalist)) & set(settings["patients_seen"]))
+    if seen:
+        raise InputError(
+            f"{len(seen)} of the {len(patients_of(datalist))} patients to evaluate took part in this model's training "
+            f"({seen[0]}, ...): evaluate its test fold, {settings['fold']}, of the dataset that it was trained on"
+        )
+    return list(datalist)
 
 
 def _fold_of_patients(dataset_dir: Path) -> pd.DataFrame:

@@ -15,8 +15,9 @@ from lung_nodule.core import SliceField, window
 class FieldSlices(Transform):
     """All slices of the fixed field, as a network sees them at inference.
 
-    Adds ``image`` (float32 ``[1, H, W, S]`` in 0..1), ``label`` (where a mask was loaded, on the same
-    grid), ``malignancy`` (float32 ``[1]``) and ``field`` (the :class:`~lung_nodule.core.SliceField` that brings maps back to the VOI).
+    Adds ``image`` (float32 ``[1, H, W, S]`` in 0..1), ``label`` (where a mask was loaded, on the same grid),
+    ``malignancy`` (float32 ``[1]``) and ``field`` (the :class:`~lung_nodule.core.SliceField` that brings maps back to
+    the VOI).
 
     Args:
         field_mm: edge of the square field in mm.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,27 @@ from monai.transforms import Transform
 from lung_nodule.core import check_voi
 from lung_nodule.io import InputError, Volume, read_nifti
 
+CONSENSUS_TOLERANCE = 1e-3  # 0.667 means two of three
+
 
 class LoadVOI(Transform):
     """From an item of the datalist to arrays: CT, consensus mask, spacing and centre.
 
-    Adds ``ct`` (HU, int16 ``[X, Y, Z]`` in canonical LPS order), ``mask`` (uint8, same grid), ``spacing`` (mm, ``[3]``),
-    ``center`` (fractional voxel index, ``[3]``) and ``affine`` (voxel to RAS mm, ``[4, 4]``).
+    Adds ``ct`` (HU, int16 ``[X, Y, Z]`` in canonical LPS order), ``mask`` (uint8, same grid), ``spacing`` (mm,
+    ``[3]``), ``center`` (fractional voxel index, ``[3]``), ``affine`` (voxel to RAS mm, ``[4, 4]``) and
+    ``crop_extent_mm``, the file's extent along z (a baseline, never an input).
 
     Args:
-        consensus: share of the readers that must have marked a voxel; the dataset's own mask (50 %) when not given.
+        consensus: share of the readers that must have marked a voxel, a number or a fraction such as ``"2/3"``; the
+            dataset's own mask (50 %) when not given.
         with_mask: without it no mask is read (inference).
 
     Raises:
         InputError: files are missing, do not share a grid, or hold a VOI that nothing can be said about.
     """
 
-    def __init__(self, *, consensus: float | None = None, with_mask: bool = True) -> None:
-        self.consensus = consensus
+    def __init__(self, *, consensus: float | str | None = None, with_mask: bool = True) -> None:
+        self.consensus = None if consensus is None else float(Fraction(str(consensus)))
         self.with_mask = with_mask
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -45,6 +50,7 @@ class LoadVOI(Transform):
             "spacing": ct.spacing.astype(np.float32),
             "center": center.astype(np.float32),
             "affine": ct.affine,
+            "crop_extent_mm": float(ct.shape[2] * ct.spacing[2]),
         }
 
     def _mask(self, data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
@@ -55,4 +61,4 @@ class LoadVOI(Transform):
             raise InputError(f"{path} does not lie on the grid of {data['ct']}; convert the scan again")
         if self.consensus is None:
             return (marked.data > 0).astype(np.uint8)
-        return ((marked.data > 0).mean(axis=3) >= self.consensus - 1e-6).astype(np.uint8)
+        return ((marked.data > 0).mean(axis=3) >= self.consensus - CONSENSUS_TOLERANCE).astype(np.uint8)

@@ -48,8 +48,8 @@ class Finding:
 
 def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answer) -> Finding:
     """Restrict the maps to the nodule at the centre and measure it."""
-    fine, coarse = (nodule_mask(map_, voi.center) for map_ in (answer.fine, answer.coarse))
     spacing = voi.volume.spacing
+    fine, coarse = (nodule_mask(map_, voi.center, spacing) for map_ in (answer.fine, answer.coarse))
     return Finding(
         label,
         tuple(float(value) for value in center_ras),

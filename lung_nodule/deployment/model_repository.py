@@ -100,12 +100,22 @@ def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
         else:
             fresh.mkdir()
         yield fresh
+        _take_place(fresh, repository, old)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _take_place(fresh: Path, repository: Path, old: Path) -> None:
+    """Rename ``fresh`` to ``repository``; what stood there comes back where that fails, and goes only afterwards."""
+    try:
         if repository.is_dir():
             os.replace(repository, old)
         os.replace(fresh, repository)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        if old.is_dir() and not repository.exists():
+            os.replace(old, repository)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_ours(repository: Path) -> None:

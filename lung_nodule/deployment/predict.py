@@ -133,6 +133,8 @@ def _write(
     settings: Mapping[str, str],
     note: str,
 ) -> None:
+    for earlier in (out / "masks").glob("*.nii.gz"):
+        earlier.unlink()
     labels = np.zeros(canonical.shape, dtype=np.uint16)
     for finding in tqdm(findings, desc="masks", unit="nodule"):
         mask = paste(finding.fine.astype(np.uint8), finding.voi.box, canonical, original)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lung_nodule.core import central_component
+from lung_nodule.core import SliceField, central_component
 
 from .classification import area_under_curve
 
@@ -15,15 +15,15 @@ SIZE_BASELINES = {
 }
 
 
-def threshold_mask(ct: np.ndarray, central: tuple[int, int, int], *, threshold_hu: float = -400.0) -> np.ndarray:
+def threshold_mask(ct: np.ndarray, field: SliceField, *, threshold_hu: float = -400.0) -> np.ndarray:
     """Everything denser than a threshold that hangs together with the nodule's centre.
 
     Args:
         ct: ``[S, H, W]`` in HU.
-        central: index of the nodule's centre.
+        field: the field that the slices belong to.
         threshold_hu: -400 HU lies between lung and soft tissue.
     """
-    return central_component(ct > threshold_hu, central)
+    return central_component(ct > threshold_hu, field.central_pixel, field.pixel_spacing)
 
 
 def size_aucs(table: pd.DataFrame) -> dict[str, float]:

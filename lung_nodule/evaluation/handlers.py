@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
 
-from lung_nodule.core import nodule_mask
+from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_mask
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
 from .baselines import threshold_mask
@@ -64,7 +64,8 @@ class EvaluationReport:
     def _dataset(self) -> dict[str, Any]:
         path = self.dataset_dir / "dataset.json"
         described = json.loads(path.read_text()) if path.is_file() else {}
-        kept = {key: described.get(key) for key in ("name", "consensus", "licence", "source") if key in described}
+        described = {**described.get("settings", {}), **described}
+        kept = {key: described[key] for key in ("name", "consensus", "licence", "source") if key in described}
         return {**kept, "dataset_dir": str(self.dataset_dir), "synthetic": bool(described.get("synthetic_scans"))}
 
 
@@ -114,7 +115,7 @@ def nodule_of(engine: Engine) -> dict[str, Any]:
 
 def final_mask(nodule: dict[str, Any]) -> np.ndarray:
     """bool ``[X, Y, Z]``: the mask that a user gets, on the VOI's grid."""
-    return nodule_mask(nodule["field"].restore(nodule["fine"]), nodule["center"])
+    return nodule_mask(nodule["field"].restore(nodule["fine"]), nodule["center"], nodule["spacing"])
 
 
 def nodule_row(nodule: dict[str, Any]) -> dict[str, Any]:
@@ -122,18 +123,17 @@ def nodule_row(nodule: dict[str, Any]) -> dict[str, Any]:
     field, reference = nodule["field"], np.moveaxis(np.asarray(nodule["label"])[0, 0], 2, 0) > 0.5
     overlap = Overlap.of(nodule["segmentation"], reference)
     mask_voi, reference_voi = final_mask(nodule), nodule["mask"] > 0
-    threshold = threshold_mask(field.sample(np.asarray(nodule["ct"])), field.central_pixel)
-    spacing, shape = np.asarray(nodule["spacing"], dtype=float), mask_voi.shape
+    threshold = threshold_mask(field.sample(np.asarray(nodule["ct"])), field)
+    coarse = central_component(nodule["coarse"] >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
     return {
         **{key: nodule[key] for key in PREDICTION_COLUMNS if key in nodule},
         **vars(overlap),
         **overlap.measures(),
         "malignancy_prob": float(nodule["malignancy_prob"][0]),
-        "coarse_dice": Overlap.of(nodule["coarse"] >= 0.5, reference).measures()["dice"],
+        "coarse_dice": Overlap.of(coarse, reference).measures()["dice"],
         "dice_voi": Overlap.of(mask_voi, reference_voi).measures()["dice"],
         "threshold_dice": Overlap.of(threshold, reference).measures()["dice"],
-        "volume_mm3": float(mask_voi.sum() * spacing.prod()),
-        "crop_extent_mm": float(shape[2] * spacing[2]),
+        "volume_mm3": float(mask_voi.sum() * np.prod(nodule["spacing"])),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
         CheckpointError: the files are missing, unreadable, or the weights do not fit the described network.
     """
     settings = read_settings(checkpoint)
+    _check_pair(Path(checkpoint), settings)
     try:
         network = MTNet(**settings["network"])
         network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
@@ -59,3 +61,13 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
             f"use the pair that one training wrote ({reason})"
         ) from error
     return network.to(device).eval()
+
+
+def _check_pair(checkpoint: Path, settings: dict[str, Any]) -> None:
+    """Refuse weights that are not those which the side file was written for (where it says which)."""
+    named = settings.get("weights_sha256")
+    if named is not None and hashlib.sha256(checkpoint.read_bytes()).hexdigest() != named:
+        raise CheckpointError(
+            f"{checkpoint} and its side file were not written together (the SHA-256 differs); use the pair that one "
+            "training wrote"
+        )

@@ -5,16 +5,17 @@ from .autocast import AutocastInferer
 from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
 from .errors import expected_errors_in_one_line
-from .stages import TakeOver, refuse_training_fold, write_model
+from .seeding import SeedEpochs
+from .stages import TakeOver, write_model
 
 __all__ = [
     "AggregateSlices",
     "AutocastInferer",
     "PrepareSlices",
+    "SeedEpochs",
     "StageCheckpoints",
     "TakeOver",
     "expected_errors_in_one_line",
-    "refuse_training_fold",
     "segmentation_and_label",
     "write_model",
 ]

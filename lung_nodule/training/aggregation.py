@@ -32,14 +32,15 @@ class AggregateSlices(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         maps = torch.as_tensor(data["pred"])[0].detach().float().cpu().numpy()
         stacks = {name: np.moveaxis(maps[index], 2, 0) for index, name in enumerate(self.channels)}
-        central = data["field"].central_pixel
+        field = data["field"]
         result = dict(data)
         if "malignancy" in stacks:
             scores = stacks.pop("malignancy")[:, 0, 0]
-            score = nodule_score(scores, slice_weights(stacks["coarse"], central))
+            score = nodule_score(scores, slice_weights(stacks["coarse"], field))
             result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
         finest = stacks.get("fine", stacks["coarse"])
-        return {**result, **stacks, "segmentation": central_component(finest >= MASK_THRESHOLD, central)}
+        mask = central_component(finest >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
+        return {**result, **stacks, "segmentation": mask}
 
 
 def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ def save_tensors(path: str | Path, content: dict[str, Any]) -> None:
         torch.save(content, file)
 
 
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class StageCheckpoints:
     """Resume a stage where it stopped, and keep its last state and its best weights.
 
@@ -35,6 +42,7 @@ class StageCheckpoints:
         state: what a resumed run needs (optimizer, learning-rate schedule), by name.
         evaluator: the validation engine; its key metric picks the best epoch (greater is better).
         settings: what the checkpoint was made with; a run with others refuses to resume it.
+        behind: the weights that the stage stands behind; a run behind others refuses to resume as well.
     """
 
     def __init__(
@@ -45,12 +53,14 @@ class StageCheckpoints:
         state: dict[str, Any],
         evaluator: Engine,
         settings: dict[str, Any],
+        behind: str | Path | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.network = network
         self.state = state
         self.evaluator = evaluator
         self.settings = settings
+        self.behind = behind
 
     def attach(self, engine: Engine) -> None:
         """Called by the trainer."""
@@ -64,6 +74,8 @@ class StageCheckpoints:
             InputError: it cannot be read, was made with other settings, or has seen more epochs than are asked for.
         """
         path = self.directory / "last.pt"
+        if self.behind is not None:
+            self.settings = {**self.settings, "behind": file_sha256(self.behind)}
         if not path.is_file():
             return
         try:

@@ -12,7 +12,7 @@ from monai.networks import copy_model_state
 
 from lung_nodule.io import InputError, write_json
 
-from .checkpoints import save_tensors
+from .checkpoints import file_sha256, save_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -60,36 +60,37 @@ def write_model(
         path: the ``.pt`` file.
         network: the whole network.
         stages: for each submodule's name, its stage's ``best.pt``.
-        settings: written to the side file.
+        settings: written to the side file, with the SHA-256 of the weights.
 
     Raises:
-        InputError: a stage has not been trained.
+        InputError: a stage has not been trained, or was trained behind another earlier stage.
     """
     missing = [str(checkpoint) for checkpoint in stages.values() if not Path(checkpoint).is_file()]
     if missing:
         raise InputError(
             f"cannot put {path} together, these are missing: {', '.join(missing)}; train every stage first"
         )
+    refuse_stale_stages(stages)
     for name, checkpoint in stages.items():
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.get_submodule(name).load_state_dict(weights)
     save_tensors(path, network.state_dict())
-    write_json(Path(path).with_suffix(".json"), settings)
+    write_json(Path(path).with_suffix(".json"), {**settings, "weights_sha256": file_sha256(path)})
     logger.info(f"wrote {path}")
 
 
-def refuse_training_fold(settings: dict[str, Any], fold: int) -> None:
-    """Refuse to evaluate a model on patients that it was trained or tuned on.
+def refuse_stale_stages(stages: dict[str, str | Path]) -> None:
+    """Refuse a stage that was trained behind weights which no stage holds any longer.
 
     Args:
-        settings: the model's side file.
-        fold: the fold to be evaluated.
-
-    Raises:
-        InputError: it is not the model's test fold.
+        stages: for each submodule's name, its stage's ``best.pt``; the stage's ``last.pt`` lies beside it.
     """
-    if fold != settings["fold"]:
-        raise InputError(
-            f"fold {fold} took part in this model's training: its test fold is {settings['fold']}; "
-            f"evaluate that one, or train with --fold {fold}"
-        )
+    hashes = {file_sha256(checkpoint) for checkpoint in stages.values()}
+    for name, checkpoint in stages.items():
+        last = Path(checkpoint).with_name("last.pt")
+        behind = torch.load(last, map_location="cpu", weights_only=True)["settings"].get("behind")
+        if behind is not None and behind not in hashes:
+            raise InputError(
+                f"the stage `{name}` in {last.parent} was trained behind other weights than the ones there now: "
+                "remove its folder and train it again"
+            )

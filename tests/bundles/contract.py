@@ -90,7 +90,7 @@ class BundleContract:
         for ended, message in (
             (missing, "no dataset at"),
             (untrained, "train the bundle first"),
-            (seen, "fold 3 took part in this model's training"),
+            (seen, "patients to evaluate took part in this model's training (SYN-"),
             (other, "was trained with"),
         ):
             assert ended.returncode != 0

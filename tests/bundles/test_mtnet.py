@@ -4,6 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
 
 from lung_nodule.io import read_nifti
 
@@ -45,3 +49,30 @@ class TestMTNet(BundleContract):
                 written = read_nifti(trained / "inference" / f"{nodule}_{kind}.nii.gz")
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
+
+    def test_an_interrupted_stage_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
+        """The same weights to the bit, with shuffling, dropout and augmentation on."""
+        whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+        self.coarse_trainer(painted, whole).run()
+        trainer = self.coarse_trainer(painted, interrupted)
+
+        @trainer.on(Events.EPOCH_COMPLETED(once=2))
+        def stop(engine: Engine) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+        assert torch.load(interrupted / "coarse" / "last.pt", weights_only=True)["epoch"] == 2
+        self.coarse_trainer(painted, interrupted).run()
+        expected, got = (torch.load(out / "coarse" / "last.pt", weights_only=True) for out in (whole, interrupted))
+        assert expected["epoch"] == got["epoch"] == 3
+        for name, weights in expected["network"].items():
+            torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
+
+    def coarse_trainer(self, dataset: Path, output: Path) -> Engine:
+        parser = ConfigParser()
+        parser.read_config(self.configs / "train.json")
+        changes = {**self.small, "max_epochs": 3, "dataset_dir": str(dataset), "output_dir": str(output)}
+        parser.update(changes)
+        parser.get_parsed_content("initialize")
+        return parser.get_parsed_content("coarse#trainer")

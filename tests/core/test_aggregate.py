@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lung_nodule.core import central_component, check_voi, nodule_mask, nodule_score, slice_weights, window
+from lung_nodule.core import (
+    SliceField,
+    central_component,
+    check_voi,
+    nodule_mask,
+    nodule_score,
+    slice_weights,
+    window,
+)
 
 
 @pytest.mark.parametrize("density", [0.2, 0.35, 0.5, 0.8])
@@ -19,6 +27,20 @@ def test_component_equals_scipys(density: float) -> None:
         assert (central_component(mask, center) == (labels == labels[tuple(nearest)])).all()
 
 
+def field_of_slices(slices: int, image_size: int, central: int) -> SliceField:
+    """A field with so many slices, the centre in one of them."""
+    center = (image_size / 2, image_size / 2, float(central))
+    return SliceField((image_size, image_size, slices), (1.0, 1.0, 1.0), center, image_size, image_size, 99.0)
+
+
+def test_nearest_is_measured_in_mm() -> None:
+    """Slices 2.5 mm apart, pixels of 0.5 mm: two slices away is farther than six pixels."""
+    mask = np.zeros((9, 21, 21), dtype=bool)
+    mask[6, 10, 10] = mask[4, 10, 16] = True
+    assert central_component(mask, (4, 10, 10))[6, 10, 10]
+    assert central_component(mask, (4, 10, 10), (2.5, 0.5, 0.5))[4, 10, 16]
+
+
 def test_component_of_nothing_is_nothing() -> None:
     assert not central_component(np.zeros((2, 3, 4), dtype=bool), (0, 1, 1)).any()
 
@@ -27,11 +49,11 @@ def test_weights_are_the_share_of_the_central_component() -> None:
     coarse = np.zeros((4, 20, 20))
     coarse[1, 8:12, 8:12] = coarse[2, 8:12, 8:10] = 0.9
     coarse[3, 0:5, 0:5] = 0.9  # a vessel elsewhere
-    np.testing.assert_allclose(slice_weights(coarse, (1, 10, 10)), [0, 2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(slice_weights(coarse, field_of_slices(4, 20, 1)), [0, 2 / 3, 1 / 3, 0])
 
 
 def test_an_empty_coarse_mask_leaves_the_central_slice() -> None:
-    weights = slice_weights(np.full((5, 4, 4), 0.4), (3, 2, 2))
+    weights = slice_weights(np.full((5, 4, 4), 0.4), field_of_slices(5, 4, 3))
     np.testing.assert_allclose(weights, [0, 0, 0, 1, 0])
     assert nodule_score(np.arange(5) / 10, weights) == pytest.approx(0.3)
 
@@ -52,7 +74,7 @@ def test_the_mask_is_what_hangs_together_at_the_centre() -> None:
     probability = np.zeros((9, 9, 9))
     probability[3:6, 3:6, 3:6] = 0.5
     probability[0, 0, 0] = 1.0
-    mask = nodule_mask(probability, np.array([4.4, 3.6, 4.0]))
+    mask = nodule_mask(probability, np.array([4.4, 3.6, 4.0]), np.ones(3))
     assert mask.sum() == 27
     assert not mask[0, 0, 0]
 

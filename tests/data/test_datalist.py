@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lung_nodule.data import nodule_datalist, require_dataset
+from lung_nodule.data import fingerprint, labelled, nodule_datalist, patients_of, refuse_seen_patients, require_dataset
 from lung_nodule.io import InputError
 
 
@@ -18,7 +18,7 @@ def test_labels_are_the_readers_mean(painted: Path) -> None:
         mean = item["malignancy_mean"]
         assert math.isnan(item["malignant"]) if mean == 3 else item["malignant"] == float(mean > 3)
         assert all(Path(item[key]).is_file() for key in ("ct", "mask", "reader_masks"))
-    assert len(nodule_datalist(painted, folds=range(5), binary=True)) == 16
+    assert len(labelled(items)) == 16
 
 
 def test_no_patient_crosses_folds(painted: Path) -> None:
@@ -36,9 +36,9 @@ def test_hold_out_patients_stand_in_no_numbered_fold(painted: Path, tmp_path: Pa
 
 
 def test_bad_datasets_are_named(painted: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no dataset at .* make one with"):
+    with pytest.raises(InputError, match=r"no dataset at .* make one with"):
         require_dataset(tmp_path / "nothing")
-    with pytest.raises(InputError, match="none of its 20 nodules .* at least 4 readers"):
+    with pytest.raises(InputError, match=r"none of its 20 nodules .* at least 4 readers"):
         nodule_datalist(painted, folds=range(5), min_readers=4)
     copy = shutil.copytree(painted, tmp_path / "copy")
     nodules = pd.read_csv(copy / "nodules.csv")
@@ -59,3 +59,27 @@ def test_real_cohort(lidc_vois: Path) -> None:
     """Malignancy below, above and at 3: 312 / 254 / 97."""
     labels = pd.Series([item["malignant"] for item in nodule_datalist(lidc_vois, folds=range(5))])
     assert [(labels == 0).sum(), (labels == 1).sum(), labels.isna().sum()] == [312, 254, 97]
+
+
+def test_a_fold_without_a_class_is_refused(painted: Path) -> None:
+    items = nodule_datalist(painted, folds=[2])
+    with pytest.raises(InputError, match=r"folds \[2\] hold only malignant nodules \(1 of 1"):
+        labelled([item for item in items if item["malignant"] == 1][:1])
+    with pytest.raises(InputError, match="no classified nodules"):
+        labelled([{**item, "malignant": math.nan} for item in items])
+
+
+def test_fingerprints_tell_datalists_apart(painted: Path) -> None:
+    items = nodule_datalist(painted, folds=[0, 1])
+    assert fingerprint(items) == fingerprint(items[::-1])
+    assert fingerprint(items) != fingerprint(items[1:])
+    assert fingerprint(items) != fingerprint([{**item, "fold": 4} for item in items])
+
+
+def test_patients_seen_in_training_are_refused_whatever_their_fold_is_called(painted: Path) -> None:
+    settings = {"fold": 0, "patients_seen": patients_of(nodule_datalist(painted, folds=[1, 2, 3, 4]))}
+    test = nodule_datalist(painted, folds=[0])
+    assert refuse_seen_patients(test, settings) == test
+    renamed = [{**item, "fold": 0} for item in nodule_datalist(painted, folds=[3])]
+    with pytest.raises(InputError, match=r"1 of the 3 patients|2 of the 4 patients"):
+        refuse_seen_patients(test + renamed, settings)

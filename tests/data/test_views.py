@@ -46,7 +46,18 @@ def test_the_centre_is_the_middle_of_the_mask(nodule: dict) -> None:
 
 def test_consensus_from_readers(painted: Path, nodule: dict) -> None:
     item = nodule_datalist(painted, folds=[0])[1]
-    np.testing.assert_array_equal(LoadVOI(consensus=2 / 3)(item)["mask"], nodule["mask"])
+    np.testing.assert_array_equal(LoadVOI(consensus="2/3")(item)["mask"], nodule["mask"])
+
+
+@pytest.mark.parametrize("level", ["2/3", 0.667, 0.6667, 2 / 3])
+def test_two_of_three_readers_are_two_thirds(painted: Path, tmp_path: Path, level: float | str) -> None:
+    item = nodule_datalist(painted, folds=[0])[1]
+    image = nibabel.load(item["reader_masks"])
+    readers = np.asarray(image.dataobj).copy()
+    readers[..., 2] = 0
+    nibabel.save(nibabel.Nifti1Image(readers, image.affine), tmp_path / "readers.nii.gz")
+    mask = LoadVOI(consensus=level)({**item, "reader_masks": str(tmp_path / "readers.nii.gz")})["mask"]
+    assert mask.sum() == readers[..., 0].sum()
 
 
 def test_files_on_two_grids_are_refused(painted: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.core import central_component
+from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct, read_nodules
 from lung_nodule.deployment.server import TritonServer
@@ -52,7 +52,7 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
         assert mask.data.dtype == np.uint8
         assert mask.data.shape == ct.data.shape
         np.testing.assert_allclose(mask.affine, ct.affine, atol=1e-5)
-        kept = central_component(answers[index].fine >= 0.5, tuple(np.rint(voi.center).astype(int)))
+        kept = nodule_mask(answers[index].fine, voi.center, voi.volume.spacing)
         assert kept.any()
         wanted = np.sort(voi.volume.to_world(np.argwhere(kept)), axis=0)
         found = np.sort(mask.to_world(np.argwhere(mask.data)), axis=0)

@@ -50,7 +50,7 @@ def expected(bundle: Path, settings: dict) -> Callable[[Voi], Answer]:
         image = torch.from_numpy(field.sample(window(volume.data, *settings["window"])))[:, None]
         with torch.inference_mode():
             maps = {name: logits.sigmoid().numpy() for name, logits in network(image).items()}
-        weights = slice_weights(maps["coarse"][:, 0], field.central_pixel)
+        weights = slice_weights(maps["coarse"][:, 0], field)
         score = nodule_score(maps["malignancy"][:, 0], weights)
         return Answer(field.restore(maps["coarse"][:, 0]), field.restore(maps["fine"][:, 0]), score)
 

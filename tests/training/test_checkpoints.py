@@ -1,5 +1,6 @@
 """A stage that is interrupted goes on where it stopped, and a finished one is not repeated."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 
 from lung_nodule.io import InputError
-from lung_nodule.training import StageCheckpoints, TakeOver, refuse_training_fold, write_model
+from lung_nodule.training import StageCheckpoints, TakeOver, write_model
+from lung_nodule.training.checkpoints import file_sha256
 
 
 class Run:
@@ -107,21 +109,33 @@ def test_what_does_not_fit_is_not_taken_over(tmp_path: Path) -> None:
         TakeOver(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
 
 
+def write_stage(folder: Path, module: torch.nn.Module, behind: Path | None = None) -> Path:
+    """What a finished stage leaves; the path of its best weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(module.state_dict(), folder / "best.pt")
+    torch.save({"settings": {"behind": file_sha256(behind)} if behind else {}}, folder / "last.pt")
+    return folder / "best.pt"
+
+
 def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -> None:
     network = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "b": torch.nn.Linear(1, 1)})
-    stages = {"a": tmp_path / "a.pt", "b": tmp_path / "b.pt"}
     other = torch.nn.Linear(1, 1)
-    torch.save(other.state_dict(), stages["a"])
-    with pytest.raises(InputError, match=r"missing: .*b.pt"):
+    stages = {"a": write_stage(tmp_path / "a", other), "b": tmp_path / "b" / "best.pt"}
+    with pytest.raises(InputError, match=r"missing: .*b.best.pt"):
         write_model(tmp_path / "model.pt", network=network, stages=stages, settings={})
     assert not (tmp_path / "model.pt").exists()
-    torch.save(other.state_dict(), stages["b"])
+    write_stage(tmp_path / "b", other, behind=stages["a"])
     write_model(tmp_path / "model.pt", network=network, stages=stages, settings={"width": 1.0})
     torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=True)["b.weight"], other.weight)
-    assert (tmp_path / "model.json").is_file()
+    side_file = json.loads((tmp_path / "model.json").read_text())
+    assert side_file == {"width": 1.0, "weights_sha256": file_sha256(tmp_path / "model.pt")}
 
 
-def test_only_the_test_fold_may_be_evaluated() -> None:
-    refuse_training_fold({"fold": 2}, 2)
-    with pytest.raises(InputError, match="fold 1 took part"):
-        refuse_training_fold({"fold": 2}, 1)
+def test_a_stage_behind_other_weights_is_stale(tmp_path: Path) -> None:
+    network = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "b": torch.nn.Linear(1, 1)})
+    stages = {"a": write_stage(tmp_path / "a", torch.nn.Linear(1, 1))}
+    stages["b"] = write_stage(tmp_path / "b", torch.nn.Linear(1, 1), behind=stages["a"])
+    write_stage(tmp_path / "a", torch.nn.Linear(1, 1))
+    with pytest.raises(InputError, match=r"`b` .* was trained behind other weights"):
+        write_model(tmp_path / "model.pt", network=network, stages=stages, settings={})
+    assert not (tmp_path / "model.pt").exists()

@@ -37,7 +37,7 @@ class TritonPythonModel:
         coarse, fine = _array(request, "COARSE")[:, 0], _array(request, "FINE")[:, 0]
         shape, spacing, center = (tuple(_array(request, name).tolist()) for name in ("SHAPE", "SPACING", "CENTER"))
         field = core.SliceField(shape, spacing, center, **self._field)
-        weights = core.slice_weights(coarse, field.central_pixel)
+        weights = core.slice_weights(coarse, field)
         score = core.nodule_score(_array(request, "MALIGNANCY")[:, 0], weights)
         return pb_utils.InferenceResponse(
             [
