@@ -3,49 +3,54 @@
 #   bash ci/quickstart.sh                      on a synthetic phantom that it draws
 #   bash ci/quickstart.sh --dicom_root DIR     on LIDC-IDRI
 # What is there already is used again. Everything lands in data/lidc and out/quickstart.
+usage() { sed -n '2,5s/^# \{0,1\}//p' "$0"; }
+bad() { echo "error: $*" >&2; exit 2; }
 dicom_root=
 while [ $# -gt 0 ]; do
     case "$1" in
-        --dicom_root) dicom_root=$(realpath -m "${2:?--dicom_root needs a folder}"); shift 2 ;;
-        --dicom_root=*) dicom_root=$(realpath -m "${1#*=}"); shift ;;
-        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) echo "error: unknown argument $1 (bash ci/quickstart.sh [--dicom_root DIR])" >&2; exit 2 ;;
+        --dicom_root) [ $# -ge 2 ] || bad "--dicom_root needs a folder"; dicom_root=$2; shift 2 ;;
+        --dicom_root=*) dicom_root=${1#*=}; shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) bad "unknown argument $1 (bash ci/quickstart.sh [--dicom_root DIR])" ;;
     esac
+    [ -n "$dicom_root" ] || bad "--dicom_root needs a folder"
+    [ -d "$dicom_root" ] || bad "no such DICOM root: $dicom_root"
+    dicom_root=$(realpath "$dicom_root")
 done
 source "$(dirname "$0")/environment.sh"
+export PYTHONWARNINGS="ignore::UserWarning:monai.bundle.scripts"
 
 dataset=data/lidc
+phantom=data/phantom_dicom
 out=out/quickstart
 bundle=bundles/mtnet
-mkdir -p "$out"
+mkdir -p "$out" data
 started=$SECONDS
 
 # A dataset made from something else than what is asked for now steps aside; nothing is deleted.
-source_now=${dicom_root:-phantom}
 made_from() {
     if [ -f "$dataset.source" ]; then
         cat "$dataset.source"
     elif grep -q '"synthetic_scans": [1-9]' "$dataset/dataset.json" 2>/dev/null; then
-        echo phantom
+        realpath -m "$phantom"
     else
         echo "${dicom_root:-DICOM}"
     fi
 }
+source_now=${dicom_root:-$(realpath -m "$phantom")}
 if [ -d "$dataset" ] && [ "$(made_from)" != "$source_now" ]; then
     kept="$dataset.$(date +%Y%m%d-%H%M%S)"
-    say "data/lidc was made from something else: kept as $kept"
+    say "$dataset was made from $(made_from): kept as $kept"
     mv "$dataset" "$kept"
     [ ! -d "$out/model" ] || mv "$out/model" "$kept.model"
 fi
-mkdir -p data
 echo "$source_now" > "$dataset.source"
 
 note=
 small=(--width 0.25 --middle_blocks 4 --image_size 112 --max_epochs 30)
-if [ -z "$dicom_root" ]; then
+if [ "$source_now" = "$(realpath -m "$phantom")" ]; then
     say "1/7 phantom: synthetic CT series with the geometry and contours of ten LIDC-IDRI scans"
-    dicom_root=data/phantom_dicom
-    python -m preprocessing phantom --out "$dicom_root" --workers 2
+    python -m preprocessing phantom --out "$phantom" --workers 2
     note="The CT is a synthetic phantom: nothing here is a result."
     small=(--width 0.125 --middle_blocks 1 --image_size 64 --max_epochs 60 --segmentation_batch_size 8 --class_batch_size 16)
 else
@@ -53,7 +58,9 @@ else
 fi
 
 say "2/7 convert to $dataset"
-python -m preprocessing convert --dicom_root "$dicom_root" --out "$dataset" --workers 2 || [ $? -eq 1 ]
+python -m preprocessing convert --dicom_root "$source_now" --out "$dataset" --workers 2 || [ $? -eq 1 ]
+
+python ci/check_folds.py --dataset "$dataset"
 
 say "3/7 train a small MT-Net: coarse, then fine and class"
 python -m monai.bundle run training --config_file $bundle/configs/train.json --dataset_dir "$dataset" \

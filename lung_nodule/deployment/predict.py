@@ -19,6 +19,7 @@ from lung_nodule.deployment.voi import Voi, cut_voi, edge_mm, paste
 from lung_nodule.io import InputError, Volume, read_ct, read_table, write_nifti, write_table
 
 LOGGER = logging.getLogger(__name__)
+AIR_BELOW_HU = -500
 CENTER = ("center_x_ras", "center_y_ras", "center_z_ras")
 
 
@@ -52,6 +53,7 @@ def predict_ct(
     with NoduleClient(url, model=model) as client:
         served = client.describe()
         original = read_ct(ct)
+        _check_hu(original, Path(ct))
         canonical = original.canonical()
         edge = edge_mm(max(served.field_mm, served.z_field_mm))
         vois = [cut_voi(canonical, row.nodule_id, _center(row), edge_mm=edge) for row in table.itertuples()]
@@ -89,6 +91,15 @@ def read_nodules(path: Path, keep: Mapping[str, str | None]) -> pd.DataFrame:
     return table[["nodule_id", *CENTER]].reset_index(drop=True)
 
 
+def _check_hu(ct: Volume, path: Path) -> None:
+    """Refuse a volume that cannot be a chest CT in HU: there is no air in it."""
+    if not (ct.data < AIR_BELOW_HU).any():
+        raise InputError(
+            f"{path} holds no voxel below {AIR_BELOW_HU} HU (its smallest value is {ct.data.min():g}): give a chest CT "
+            "in Hounsfield units, not scaled"
+        )
+
+
 def _check_ids(ids: pd.Series, path: Path) -> None:
     texts = ids.astype(str)
     wrong = texts[ids.isna() | ~texts.str.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")]
@@ -117,7 +128,7 @@ def _settings(served: ServedModel, edge: float, seconds: float) -> dict[str, str
         "Image size": f"{served.image_size} by {served.image_size} pixels",
         "HU window of the model": f"{served.window[0]:g} to {served.window[1]:g} HU",
         "Volume of interest sent": f"{edge:g} mm cube, native voxels",
-        "Mask threshold": f"probability {MASK_THRESHOLD:g}, the component at the given centre",
+        "Mask threshold": f"probability {MASK_THRESHOLD:g}, the component at the given centre, or nearest to it",
         "Time": f"{seconds:.1f} s for all nodules, transfer included",
         "Software": f"lung_nodule {__version__}",
     }
