@@ -22,52 +22,29 @@ MAX_ERROR = 1e-4
 _BATCHES = (1, 2, 5)
 
 
-class CoarseNet(nn.Module):
-    """IMAGE ``[N, 1, H, W]`` in 0..1 -> COARSE probability ``[N, 1, H, W]``."""
+class ServedNet(nn.Module):
+    """One of the network's parts as it is served: named tensors, probabilities instead of logits.
 
-    inputs, outputs = ("IMAGE",), ("COARSE",)
+    Args:
+        part: takes slices, and perhaps their coarse probability, and gives logits.
+        inputs: names of the tensors that it takes.
+        output: name of the probability that it gives.
+    """
 
-    def __init__(self, network: MTNet) -> None:
+    def __init__(self, part: nn.Module, inputs: tuple[str, ...], output: str) -> None:
         super().__init__()
-        self.network = network.coarse
+        self.part = part
+        self.inputs, self.outputs = inputs, (output,)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Probabilities instead of logits, so that every served tensor is one."""
-        return torch.sigmoid(self.network(image))
-
-
-class FineNet(nn.Module):
-    """IMAGE and COARSE probability, both ``[N, 1, H, W]`` -> FINE probability ``[N, 1, H, W]``."""
-
-    inputs, outputs = ("IMAGE", "COARSE"), ("FINE",)
-
-    def __init__(self, network: MTNet) -> None:
-        super().__init__()
-        self.network = network.fine
-
-    def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Probabilities instead of logits."""
-        return torch.sigmoid(self.network(image, coarse))
+    def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
+        """The probability of slices ``[N, 1, H, W]``, with their coarse probability where the part takes one."""
+        return torch.sigmoid(self.part(image) if coarse is None else self.part(image, coarse))
 
 
-class MalignancyNet(nn.Module):
-    """IMAGE and COARSE probability, both ``[N, 1, H, W]`` -> MALIGNANCY probability ``[N, 1]``."""
-
-    inputs, outputs = ("IMAGE", "COARSE"), ("MALIGNANCY",)
-
-    def __init__(self, network: MTNet) -> None:
-        super().__init__()
-        self.network = network.classifier
-
-    def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Probabilities instead of logits."""
-        return torch.sigmoid(self.network(image, coarse))
-
-
-SERVED_NETS: dict[str, Callable[[MTNet], nn.Module]] = {
-    "mtnet_coarse": CoarseNet,
-    "mtnet_fine": FineNet,
-    "mtnet_class": MalignancyNet,
+SERVED_NETS: dict[str, Callable[[MTNet], ServedNet]] = {
+    "mtnet_coarse": lambda network: ServedNet(network.coarse, ("IMAGE",), "COARSE"),
+    "mtnet_fine": lambda network: ServedNet(network.fine, ("IMAGE", "COARSE"), "FINE"),
+    "mtnet_class": lambda network: ServedNet(network.classifier, ("IMAGE", "COARSE"), "MALIGNANCY"),
 }
 
 
