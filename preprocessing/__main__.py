@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lung_nodule.io.command_line import Job, names, path_text, run, whole_number
 
-SKIPPED = 1
+SKIPPED = UNSOUND = 1
 
 
 def convert(
@@ -16,8 +17,9 @@ def convert(
     out: str,
     patients: str | None = None,
     workers: int = 1,
-    consensus: float = 0.5,
+    consensus: float | str = 0.5,
     margin_mm: float = 40.0,
+    scheduler: str | None = None,
 ) -> Job:
     """Convert LIDC-IDRI DICOM to NIfTI volumes, consensus masks, tables, folds and pictures.
 
@@ -30,11 +32,13 @@ def convert(
         out: Folder of the dataset to write.
         patients: Only these, separated by commas (LIDC-IDRI-0006,LIDC-IDRI-0013). Default: all that are found.
         workers: Number of processes; each needs up to 1 GB of memory.
-        consensus: Fraction of a nodule's readers that must have marked a voxel for the mask. 0.5 is "two of four", and
-            the union for two readers.
+        consensus: Fraction of a nodule's readers that must have marked a voxel for the mask, or `majority` (more than
+            half) or `2/3`. 0.5 is "two of four", and the union for two readers.
         margin_mm: Half the edge, in mm, of the cube that a nodule's VOI covers. It holds all voxels whose centres lie
             within this distance of the nodule's centre along each axis, is cut where the scan ends, and grows
             where a reader's contour reaches further. The default gives the whole 80 mm cube.
+        scheduler: Address of a Dask scheduler (tcp://host:8786) whose workers convert the scans instead of --workers
+            processes here. Every machine must see both folders under the same paths.
     """
     from .convert import convert as convert_scans
     from .settings import Settings
@@ -44,14 +48,55 @@ def convert(
     processes = whole_number(workers, "--workers", least=1)
     root, target = (Path(path_text(*pair)) for pair in ((dicom_root, "--dicom_root"), (out, "--out")))
 
+    address = None if scheduler is None else path_text(scheduler, "--scheduler")
+
     def action() -> int:
-        refused = convert_scans(root, target, patients=chosen, workers=processes, settings=settings)
+        refused = convert_scans(root, target, patients=chosen, workers=processes, settings=settings, scheduler=address)
         return SKIPPED if refused else 0
 
     return Job(action)
 
 
-def phantom(out: str, patients: str | None = None, workers: int = 1) -> Job:
+def cohort(preset: str, out: str | None = None) -> Job:
+    """Print the counts of a named cohort as JSON; needs the annotations only, no image.
+
+    Args:
+        preset: all, luna16, mtcnn, mtmrnet, mtnet or benchmark.
+        out: Folder for nodules.csv, annotations.csv and folds.csv. Default: nothing is written.
+    """
+    from .presets import preset_named
+
+    chosen = preset_named(preset)
+    target = None if out is None else Path(path_text(out, "--out"))
+
+    def action() -> int:
+        from .cohorts import build_cohort, cohort_counts, write_cohort
+
+        found = build_cohort(chosen)
+        if target is not None:
+            write_cohort(found, target)
+        sys.stdout.write(json.dumps(cohort_counts(found), indent=2) + "\n")
+        return 0
+
+    return Job(action)
+
+
+def verify(dataset: str) -> Job:
+    """Check a converted dataset: every file against MANIFEST.sha256, every table against the files and the others.
+
+    Prints one line per problem: missing, changed or extra files, and where tables disagree with the files. The exit
+    status is 0 for a sound dataset, 1 where there are problems.
+
+    Args:
+        dataset: Folder that `convert` wrote.
+    """
+    from .verify import verify as verify_dataset
+
+    folder = Path(path_text(dataset, "--dataset"))
+    return Job(lambda: UNSOUND if verify_dataset(folder) else 0)
+
+
+def phantom(out: str, patients: str | None = None, hard: str | None = None, workers: int = 1) -> Job:
     """Write synthetic CT series with the real geometry and contours of scans in the LIDC-IDRI database.
 
     The folders look like a TCIA download, so that `convert` reads them as it reads LIDC-IDRI. Every series says that it
@@ -59,16 +104,23 @@ def phantom(out: str, patients: str | None = None, workers: int = 1) -> Job:
 
     Args:
         out: Folder to write, to be given to `convert` as --dicom_root.
-        patients: Only these, separated by commas (LIDC-IDRI-0078,LIDC-IDRI-0208). The default is ten small scans.
+        patients: Only these, separated by commas (LIDC-IDRI-0078,LIDC-IDRI-0208), or `default` (ten small scans),
+            `default30` (thirty), `none` (the hard cases alone).
+        hard: Hard cases, separated by commas, or `all`; each adds a patient. `convert` handles flip, non_uniform_z,
+            z_gap, two_scans, many_readers, no_nodules, duplicate_slices, odd_numbers and compressed; it refuses
+            missing_slice, differing_duplicates and truncated.
         workers: Number of processes; each needs about 0.4 GB of memory.
     """
-    from .phantom import write_phantom
+    from .phantom import NAMED_SETS, write_phantom
 
     target, chosen = Path(path_text(out, "--out")), names(patients, "--patients")
+    if chosen is not None and len(chosen) == 1:
+        chosen = NAMED_SETS.get(chosen[0], chosen)
+    cases = names(hard, "--hard") or ()
     processes = whole_number(workers, "--workers", least=1)
 
     def action() -> int:
-        write_phantom(out=target, patients=chosen, workers=processes)
+        write_phantom(out=target, patients=chosen, hard=cases, workers=processes)
         return 0
 
     return Job(action)
@@ -76,7 +128,11 @@ def phantom(out: str, patients: str | None = None, workers: int = 1) -> Job:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
-    return run({"convert": convert, "phantom": phantom}, name="preprocessing", arguments=arguments)
+    return run(
+        {"convert": convert, "cohort": cohort, "verify": verify, "phantom": phantom},
+        name="preprocessing",
+        arguments=arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
@@ -41,16 +43,28 @@ def _nearest_distances(point_sets: Sequence[np.ndarray], *, limit: float) -> np.
     count = len(point_sets)
     distances = np.full((count, count), np.inf)
     np.fill_diagonal(distances, 0.0)
-    trees = [cKDTree(points) for points in point_sets]
-    for first in range(count):
-        for second in range(first + 1, count):
-            if _boxes_apart(trees[first], trees[second]) > limit:
-                continue
-            nearest = trees[first].query(point_sets[second], distance_upper_bound=limit + 1)[0].min()
-            distances[first, second] = distances[second, first] = nearest
+    near = np.argwhere(np.triu(_box_gaps(point_sets) <= limit, k=1))
+    trees = {at: cKDTree(point_sets[at]) for at in np.unique(near[:, 0])}
+    for first, second in near:
+        nearest = trees[first].query(point_sets[second], distance_upper_bound=limit + 1)[0].min()
+        distances[first, second] = distances[second, first] = nearest
     return distances
 
 
-def _boxes_apart(first: cKDTree, second: cKDTree) -> float:
-    """Largest gap along one axis between two bounding boxes: never more than the points' own distance."""
-    return float(np.maximum(first.mins - second.maxes, second.mins - first.maxes).max())
+def _box_gaps(point_sets: Sequence[np.ndarray]) -> np.ndarray:
+    """Largest gap [n, n] along one axis between every two bounding boxes: never more than the points' own distance."""
+    lower = np.array([points.min(axis=0) for points in point_sets])
+    upper = np.array([points.max(axis=0) for points in point_sets])
+    gaps = lower[:, None] - upper[None, :]
+    return np.maximum(gaps, gaps.swapaxes(0, 1)).max(axis=-1)
+
+
+def canonical_groups(groups: Mapping[str, Iterable[Iterable[int]]]) -> dict[str, list[list[int]]]:
+    """The same groups in one order: scans by series UID, groups by their smallest annotation id, ids ascending."""
+    return {uid: sorted(sorted(map(int, group)) for group in groups[uid]) for uid in sorted(groups)}
+
+
+def groups_hash(groups: Mapping[str, Iterable[Iterable[int]]]) -> str:
+    """SHA-256 of the canonical groups as compact JSON."""
+    text = json.dumps(canonical_groups(groups), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lung_nodule.io import InputError
 
 from . import database
-from .dataset import assemble, check_settings, write_refusals
-from .scan_task import Refused, ScanTask, convert_scan, finished_record
+from .dataset import assemble, check_settings, read_records
+from .ledger import finished_record, remove_temporaries
+from .lock import only_writer
+from .progress import progress
+from .scan_task import Refused, ScanTask
 from .settings import Settings
+from .skipped import write_skipped
 from .sources import check_patients_have_files, patient_folders
+from .workers import attempt, in_processes
 
 logger = logging.getLogger(__name__)
 
 
 def convert(
-    dicom_root: Path, out: Path, *, patients: Sequence[str] | None, workers: int, settings: Settings
+    dicom_root: Path,
+    out: Path,
+    *,
+    patients: Sequence[str] | None,
+    workers: int,
+    settings: Settings,
+    scheduler: str | None = None,
 ) -> list[Refused]:
     """Convert every scan of the patients found under ``dicom_root``, then assemble the dataset.
 
@@ -35,34 +40,61 @@ def convert(
         dicom_root: folder that holds the patients' folders.
         out: the dataset's folder.
         patients: only these; None for all that are found.
-        workers: number of processes.
+        workers: number of processes on this machine.
         settings: what the files depend on.
+        scheduler: address of a Dask scheduler whose workers convert the scans instead.
 
     Returns:
         The scans that were refused; they are also listed in ``skipped.csv``.
 
     Raises:
-        InputError: nothing to convert, other settings than those the folder was made with, or no scan could be used.
+        InputError: nothing to convert, other settings than those the folder was made with, another run in the folder,
+            or no scan could be used.
     """
     tasks = plan(dicom_root, out, patients=patients, settings=settings)
-    check_settings(out, settings)
-    waiting = [task for task in tasks if finished_record(task) is None]
-    if len(waiting) < len(tasks):
-        logger.info("%d of %d scans are finished already", len(tasks) - len(waiting), len(tasks))
-    refused = []
-    with logging_redirect_tqdm(), tqdm(total=len(waiting), desc="convert", unit="scan") as progress:
-        for outcome in _outcomes(waiting, workers):
+    with only_writer(out):
+        check_settings(out, settings)
+        remove_temporaries(out)
+        waiting = [task for task in tasks if finished_record(out, task.record_path) is None]
+        if len(waiting) < len(tasks):
+            logger.info("%d of %d scans are finished already", len(tasks) - len(waiting), len(tasks))
+        refused = _convert_scans(waiting, out, workers=workers, scheduler=scheduler)
+        remove_temporaries(out)  # of workers that died on the way
+        finished = {record["scan"]["scan"] for record in read_records(out)}
+        write_skipped(out, refused, finished=finished)
+        if not finished:
+            raise InputError(
+                f"none of the {len(tasks)} scans could be converted: the reasons are in {out / 'skipped.csv'}"
+            )
+        counts = assemble(out, settings)
+    logger.info("%s: %s", out, ", ".join(f"{count} {name.replace('_', '-')}" for name, count in counts.items()))
+    if refused:
+        logger.warning("skipped %d of %d scans: %s says why", len(refused), len(tasks), out / "skipped.csv")
+    return refused
+
+
+def _convert_scans(tasks: Sequence[ScanTask], out: Path, *, workers: int, scheduler: str | None) -> list[Refused]:
+    """Convert scans and note each refusal at once, ordered by scan in the end."""
+    refused: list[Refused] = []
+    with progress(len(tasks), description="convert", unit="scan") as step:
+        for outcome in _outcomes(tasks, workers, scheduler):
             if outcome is not None:
                 logger.warning("skipped %s: %s", outcome.scan.name, outcome.reason)
                 refused.append(outcome)
-            progress.update()
-    refused.sort(key=lambda item: item.scan.name)
-    write_refusals(out, refused)
-    if len(refused) == len(tasks):
-        raise InputError(f"none of the {len(tasks)} scans could be converted: the reasons are in {out / 'skipped.csv'}")
-    counts = assemble(out, settings)
-    logger.info("%s: %s", out, ", ".join(f"{count} {name.replace('_', '-')}" for name, count in counts.items()))
-    return refused
+                write_skipped(out, refused)
+            step()
+    return sorted(refused, key=lambda item: item.scan.name)
+
+
+def _outcomes(tasks: Sequence[ScanTask], workers: int, scheduler: str | None) -> Iterable[Refused | None]:
+    """Convert scans in this process, in several, or on a cluster, yielding each outcome as it comes."""
+    if scheduler is not None:
+        from .scheduler import on_cluster
+
+        return on_cluster(tasks, scheduler)
+    if workers == 1 or len(tasks) < 2:
+        return map(attempt, tasks)
+    return in_processes(tasks, workers)
 
 
 def plan(dicom_root: Path, out: Path, *, patients: Sequence[str] | None, settings: Settings) -> list[ScanTask]:
@@ -79,23 +111,3 @@ def plan(dicom_root: Path, out: Path, *, patients: Sequence[str] | None, setting
     if not wanted:
         raise InputError(f"no patient of LIDC-IDRI under {dicom_root}: give the folder of a TCIA download")
     return [ScanTask(scan, tuple(folders[scan.patient_id]), out, settings) for scan in wanted]
-
-
-def _outcomes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | None]:
-    """Convert scans in this process or in several, yielding each outcome as it comes."""
-    if workers == 1 or len(tasks) < 2:
-        yield from map(convert_scan, tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(convert_scan, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process was killed (out of memory?): run the same command again with fewer --workers, "
-                "finished scans are kept"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,18 +12,26 @@ import pandas as pd
 
 from lung_nodule.io import InputError, write_json, write_table, write_text
 
-from .folds import FOLDS, HOLDOUT, assign_folds, holdout_patients
+from .folds import FOLDS, HOLDOUT, committed_folds
+from .ledger import Record, read_record, remove_unrecorded, sha256
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
-from .scan_task import Record, Refused, read_record
 from .settings import LAYOUT_VERSION, Settings
 
-LIBRARIES = ("numpy", "nibabel", "pydicom", "pylidc", "scipy", "matplotlib", "pandas")
+logger = logging.getLogger(__name__)
+
+LIBRARIES = ("numpy", "nibabel", "isal", "pydicom", "pylidc", "scipy", "matplotlib", "pandas")
 CITATION = "Armato et al., Med. Phys. 38 (2011) 915-931; The Cancer Imaging Archive, doi:10.7937/K9/TCIA.2015.LO9QL9SX"
 
 
 def read_records(out: Path) -> list[Record]:
-    """Records of all finished scans under a dataset's folder, ordered by scan."""
-    return [read_record(path) for path in sorted((out / "scans").glob("*.json"))]
+    """Records of all finished scans under a dataset's folder, ordered by scan; one that cannot be read is none."""
+    records = []
+    for path in sorted((out / "scans").glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except InputError as error:
+            logger.warning("%s", error)
+    return records
 
 
 def check_settings(out: Path, settings: Settings) -> None:
@@ -38,23 +46,20 @@ def check_settings(out: Path, settings: Settings) -> None:
             raise InputError(f"{out} was made with other settings ({changed}): use another --out, or the same settings")
 
 
-def write_refusals(out: Path, refused: Sequence[Refused]) -> None:
-    """Write skipped.csv: the scans of this run that were not converted, with the reason (header only where none)."""
-    rows = [(item.scan.name, item.scan.patient_id, item.scan.series_uid, item.reason) for item in refused]
-    write_table(out / "skipped.csv", pd.DataFrame(rows, columns=["scan", "patient_id", "series_uid", "reason"]))
-
-
 def assemble(out: Path, settings: Settings) -> dict[str, int]:
     """Write tables, dataset.json and MANIFEST.sha256 from the records of all finished scans.
+
+    Files of scans that are not finished are removed: nothing would tell them from whole ones.
 
     Returns:
         Counts of scans, patients, nodules and annotations.
     """
     records = read_records(out)
+    remove_unrecorded(out, records)
     scans = pd.DataFrame([record["scan"] for record in records], columns=SCAN_COLUMNS)
     nodules = pd.DataFrame([row for record in records for row in record["nodules"]], columns=NODULE_COLUMNS)
     annotations = pd.DataFrame([row for record in records for row in record["annotations"]], columns=ANNOTATION_COLUMNS)
-    folds = assign_folds(nodules, scans["patient_id"].tolist(), holdout=holdout_patients())
+    folds = committed_folds(scans["patient_id"])
     tables = {"scans": scans, "nodules": nodules, "annotations": annotations, "folds": folds}
     for name, table in tables.items():
         write_table(out / f"{name}.csv", table)
@@ -80,14 +85,20 @@ def _description(settings: Settings, counts: dict[str, int], scans: pd.DataFrame
         "rules": {
             "nodules": "pylidc 0.2.3 default clustering of the readers' annotations, any number of readers",
             "reader_masks": "inside an inclusion contour, its own points excluded, exclusion contours subtracted",
-            "mask": "voxels marked by at least the fraction `consensus` of the readers",
+            "mask": "voxels marked by at least the fraction `consensus` of the readers, or by its policy",
+            "soft_mask": "share of the readers who marked each voxel, float32 in 0..1",
             "center": "centroid of the consensus mask, RAS mm",
             "diameter_mm": "mean of the readers' largest in-plane diameters between contour points",
             "volume_mm3": "voxels of the consensus mask; in annotations.csv the area inside the contours times depth",
             "voi": "voxels within margin_mm of the centre along each axis, where the scan reaches",
             "ct": "HU, int16, native spacing and axes, RAS affine from ImagePosition- and ImageOrientationPatient",
             "padding": "stored padding values and HU of -2000 and below become -1024",
-            "folds": f"{FOLDS} folds by patient, stratified by mean malignancy (< 3, = 3, > 3), or `{HOLDOUT}`",
+            "non_uniform_z": "laid on a uniform grid of the usual spacing by true slice position: most slices copied, "
+            "the rest linear in z; masks are those of the nearest slice",
+            "unmeasured_gap": "positions inside a gap of more than 2.5 spacings hold -1024 HU and no mask",
+            "duplicate_z": "one is kept of equal slices at one position; a scan where their pixels differ is refused",
+            "folds": f"{FOLDS} folds by patient, stratified by mean malignancy (< 3, = 3, > 3), or `{HOLDOUT}`; "
+            "the same for every dataset: preprocessing/folds/all.csv",
         },
         "counts": counts,
         "synthetic_scans": int(synthetic),
@@ -102,5 +113,5 @@ def _write_manifest(out: Path, records: Sequence[Record], tables: Sequence[str])
     """SHA-256 of every file of the dataset in the format of ``sha256sum``, ordered by path."""
     digests = {name: entry["sha256"] for record in records for name, entry in record["files"].items()}
     own = [*tables, "dataset.json", *(f"scans/{record['scan']['scan']}.json" for record in records)]
-    digests |= {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in own}
+    digests |= {name: sha256(out / name) for name in own}
     write_text(out / "MANIFEST.sha256", "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))

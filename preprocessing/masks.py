@@ -1,9 +1,8 @@
-"""From readers' contours to voxel masks: each reader's own, and what the readers agree on."""
+"""From readers' contours to voxel masks, each reader's own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.path import Path as Polygon
@@ -59,16 +58,3 @@ def _draw(plane: np.ndarray, contour: ContourRecord, origin: np.ndarray) -> None
     inside = Polygon(outline[:, ::-1], closed=True).contains_points(np.c_[rows, columns]).reshape(region.shape)
     region[inside] = contour.inclusion
     plane[points[:, 0], points[:, 1]] = False
-
-
-def consensus(masks: Sequence[np.ndarray], *, level: float) -> np.ndarray:
-    """Voxels that at least the fraction ``level`` of the readers marked.
-
-    0.5 is the union for two readers and "two of four" for four.
-
-    Args:
-        masks: one bool array per reader, all of one shape.
-        level: 0 < level <= 1.
-    """
-    votes = np.sum(masks, axis=0)
-    return votes >= math.ceil(level * len(masks) - 1e-9)

@@ -19,7 +19,8 @@ def largest_diameter(contours: Sequence[ContourRecord], *, pixel_spacing_mm: flo
 def polygon_area(points: np.ndarray) -> float:
     """Area of the closed polygon through ``points`` [n, 2] (shoelace formula), in squared units of the points."""
     x, y = points[:, 0], points[:, 1]
-    return float(0.5 * np.abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
+    twice = x[1:] @ y[:-1] - x[:-1] @ y[1:] + x[0] * y[-1] - x[-1] * y[0]
+    return float(0.5 * np.abs(twice))
 
 
 def contour_volume(contours: Sequence[ContourRecord], *, pixel_spacing_mm: float, slice_thickness_mm: float) -> float:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from lung_nodule.io import InputError, Series, Volume
 
-from .masks import SliceOf, consensus, nodule_box, reader_mask
+from .consensus import consensus, soft_mean
+from .masks import SliceOf, nodule_box, reader_mask
 from .records import NoduleRecord
 from .settings import Settings
 
-MOST_READERS = 4
 Box = tuple[slice, slice, slice]
 
 
@@ -36,16 +35,9 @@ class NoduleVolume:
     center_index: np.ndarray
 
     @property
-    def flags(self) -> str:
-        """What is unusual about the nodule, separated by semicolons; empty where nothing is."""
-        contours = [contour for annotation in self.nodule.annotations for contour in annotation.contours]
-        found = {
-            "more_than_four_annotations": len(self.nodule.annotations) > MOST_READERS,
-            "exclusion_contours": not all(contour.inclusion for contour in contours),
-            "several_components": ndimage.label(self.mask, np.ones((3, 3, 3)))[1] > 1,
-            "empty_consensus": not self.mask.any(),
-        }
-        return ";".join(name for name, is_so in found.items() if is_so)
+    def soft(self) -> np.ndarray:
+        """Share of the readers who marked each voxel, float32 [x, y, z] in 0..1."""
+        return soft_mean(np.moveaxis(self.readers, -1, 0))
 
     def voi_box(self, volume: Volume, margin_mm: float) -> Box:
         """Box of all voxels whose centres lie within ``margin_mm`` of the nodule's centre along each axis.
@@ -61,8 +53,12 @@ class NoduleVolume:
         )
 
     def place(self, array: np.ndarray, box: Box) -> np.ndarray:
-        """An array of the tight box (``mask`` or ``readers``) inside a larger box, uint8, zero around it."""
-        placed = np.zeros([part.stop - part.start for part in box] + list(array.shape[3:]), dtype=np.uint8)
+        """An array of the tight box (``mask``, ``readers``, ``soft``) inside a larger box, zero around it.
+
+        Masks become uint8; float32 stays.
+        """
+        dtype = np.uint8 if array.dtype == bool else array.dtype
+        placed = np.zeros([part.stop - part.start for part in box] + list(array.shape[3:]), dtype=dtype)
         inside = tuple(
             slice(tight.start - part.start, tight.stop - part.start) for tight, part in zip(self.box, box, strict=True)
         )
@@ -73,23 +69,39 @@ class NoduleVolume:
 def build_nodule(nodule: NoduleRecord, series: Series, settings: Settings) -> NoduleVolume:
     """Draw a nodule's contours on its scan's grid. Only its own contours count, so no neighbour leaks in.
 
+    Contours are drawn on the slices that the readers saw. Where the volume's grid is another one, each of its z
+    positions takes the masks of the slice that is nearest to it in true position, and none inside an unmeasured gap.
+
     Raises:
         InputError: a contour lies outside the scan.
     """
     slice_of = _slice_finder(series)
-    box = nodule_box(nodule, slice_of)
-    if any(part.start < 0 or part.stop > size for part, size in zip(box, series.volume.shape, strict=True)):
-        raise InputError(f"contours of {nodule.nodule_id} reach beyond the scan's {series.volume.shape} voxels")
-    masks = [reader_mask(annotation, box, slice_of) for annotation in nodule.annotations]
-    mask = consensus(masks, level=settings.consensus)
+    drawn = nodule_box(nodule, slice_of)
+    columns, rows, _ = series.volume.shape
+    if any(part.start < 0 or part.stop > size for part, size in zip(drawn[:2], (columns, rows), strict=True)):
+        raise InputError(f"contours of {nodule.nodule_id} reach beyond the scan's {columns} x {rows} pixels")
+    masks = np.stack([reader_mask(annotation, drawn, slice_of) for annotation in nodule.annotations], axis=-1)
+    box, masks = _on_grid(series, drawn, masks)
+    readers = np.moveaxis(masks, -1, 0)
+    mask = consensus(readers, level=settings.consensus)
     origin = np.array([part.start for part in box])
     return NoduleVolume(
-        nodule=nodule,
-        box=box,
-        readers=np.stack(masks, axis=-1),
-        mask=mask,
-        center_index=origin + _centroid(mask, masks),
+        nodule=nodule, box=box, readers=masks, mask=mask, center_index=origin + _centroid(mask, readers)
     )
+
+
+def _on_grid(series: Series, drawn: Box, masks: np.ndarray) -> tuple[Box, np.ndarray]:
+    """Masks [x, y, slice, reader] of the slices in ``drawn`` on the volume's z positions, and their box there."""
+    nearest = series.grid.nearest
+    z = np.flatnonzero((nearest >= drawn[2].start) & (nearest < drawn[2].stop))
+    if not len(z):  # marked only on a slice between two grid positions
+        middle = float(np.mean(series.slice_positions[drawn[2]]))
+        z = np.abs(series.z_positions - middle).argmin(keepdims=True)
+        return (*drawn[:2], slice(int(z[0]), int(z[0]) + 1)), masks.any(axis=2, keepdims=True)
+    box = (*drawn[:2], slice(int(z[0]), int(z[-1]) + 1))
+    placed = np.zeros((*masks.shape[:2], box[2].stop - box[2].start, masks.shape[3]), dtype=bool)
+    placed[:, :, z - z[0]] = masks[:, :, nearest[z] - drawn[2].start]
+    return box, placed
 
 
 def _slice_finder(series: Series) -> SliceOf:
@@ -105,7 +117,7 @@ def _slice_finder(series: Series) -> SliceOf:
     return slice_of
 
 
-def _centroid(mask: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+def _centroid(mask: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Mean voxel of the consensus; of any reader's mask where there is no consensus; else the middle of the box."""
     for candidate in (mask, np.any(masks, axis=0), np.ones_like(mask)):
         if candidate.any():

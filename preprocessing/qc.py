@@ -43,6 +43,7 @@ def write_picture(path: Path, scan: ScanRecord, series: Series, nodules: list[No
         _draw_middle(axes[0], shown)
     spacing = " x ".join(f"{mm:.3g}" for mm in series.volume.spacing)
     title = f"{scan.name}   {series.volume.shape[2]} slices, {spacing} mm   {len(nodules)} nodules"
+    title += f"\n{', '.join(series.remarks)}" if series.remarks else ""
     figure.suptitle(title, color="white", fontsize=10, y=1 - 0.12 / height, va="top")
     _legend(figure, nodules)
     figure.subplots_adjust(left=0.02, right=0.98, top=1 - 0.72 / height, bottom=0.4 / height, wspace=0.05, hspace=0.2)

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import nibabel
 import numpy as np
 
 from lung_nodule.io import Series
 
 from .nodule_volume import NoduleVolume
-from .records import CHARACTERISTICS, ScanRecord
+from .quality import has_two_scans, nodule_flags
+from .records import CHARACTERISTICS, AnnotationRecord, NoduleRecord, ScanRecord
 
 Row = dict[str, Any]
+USUAL_ORIENTATION = "LPS"
 
 SPACING_COLUMNS = ["slice_thickness_mm", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
 SCAN_COLUMNS = [
     *("scan", "patient_id", "study_uid", "series_uid", "slices", "rows", "columns"),
     *SPACING_COLUMNS,
     *("orientation", "manufacturer", "nodules", "annotations", "ct", "nodule_labels"),
+    *("dicom_slices", "flags", "remarks"),
 ]
 NODULE_COLUMNS = [
     *("nodule_id", "patient_id", "series_uid", "readers"),
     *SPACING_COLUMNS,
     *("center_x_ras", "center_y_ras", "center_z_ras", "diameter_mm", "volume_mm3"),
     *(f"{name}_{how}" for name in CHARACTERISTICS for how in ("mean", "median")),
-    *("ct", "mask", "reader_masks", "scan", "label", "flags"),
+    *("ct", "mask", "reader_masks", "scan", "label", "flags", "soft_mask"),
 ]
 ANNOTATION_COLUMNS = ["nodule_id", "annotation_id", "reader", *CHARACTERISTICS, "diameter_mm", "volume_mm3"]
 
 
 def voi_paths(nodule_id: str) -> dict[str, str]:
-    """Paths of a nodule's three VOI files, relative to the dataset."""
-    kinds = {"ct": "ct", "mask": "mask", "reader_masks": "readers"}
+    """Paths of a nodule's four VOI files, relative to the dataset."""
+    kinds = {"ct": "ct", "mask": "mask", "reader_masks": "readers", "soft_mask": "soft"}
     return {column: f"voi/{nodule_id}_{kind}.nii.gz" for column, kind in kinds.items()}
 
 
@@ -45,8 +50,8 @@ def scan_paths(scan: ScanRecord) -> dict[str, str]:
     }
 
 
-def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume], orientation: str) -> Row:
-    """A row of scans.csv."""
+def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume]) -> Row:
+    """A row of scans.csv; ``flags`` names what was unusual and dealt with, ``remarks`` gives the positions."""
     columns, rows, slices = series.volume.shape
     paths = scan_paths(scan)
     return {
@@ -59,13 +64,34 @@ def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume], orie
         "columns": columns,
         "slice_thickness_mm": scan.slice_thickness_mm,
         **_spacing(series),
-        "orientation": orientation,
+        "orientation": orientation(series),
         "manufacturer": series.manufacturer,
         "nodules": len(nodules),
         "annotations": sum(len(nodule.nodule.annotations) for nodule in nodules),
         "ct": paths["ct"],
         "nodule_labels": paths["nodule_labels"],
+        "dicom_slices": len(series.slice_positions),
+        "flags": ";".join(scan_flags(scan, series)),
+        "remarks": "; ".join(f"{name}: {text}" for name, text in series.remarks.items()),
     }
+
+
+def scan_flags(scan: ScanRecord, series: Series) -> list[str]:
+    """What is unusual about a scan: names of ``Series.remarks``, ``flipped`` and ``two_scans``."""
+    own = {"flipped": orientation(series) != USUAL_ORIENTATION, "two_scans": has_two_scans(scan)}
+    return [*series.remarks, *(name for name, holds in own.items() if holds)]
+
+
+def orientation(series: Series) -> str:
+    """Where the volume's axes run to, e.g. ``LPS``: Left, Posterior, Superior."""
+    return "".join(nibabel.aff2axcodes(series.volume.affine))
+
+
+def nodule_flags_text(scan: ScanRecord, series: Series, nodule: NoduleVolume) -> str:
+    """The quality flags that hold, with those of the scan, separated by semicolons."""
+    found = [name for name, holds in nodule_flags(nodule.nodule, scan, nodule.mask).items() if holds]
+    found += ["empty_consensus"] * (not nodule.mask.any())
+    return ";".join(dict.fromkeys(found + scan_flags(scan, series)))
 
 
 def nodule_row(scan: ScanRecord, series: Series, nodule: NoduleVolume, label: int) -> Row:
@@ -80,28 +106,48 @@ def nodule_row(scan: ScanRecord, series: Series, nodule: NoduleVolume, label: in
         "slice_thickness_mm": scan.slice_thickness_mm,
         **_spacing(series),
         **{f"center_{axis}_ras": round(float(value), 3) for axis, value in zip("xyz", center, strict=True)},
-        "diameter_mm": round(float(np.mean([annotation.diameter_mm for annotation in annotations])), 3),
+        "diameter_mm": mean_diameter(annotations),
         "volume_mm3": round(float(nodule.mask.sum() * np.prod(series.volume.spacing)), 2),
+        **rating_statistics(annotations),
     }
+    return (
+        row
+        | voi_paths(nodule.nodule.nodule_id)
+        | {
+            "scan": scan.name,
+            "label": label,
+            "flags": nodule_flags_text(scan, series, nodule),
+        }
+    )
+
+
+def mean_diameter(annotations: Sequence[AnnotationRecord]) -> float:
+    """Mean of the readers' largest in-plane diameters in mm."""
+    return round(float(np.mean([annotation.diameter_mm for annotation in annotations])), 3)
+
+
+def rating_statistics(annotations: Sequence[AnnotationRecord]) -> Row:
+    """``<characteristic>_mean`` and ``_median`` over the readers."""
+    row: Row = {}
     for name in CHARACTERISTICS:
         values = [annotation.ratings[name] for annotation in annotations]
         row[f"{name}_mean"] = round(float(np.mean(values)), 4)
         row[f"{name}_median"] = float(np.median(values))
-    return row | voi_paths(nodule.nodule.nodule_id) | {"scan": scan.name, "label": label, "flags": nodule.flags}
+    return row
 
 
-def annotation_rows(nodule: NoduleVolume) -> list[Row]:
+def annotation_rows(nodule: NoduleRecord) -> list[Row]:
     """Rows of annotations.csv; ``reader`` is the position in ``_readers`` and carries no meaning across nodules."""
     return [
         {
-            "nodule_id": nodule.nodule.nodule_id,
+            "nodule_id": nodule.nodule_id,
             "annotation_id": annotation.annotation_id,
             "reader": reader,
             **annotation.ratings,
             "diameter_mm": round(annotation.diameter_mm, 3),
             "volume_mm3": round(annotation.volume_mm3, 2),
         }
-        for reader, annotation in enumerate(nodule.nodule.annotations)
+        for reader, annotation in enumerate(nodule.annotations)
     ]
 
 

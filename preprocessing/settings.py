@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from lung_nodule.io import InputError
+
+from .consensus import checked_policy
 
 LAYOUT_VERSION = 1
 
@@ -14,26 +16,25 @@ class Settings:
     """Settings that change the files of a scan.
 
     Attributes:
-        consensus: fraction of the readers that must have marked a voxel, 0 < consensus <= 1.
+        consensus: fraction of the readers that must have marked a voxel, 0 < consensus <= 1, or a policy's name
+            (``majority``, ``2/3``: see ``preprocessing.consensus``).
         margin_mm: half the edge in mm of the cube around a nodule's centre that its VOI covers.
     """
 
-    consensus: float = 0.5
+    consensus: float | str = 0.5
     margin_mm: float = 40.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InputError(f"--{name} must be a number, got {value!r}")
-        if not 0 < self.consensus <= 1:
-            raise InputError(f"--consensus is a fraction of the readers, above 0 and at most 1, got {self.consensus}")
+        object.__setattr__(self, "consensus", checked_policy(self.consensus))
+        if isinstance(self.margin_mm, bool) or not isinstance(self.margin_mm, (int, float)):
+            raise InputError(f"--margin_mm must be a number, got {self.margin_mm!r}")
         if not 0 < self.margin_mm <= 1000:
             raise InputError(f"--margin_mm is half a cube's edge in mm, above 0 and at most 1000, got {self.margin_mm}")
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | str]:
         """The settings as JSON has them, with the version of the layout."""
         return {
             "layout_version": LAYOUT_VERSION,
-            "consensus": float(self.consensus),
+            "consensus": self.consensus,
             "margin_mm": float(self.margin_mm),
         }

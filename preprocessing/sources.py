@@ -61,7 +61,8 @@ def series_of(scan: ScanRecord, folders: Sequence[Path]) -> SeriesFiles:
     Raises:
         InputError: no file of the series is there, or slices are missing (their positions are named).
     """
-    found = [series for folder in folders for series in find_series(folder) if series.series_uid == scan.series_uid]
+    candidates = [series for folder in folders for series in find_series(folder, keep_headers=True)]
+    found = [series for series in candidates if series.series_uid == scan.series_uid]
     if not found:
         raise InputError(f"no file of its CT series {scan.series_uid}: download the series")
     files = SeriesFiles(
@@ -70,6 +71,7 @@ def series_of(scan: ScanRecord, folders: Sequence[Path]) -> SeriesFiles:
         series_uid=scan.series_uid,
         paths=tuple(path for series in found for path in series.paths),
         z_positions=np.concatenate([series.z_positions for series in found]),
+        headers=tuple(header for series in found for header in series.headers),
     )
     distance = np.abs(scan.slice_positions[:, None] - files.z_positions[None, :]).min(axis=1)
     missing = scan.slice_positions[distance > SAME_Z_MM]

@@ -2,10 +2,11 @@
 
 from .atomic import atomic_path, write_json, write_text
 from .ct import read_ct
-from .dicom import Series, SeriesFiles, find_series, read_series
+from .dicom import find_series, read_series
 from .errors import InputError, report_in_one_line, user_can_mend
 from .nifti import read_nifti, write_nifti
-from .slices import format_positions
+from .series import Series, SeriesFiles
+from .slices import SliceGrid, format_positions
 from .tables import read_table, write_table
 from .volume import Volume
 
@@ -13,6 +14,7 @@ __all__ = [
     "InputError",
     "Series",
     "SeriesFiles",
+    "SliceGrid",
     "Volume",
     "atomic_path",
     "find_series",

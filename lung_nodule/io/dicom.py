@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import logging
 import os
 import warnings
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,112 +17,105 @@ from pydicom.uid import CTImageStorage
 from tqdm import tqdm
 
 from .errors import InputError
-from .slices import check_uniform
+from .pixels import AIR_HU, hounsfield
+from .series import Series, SeriesFiles
+from .slices import SAME_POSITION_MM, format_positions, slice_grid
 from .volume import Volume
 
 logger = logging.getLogger(__name__)
 
-AIR_HU = -1024
-NO_TISSUE_HU = -2000  # LIDC-IDRI fills the corners with a stored -2000, declared or not
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+NOT_READABLE = (InvalidDicomError, EOFError, AttributeError, KeyError, ValueError, TypeError, IndexError, OSError)
+DEFER_BYTES = 1 << 16  # larger values, that is the pixels, are read when they are asked for
+FoundFile = tuple[Path, float, pydicom.FileDataset | None]
 HEADER_TAGS = ["SOPClassUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient"]
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesFiles:
-    """The files of one CT series, found but not read.
-
-    Attributes:
-        z_positions: float [files], the third coordinate of ImagePositionPatient in mm, in the order of ``paths``.
-    """
-
-    patient_id: str
-    study_uid: str
-    series_uid: str
-    paths: tuple[Path, ...]
-    z_positions: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A CT series as a volume.
-
-    Attributes:
-        volume: int16 HU, [x = column, y = row, z = slice ascending along the slice normal], not reoriented.
-        slice_positions: float [slices], the third coordinate of ImagePositionPatient in mm, in the order of the array.
-        slice_thickness_mm: as declared; NaN where it is not.
-    """
-
-    volume: Volume
-    patient_id: str
-    study_uid: str
-    series_uid: str
-    manufacturer: str
-    slice_positions: np.ndarray
-    slice_thickness_mm: float
-
-
-def find_series(root: str | Path) -> list[SeriesFiles]:
+def find_series(root: str | Path, *, keep_headers: bool = False) -> list[SeriesFiles]:
     """CT series under a folder, at any depth, ordered by patient and SeriesInstanceUID.
 
     Files that are no DICOM (XML, licences) and DICOM objects other than CT images are passed over.
 
+    Args:
+        root: the folder.
+        keep_headers: keep every file's attributes for ``read_series`` (some 50 kB a slice: for a patient, not for a
+            whole collection).
+
     Raises:
         InputError: the folder does not exist.
     """
-    root = Path(root)
+    found, unreadable = _sorted_files(Path(root), keep_headers)
+    for path in unreadable:
+        logger.warning("passed over %s: it cannot be read as a DICOM CT image", path)
+    return found
+
+
+def _sorted_files(root: Path, keep_headers: bool) -> tuple[list[SeriesFiles], list[Path]]:
+    """The CT series under a folder, and the files named ``.dcm`` that should be readable and are not."""
     if not root.is_dir():
         raise InputError(f"no such folder: {root}")
     paths = sorted(Path(folder) / name for folder, _, names in os.walk(root, followlinks=True) for name in names)
-    groups: dict[tuple[str, str, str], list[tuple[Path, float]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[FoundFile]] = defaultdict(list)
+    unreadable = []
     for path in tqdm(paths, desc="DICOM headers", unit="file", delay=5, disable=None):
-        header = _read_header(path)
+        try:
+            header = _read_header(path, keep_headers)
+        except NOT_READABLE:
+            if path.suffix.lower() == ".dcm" and not path.name.startswith("."):
+                unreadable.append(path)
+            continue
         if header is not None:
             key = (str(header.get("PatientID", "")), str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
-            groups[key].append((path, float(header.ImagePositionPatient[2])))
-    return [_files_of(key, found) for key, found in sorted(groups.items())]
+            groups[key].append((path, float(header.ImagePositionPatient[2]), header if keep_headers else None))
+    return [_files_of(key, found) for key, found in sorted(groups.items())], unreadable
 
 
-def _files_of(key: tuple[str, str, str], found: list[tuple[Path, float]]) -> SeriesFiles:
-    paths, z_positions = zip(*found, strict=True)
-    return SeriesFiles(*(part.strip() for part in key), paths=paths, z_positions=np.array(z_positions))
+def _files_of(key: tuple[str, str, str], found: list[FoundFile]) -> SeriesFiles:
+    paths, z_positions, headers = zip(*found, strict=True)
+    return SeriesFiles(
+        *(part.strip() for part in key),
+        paths=paths,
+        z_positions=np.array(z_positions),
+        headers=() if None in headers else headers,
+    )
 
 
-def _read_header(path: Path) -> pydicom.Dataset | None:
-    """The few tags that sort files into series; None where the file is no readable CT image."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
+    """The few tags that sort files into series, or all; None where the file is DICOM but no CT image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if whole:
+            header = pydicom.dcmread(path, defer_size=DEFER_BYTES)
+        else:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
-            if header.get("SOPClassUID") != CTImageStorage:
-                return None
-            header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
-            return header
-    except (InvalidDicomError, EOFError, AttributeError, KeyError, ValueError, TypeError, IndexError, OSError):
-        if path.suffix.lower() == ".dcm":
-            logger.warning("passed over %s: it cannot be read as a DICOM CT image", path)
-        return None
+        if "SOPClassUID" in header and header.SOPClassUID != CTImageStorage:
+            return None
+        header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
+        return header
 
 
-def read_series(source: str | Path | SeriesFiles) -> Series:
+def read_series(source: str | Path | SeriesFiles, *, complete: bool = False) -> Series:
     """Read one CT series.
 
     The affine comes from ImagePositionPatient and ImageOrientationPatient (LPS, turned into RAS) and the true distance
-    of the slices, never from SliceThickness. Each slice's own rescale is applied; padding becomes -1024 HU.
+    of the slices, never from SliceThickness. Each slice's own rescale is applied; padding becomes -1024 HU. Of equal
+    slices at one position one is kept. Slices that are not evenly spaced are laid on a uniform grid by their true
+    positions, and a gap too wide to interpolate across is filled with -1024 HU; ``Series.remarks`` says so.
 
     Args:
         source: a folder with exactly one CT series, or files found by ``find_series``.
+        complete: True where the caller knows that no slice is missing; a gap then belongs to the series.
 
     Raises:
-        InputError: no or several series, missing, duplicate or unevenly spaced slices, slices that do not fit
-            together, or pixels that cannot be read; the message names the positions or the file.
+        InputError: no or several series, missing slices, different slices at one position, slices that do not fit
+            together, or files that cannot be read; the message names the positions or the file.
     """
     files = source if isinstance(source, SeriesFiles) else _only_series(Path(source))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd number formats (006.054690e-01) are read as what they say
-        datasets = [_read_file(path) for path in files.paths]
+        datasets = list(files.headers) or [_read_file(path) for path in files.paths]
         try:
-            return _stack(files, datasets)
+            return _stack(files, datasets, complete)
         except InputError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -129,39 +123,44 @@ def read_series(source: str | Path | SeriesFiles) -> Series:
 
 
 def _only_series(folder: Path) -> SeriesFiles:
-    found = find_series(folder)
+    found, unreadable = _sorted_files(folder, keep_headers=True)
     if not found:
         raise InputError(f"no DICOM CT image under {folder}: give the folder of a CT series")
     if len(found) > 1:
         listed = ", ".join(f"{series.series_uid} ({len(series.paths)} files)" for series in found)
         raise InputError(f"{len(found)} CT series under {folder}: give the folder of one of them: {listed}")
+    if unreadable:
+        raise InputError(f"{unreadable[0]} cannot be read and may be one of the slices: download it again or remove it")
     return found[0]
 
 
 def _read_file(path: Path) -> pydicom.FileDataset:
     try:
-        return pydicom.dcmread(path)
+        return pydicom.dcmread(path, defer_size=DEFER_BYTES)
     except (InvalidDicomError, EOFError, OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}; download it again") from error
 
 
-def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> Series:
+def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bool) -> Series:
     first = datasets[0]
     rotation = _check_alike(files, datasets)
     corners = np.array([dataset.ImagePositionPatient for dataset in datasets], dtype=np.float64)
     order = np.argsort(corners @ rotation[2], kind="stable")
+    order, duplicates = _without_duplicates(order, corners, rotation[2], files, datasets)
     corners = corners[order]
-    spacing = check_uniform(corners @ rotation[2])
-    step = _slice_step(corners, rotation, spacing, first)
+    _check_stack(corners, rotation, first)
+    grid = slice_grid(corners @ rotation[2], complete=complete)
 
-    data = np.empty((len(datasets), first.Rows, first.Columns), dtype=np.int16)
-    for k, at in enumerate(order):
-        data[k] = _hounsfield(datasets[at], files.paths[at])
-        datasets[at] = None  # its bytes are not needed again
+    def take(slice_number: int) -> np.ndarray:
+        at = order[slice_number]
+        # A copy takes the pixels in, so that no more than one slice's stay in memory.
+        return hounsfield(copy.copy(datasets[at]), files.paths[at])
 
+    data = grid.resample(take, empty=AIR_HU)
     row_mm, column_mm = (float(value) for value in first.PixelSpacing)
+    corner = corners[0] + (grid.positions[0] - corners[0] @ rotation[2]) * rotation[2]
     affine = np.eye(4)
-    affine[:3, :] = np.c_[rotation[0] * column_mm, rotation[1] * row_mm, step, corners[0]]
+    affine[:3, :] = np.c_[rotation[0] * column_mm, rotation[1] * row_mm, grid.spacing * rotation[2], corner]
     return Series(
         volume=Volume(data.transpose(2, 1, 0), LPS_TO_RAS @ affine),
         patient_id=files.patient_id,
@@ -169,8 +168,40 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> Series:
         series_uid=files.series_uid,
         manufacturer=str(first.get("Manufacturer", "")),
         slice_positions=corners[:, 2].copy(),
+        grid=grid,
+        duplicates=duplicates,
         slice_thickness_mm=float(first.get("SliceThickness") or "nan"),
     )
+
+
+def _without_duplicates(
+    order: np.ndarray,
+    corners: np.ndarray,
+    normal: np.ndarray,
+    files: SeriesFiles,
+    datasets: list[pydicom.FileDataset],
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The order with one slice a position, and the positions that held the same pixels more than once.
+
+    Raises:
+        InputError: slices at one position differ: nothing says which of them the readers saw.
+    """
+    again = np.r_[False, np.diff(corners[order] @ normal) < SAME_POSITION_MM]
+    differing = []
+    for at in np.flatnonzero(again):
+        digests = {_pixel_hash(datasets[index], files.paths[index]) for index in order[at - 1 : at + 1]}
+        if len(digests) > 1:
+            differing.append(corners[order[at], 2])
+    if differing:
+        raise InputError(
+            f"different slices at one position, at {format_positions(sorted(set(differing)))}: "
+            "nothing says which is right; remove the wrong ones"
+        )
+    return order[~again], tuple(float(z) for z in sorted(set(corners[order[again], 2])))
+
+
+def _pixel_hash(dataset: pydicom.FileDataset, path: Path) -> bytes:
+    return hashlib.sha256(hounsfield(copy.copy(dataset), path).tobytes()).digest()
 
 
 def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.ndarray:
@@ -178,6 +209,9 @@ def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.
     first = datasets[0]
     for path, dataset in zip(files.paths, datasets, strict=True):
         for tag, tolerance in (("Rows", 0), ("Columns", 0), ("PixelSpacing", 1e-4), ("ImageOrientationPatient", 1e-3)):
+            if tag not in dataset or tag not in first:
+                lacking = path if tag not in dataset else files.paths[0]
+                raise InputError(f"{lacking} lacks the attribute {tag} (cut short?): download it again")
             value, expected = (np.array(dataset[tag].value, dtype=np.float64) for dataset in (dataset, first))
             if np.shape(value) != np.shape(expected) or np.abs(value - expected).max() > tolerance:
                 raise InputError(
@@ -187,39 +221,9 @@ def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.
     return np.stack([along_column, along_row, np.cross(along_column, along_row)])
 
 
-def _slice_step(corners: np.ndarray, rotation: np.ndarray, spacing: float, first: pydicom.FileDataset) -> np.ndarray:
-    """Vector [3] from a slice to the next; it must run along the normal, as no gantry tilt can be told by an affine."""
-    expected = corners[0] + np.arange(len(corners))[:, None] * spacing * rotation[2]
-    drift = np.abs(corners - expected).max()
+def _check_stack(corners: np.ndarray, rotation: np.ndarray, first: pydicom.FileDataset) -> None:
+    """Slices [n] must lie straight above each other along the normal, as no affine can tell a gantry's tilt."""
+    offsets = (corners - corners[0]) @ rotation[:2].T
+    drift = np.abs(offsets).max()
     if drift > 0.5 * min(float(value) for value in first.PixelSpacing):
         raise InputError(f"slices are shifted against each other by up to {drift:.2f} mm (gantry tilt?): leave it out")
-    return spacing * rotation[2]
-
-
-def _hounsfield(dataset: pydicom.FileDataset, path: Path) -> np.ndarray:
-    """One slice [row, column] in HU, int16, padding set to air."""
-    try:
-        stored = dataset.pixel_array
-    except Exception as error:  # each of pydicom's decoders raises its own kind
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot read the pixels of {path}: {reason}; download it again or decompress it") from error
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    hu = stored.astype(np.float32 if slope % 1 or intercept % 1 else np.int32) * _plain(slope) + _plain(intercept)
-    padding = hu <= NO_TISSUE_HU
-    for value in _declared_padding(dataset):
-        if not -1000 <= value * slope + intercept <= 3071:  # a "padding value" that is tissue is a broken header
-            padding |= stored == value
-    hu[padding] = AIR_HU
-    return np.rint(hu).clip(-32768, 32767).astype(np.int16)
-
-
-def _plain(value: float) -> int | float:
-    return int(value) if value == int(value) else value
-
-
-def _declared_padding(dataset: pydicom.FileDataset) -> set[int]:
-    """PixelPaddingValue, also where it is written unsigned (63536) beside signed pixels (-2000)."""
-    if dataset.get("PixelPaddingValue") is None:
-        return set()
-    value = int(dataset.PixelPaddingValue)
-    return {value, value - 2**16} if dataset.PixelRepresentation == 1 and value >= 2**15 else {value}

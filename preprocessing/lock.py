@@ -1,0 +1,36 @@
+"""One run at a time writes to a dataset."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lung_nodule.io import InputError
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it until the block ends; the lock goes with the process, however that ends.
+
+    Raises:
+        InputError: another run holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"another run is writing to {folder}: wait for its end, or give another --out") from error
+    except OSError:
+        pass  # some network file systems lock no folders; every file is still renamed into place whole

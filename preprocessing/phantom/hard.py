@@ -1,0 +1,131 @@
+"""Hard cases: what goes wrong in real downloads of LIDC-IDRI, one patient each.
+
+Where a trap is a property of the real scan (uneven slices, two scans, many annotations, a flip), the case is that scan;
+the others are made in the files of a small one. ``convert`` must handle or refuse every one of them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import FileDataset
+from pydicom.uid import RLELossless
+
+from lung_nodule.io import InputError
+
+Page = tuple[int, int]  # numbers of the slice that gives a file its position and of the one that gives it its pixels
+
+
+@dataclass(frozen=True)
+class HardCase:
+    """A trap, and how a series that springs it is written. This class changes nothing: the scan itself is the case.
+
+    Attributes:
+        name: as the command line has it.
+        patient: who stands for it, outside the hold-out.
+        about: one line on what is unusual.
+        refused: True where ``convert`` must refuse the scan, False where it must handle it.
+        turned: True where the pixels are stored turned by 180 degrees in the plane.
+    """
+
+    name: str
+    patient: str
+    about: str
+    refused: bool = False
+    turned: bool = False
+
+    def pages(self, slices: int) -> list[Page]:
+        """The series' files in the order of their numbers, from the top slice down."""
+        return [(k, k) for k in reversed(range(slices))]
+
+    def describe(self, dataset: FileDataset) -> None:
+        """Change what all files of the series share, in place."""
+
+    def save(self, dataset: FileDataset, path: Path, number: int) -> None:
+        """Write one file."""
+        dataset.save_as(path, enforce_file_format=True)
+
+
+class DuplicateSlices(HardCase):
+    """Three slices are there twice."""
+
+    def pages(self, slices: int) -> list[Page]:
+        return [*super().pages(slices), *((k, k) for k in (slices // 2, slices // 2 + 1, slices - 2))]
+
+
+class DifferingDuplicates(HardCase):
+    """At one position there are two slices with other pixels."""
+
+    def pages(self, slices: int) -> list[Page]:
+        return [*super().pages(slices), (slices // 2, slices // 2 + 4)]
+
+
+class MissingSlices(HardCase):
+    """Two slices inside the series and the lowest one are not there."""
+
+    def pages(self, slices: int) -> list[Page]:
+        gone = {0, slices // 3, slices // 2}
+        return [(position, image) for position, image in super().pages(slices) if position not in gone]
+
+
+class OddNumbers(HardCase):
+    """Numbers are written as ``006.054690e-01``, and padding is declared as an unsigned 63536."""
+
+    def describe(self, dataset: FileDataset) -> None:
+        mantissa, exponent = f"{float(dataset.PixelSpacing[0]):.6e}".split("e")
+        dataset.PixelSpacing = [f"00{mantissa}e{exponent}"] * 2
+        del dataset.PixelPaddingValue
+        dataset.add_new("PixelPaddingValue", "US", 2**16 - 2000)
+
+
+class Compressed(HardCase):
+    """The pixels of every third file are packed as RLE, so that the series mixes transfer syntaxes."""
+
+    def save(self, dataset: FileDataset, path: Path, number: int) -> None:
+        if number % 3:
+            super().save(dataset, path, number)
+            return
+        plain = dataset.file_meta.TransferSyntaxUID
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        super().save(dataset, path, number)
+        dataset.file_meta.TransferSyntaxUID = plain
+
+
+class Truncated(HardCase):
+    """A file ends in the middle of its pixels, as a broken download leaves it."""
+
+    def save(self, dataset: FileDataset, path: Path, number: int) -> None:
+        super().save(dataset, path, number)
+        if number == 40:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+_CASES = (
+    HardCase("flip", "LIDC-IDRI-0415", "stored turned by 180 degrees in the plane, as TCIA has it", turned=True),
+    HardCase("non_uniform_z", "LIDC-IDRI-0267", "two slices too near to the next, as TCIA has it"),
+    HardCase("z_gap", "LIDC-IDRI-0514", "the lowest slice stands 38 mm away from the others, as TCIA has it"),
+    HardCase("two_scans", "LIDC-IDRI-0365", "two scans of one patient"),
+    HardCase("many_readers", "LIDC-IDRI-0055", "a nodule with six annotations"),
+    HardCase("no_nodules", "LIDC-IDRI-0382", "no nodule of 3 mm or more was marked"),
+    DuplicateSlices("duplicate_slices", "LIDC-IDRI-0104", "three slices twice, with the same pixels"),
+    DifferingDuplicates("differing_duplicates", "LIDC-IDRI-0351", "two different slices at one position", refused=True),
+    MissingSlices("missing_slice", "LIDC-IDRI-0098", "three slices are not there", refused=True),
+    Truncated("truncated", "LIDC-IDRI-0475", "a file cut short in its pixels", refused=True),
+    OddNumbers("odd_numbers", "LIDC-IDRI-0904", "PixelSpacing like 006.054690e-01, padding declared unsigned"),
+    Compressed("compressed", "LIDC-IDRI-0595", "every third file packed as RLE"),
+)
+HARD_CASES: dict[str, HardCase] = {case.name: case for case in _CASES}
+
+
+def hard_cases(names: Sequence[str]) -> list[HardCase]:
+    """The cases of these names; ``all`` stands for every one.
+
+    Raises:
+        InputError: no such case.
+    """
+    unknown = sorted(set(names) - {*HARD_CASES, "all"})
+    if unknown:
+        raise InputError(f"no hard case named {', '.join(unknown)}: there are {', '.join(HARD_CASES)}, or all")
+    return [case for name, case in HARD_CASES.items() if name in names or "all" in names]

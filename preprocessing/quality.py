@@ -1,0 +1,131 @@
+"""What is unusual about a nodule or one reader's marks, found in the database alone."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import Counter, defaultdict
+
+import numpy as np
+from matplotlib.path import Path as Polygon
+from scipy import ndimage
+
+from .clustering import MOST_READERS
+from .database import scans
+from .records import AnnotationRecord, NoduleRecord, ScanRecord
+
+FLAGS = (
+    "more_than_four_annotations",
+    "several_components",
+    "exclusion_contours",
+    "self_overlap",
+    "non_uniform_z",
+    "two_scans",
+)
+UNIFORM_MM = 0.05  # the database's positions are rounded to about 0.001 mm; the smallest true irregularity is 0.6 mm
+
+
+def nodule_flags(nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray) -> dict[str, bool]:
+    """The flags of FLAGS for a nodule.
+
+    Args:
+        nodule: all of its annotations; a property of one of them counts.
+        scan: the nodule's scan.
+        mask: bool [x, y, z], its consensus mask.
+    """
+    marks = [_mark_flags(annotation) for annotation in nodule.annotations]
+    return _ordered(
+        _shared_flags(nodule, scan),
+        several_components=_components(mask) > 1,
+        exclusion_contours=any(mark["exclusion_contours"] for mark in marks),
+        self_overlap=any(mark["self_overlap"] for mark in marks),
+    )
+
+
+def annotation_flags(
+    annotation: AnnotationRecord, nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray
+) -> dict[str, bool]:
+    """The flags of FLAGS for one reader's marks: components, exclusions and overlap are the reader's own.
+
+    Args:
+        annotation: one of the nodule's.
+        nodule: the nodule.
+        scan: the nodule's scan.
+        mask: bool [x, y, z], the reader's mask.
+    """
+    marks = _mark_flags(annotation)
+    return _ordered(_shared_flags(nodule, scan), several_components=_components(mask) > 1, **marks)
+
+
+def non_uniform_z(scan: ScanRecord) -> bool:
+    """Whether neighbouring slices stand at unequal distances."""
+    return bool(np.ptp(np.diff(scan.slice_positions)) > UNIFORM_MM)
+
+
+def has_two_scans(scan: ScanRecord) -> bool:
+    """Whether the database has a second scan of the same patient; eight patients have two."""
+    return scan.patient_id in _patients_with_two_scans()
+
+
+def self_overlap(annotation: AnnotationRecord) -> bool:
+    """Whether the reader's inclusion outlines meet themselves or each other on a slice, or one lies inside another.
+
+    Mostly an outline runs back over its own pixels: that part is a line with no inside, which the mask leaves out.
+    Only in annotation 5991 two outlines enclose the same pixels, which the volume inside the contours counts twice.
+    """
+    rings: dict[float, list[np.ndarray]] = defaultdict(list)
+    for contour in annotation.contours:
+        if contour.inclusion:
+            rings[contour.z].append(_ring(contour.points))
+    return any(_meet(on_slice) or _nested(on_slice) for on_slice in rings.values())
+
+
+def _ring(points: np.ndarray) -> np.ndarray:
+    """The outline's points without the repeated first one at its end."""
+    return points[:-1] if len(points) > 1 and (points[0] == points[-1]).all() else points
+
+
+def _meet(rings: list[np.ndarray]) -> bool:
+    """Whether a pixel is visited twice, or the middle of a step between neighbouring pixels is."""
+    pixels = np.concatenate(rings)
+    middles = np.concatenate([ring + np.roll(ring, -1, axis=0) for ring in rings if len(ring) > 1] or [pixels])
+    return any(len(set(map(tuple, visited.tolist()))) < len(visited) for visited in (pixels, middles))
+
+
+def _nested(rings: list[np.ndarray]) -> bool:
+    """Whether one of several outlines that do not meet lies inside another."""
+    return any(
+        len(outer) > 2 and Polygon(outer).contains_point(inner[0]) for outer, inner in itertools.permutations(rings, 2)
+    )
+
+
+@functools.lru_cache(maxsize=64)  # asked for by the nodule and by each annotation
+def _mark_flags(annotation: AnnotationRecord) -> dict[str, bool]:
+    return {
+        "exclusion_contours": not all(contour.inclusion for contour in annotation.contours),
+        "self_overlap": self_overlap(annotation),
+    }
+
+
+def _shared_flags(nodule: NoduleRecord, scan: ScanRecord) -> dict[str, bool]:
+    return {
+        "more_than_four_annotations": len(nodule.annotations) > MOST_READERS,
+        "non_uniform_z": non_uniform_z(scan),
+        "two_scans": has_two_scans(scan),
+    }
+
+
+def _ordered(shared: dict[str, bool], **own: bool) -> dict[str, bool]:
+    found = shared | own
+    return {name: bool(found[name]) for name in FLAGS}
+
+
+def _components(mask: np.ndarray) -> int:
+    """Number of 26-connected components."""
+    return ndimage.label(mask, np.ones((3, 3, 3)))[1]
+
+
+@functools.cache
+def _patients_with_two_scans() -> frozenset[str]:
+    counts = Counter(scan.patient_id for scan in scans())
+    return frozenset(patient for patient, count in counts.items() if count > 1)

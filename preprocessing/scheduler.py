@@ -1,0 +1,123 @@
+"""The same scans on many machines: a Dask cluster does what the processes of one machine do.
+
+Every machine must see the DICOM files and the dataset under the same paths (a shared file system); only the scans'
+descriptions travel. The scheduler and its workers are started by the user:
+
+    dask scheduler
+    dask worker tcp://host:8786 --nworkers 8 --nthreads 1      on every machine
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lung_nodule.io import InputError
+
+from .scan_task import Refused, ScanTask
+from .workers import attempt
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+logger = logging.getLogger(__name__)
+
+CONNECT_S, POLL_S, WITHOUT_WORKERS_S = 20, 5, 120
+
+
+def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | None]:
+    """Convert scans on a Dask cluster, yielding each outcome as it comes.
+
+    A scan whose worker dies is given to another one; after several deaths (Dask's ``allowed-failures``, 3) it is
+    refused by name.
+
+    Args:
+        tasks: the scans.
+        address: of the scheduler, ``tcp://host:port``.
+
+    Raises:
+        InputError: ``distributed`` is not installed, no such scheduler, workers that cannot do the work, or none left.
+    """
+    tasks = [_with_absolute_paths(task) for task in tasks]
+    if not tasks:
+        return
+    with _connect(address) as client:
+        _check_workers(client, address, {folder for task in tasks for folder in (task.out, *task.folders)})
+        waiting = {client.submit(attempt, task, pure=False): task for task in tasks}
+        while waiting:
+            for future in _finished(client, list(waiting), address):
+                yield _outcome(future, waiting.pop(future))
+                future.release()
+
+
+def _with_absolute_paths(task: ScanTask) -> ScanTask:
+    """Workers run in folders of their own."""
+    return replace(task, out=task.out.absolute(), folders=tuple(folder.absolute() for folder in task.folders))
+
+
+def _connect(address: str) -> Client:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError('--scheduler needs Dask: pip install "lung-nodule[cluster]"') from error
+    try:
+        return Client(address, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler at {address}: start one with `dask scheduler`") from error
+
+
+def _check_workers(client: Client, address: str, folders: set[Path]) -> None:
+    """One scan at a time in each worker's process, and the same folders everywhere."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        raise InputError(f"the scheduler at {address} has no worker: `dask worker {address} --nworkers 8 --nthreads 1`")
+    threaded = sorted(name for name, worker in workers.items() if worker["nthreads"] != 1)
+    if threaded:
+        raise InputError(f"workers with several threads ({', '.join(threaded)}): start them with --nthreads 1")
+    try:
+        absent = {name: seen for name, seen in client.run(_unseen, sorted(folders)).items() if seen}
+    except ImportError as error:
+        raise InputError(f"a worker at {address} cannot import {error.name}: install this package there") from error
+    for name, (host, folder) in sorted(absent.items()):
+        raise InputError(f"the worker {name} on {host} does not see {folder}: every machine must, under this path")
+    logger.info("%d workers at %s", len(workers), address)
+
+
+def _unseen(folders: Sequence[Path]) -> tuple[str, str] | None:
+    """Runs on a worker: its host and the first folder that is not there."""
+    return next(((socket.gethostname(), str(folder)) for folder in folders if not folder.is_dir()), None)
+
+
+def _finished(client: Client, futures: list[Future], address: str) -> set[Future]:
+    """Wait until some are done.
+
+    Raises:
+        InputError: the cluster has had no worker, or no scheduler, for two minutes.
+    """
+    from distributed import wait
+
+    alive = time.monotonic()
+    while True:
+        try:
+            return set(wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            if client.status == "running" and client.scheduler_info()["workers"]:
+                alive = time.monotonic()
+            elif time.monotonic() - alive > WITHOUT_WORKERS_S:
+                raise InputError(
+                    f"no worker is left at {address}: finished scans are kept, run the same command again"
+                ) from None
+
+
+def _outcome(future: Future, task: ScanTask) -> Refused | None:
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker:
+        return Refused(task.scan, "its workers were killed again and again (out of memory?)")
