@@ -74,7 +74,7 @@ def test_a_refusal_travels_and_a_relative_path_too(
     assert pd.read_csv(tmp_path / "out" / "scans.csv")["patient_id"].tolist() == [SMALL]
 
 
-def refuse(root: Path, out: Path, address: str, match: str) -> None:
+def assert_refused(root: Path, out: Path, address: str, match: str) -> None:
     (task,) = plan(root, out, patients=[SMALL], settings=SETTINGS)
     with pytest.raises(InputError, match=match):
         list(scheduler.on_cluster([task], address))
@@ -83,17 +83,21 @@ def refuse(root: Path, out: Path, address: str, match: str) -> None:
 def test_a_folder_that_the_workers_do_not_see(
     two_workers: distributed.LocalCluster, small_root: Path, tmp_path: Path
 ) -> None:
-    refuse(small_root, tmp_path / "absent", two_workers.scheduler_address, r"does not see .*absent: every machine must")
+    assert_refused(
+        small_root, tmp_path / "absent", two_workers.scheduler_address, r"does not see .*absent: every machine must"
+    )
 
 
 def test_workers_that_would_share_a_process(small_root: Path, tmp_path: Path) -> None:
     with cluster(n_workers=1, threads_per_worker=2, processes=False) as threaded:
-        refuse(small_root, tmp_path, threaded.scheduler_address, r"several threads .* start them with --nthreads 1")
+        assert_refused(
+            small_root, tmp_path, threaded.scheduler_address, r"several threads .* start them with --nthreads 1"
+        )
 
 
 def test_a_cluster_without_workers(small_root: Path, tmp_path: Path) -> None:
     with cluster(n_workers=0) as empty:
-        refuse(small_root, tmp_path, empty.scheduler_address, "has no worker")
+        assert_refused(small_root, tmp_path, empty.scheduler_address, "has no worker")
 
 
 def test_a_cluster_that_loses_its_workers(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +105,12 @@ def test_a_cluster_that_loses_its_workers(small_root: Path, tmp_path: Path, monk
     monkeypatch.setattr(scheduler, "WITHOUT_WORKERS_S", 0.5)
     with cluster(n_workers=1, processes=False) as shrinking:
         monkeypatch.setattr(scheduler, "_check_workers", lambda *arguments: shrinking.scale(0))
-        refuse(small_root, tmp_path, shrinking.scheduler_address, "no worker is left at .* finished scans are kept")
+        assert_refused(
+            small_root, tmp_path, shrinking.scheduler_address, "no worker is left at .* finished scans are kept"
+        )
 
 
 def test_no_scheduler_there(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "CONNECT_S", 0.5)
-    refuse(small_root, tmp_path, "tcp://127.0.0.1:9", "no Dask scheduler at tcp://127.0.0.1:9")
-    refuse(small_root, tmp_path, "nonsense://x", "no Dask scheduler at nonsense://x")
+    assert_refused(small_root, tmp_path, "tcp://127.0.0.1:9", "no Dask scheduler at tcp://127.0.0.1:9")
+    assert_refused(small_root, tmp_path, "nonsense://x", "no Dask scheduler at nonsense://x")
