@@ -49,10 +49,10 @@ echo "$source_now" > "$dataset.source"
 note=
 small=(--width 0.25 --middle_blocks 4 --image_size 112 --max_epochs 30)
 if [ "$source_now" = "$(realpath -m "$phantom")" ]; then
-    say "1/7 phantom: synthetic CT series with the geometry and contours of ten LIDC-IDRI scans"
-    python -m preprocessing phantom --out "$phantom" --workers 2
+    say "1/7 phantom: synthetic CT series with the geometry and contours of thirty LIDC-IDRI scans"
+    python -m preprocessing phantom --out "$phantom" --patients default30 --workers 2
     note="The CT is a synthetic phantom: nothing here is a result."
-    small=(--width 0.125 --middle_blocks 1 --image_size 64 --max_epochs 60 --segmentation_batch_size 8 --class_batch_size 16)
+    small=(--width 0.125 --middle_blocks 1 --image_size 64 --max_epochs 30 --segmentation_batch_size 8 --class_batch_size 16)
 else
     say "1/7 DICOM: $dicom_root"
 fi

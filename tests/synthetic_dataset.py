@@ -50,6 +50,7 @@ def _write_nodule(out: Path, patient: str, index: int, random: np.random.Generat
     write_nifti(out / paths["reader_masks"], Volume(np.stack([mask] * 3, axis=-1), affine))
     world = Volume(ct, affine).to_world(center)
     mean = 3.0 if index % 5 == 4 else (4.0 if malignant else 2.0)
+    ratings = {**_attributes(malignant, random), "malignancy": mean}
     return {
         "nodule_id": nodule_id,
         "patient_id": patient,
@@ -57,9 +58,16 @@ def _write_nodule(out: Path, patient: str, index: int, random: np.random.Generat
         "slice_thickness_mm": 1.25,
         **{f"center_{axis}_ras": value for axis, value in zip("xyz", world, strict=True)},
         "diameter_mm": 2 * radius,
-        "malignancy_mean": mean,
+        **{f"{name}_{how}": value for name, value in ratings.items() for how in ("mean", "median")},
         **paths,
     }
+
+
+def _attributes(malignant: int, random: np.random.Generator) -> dict[str, float]:
+    """Ratings in halves; the large balls are rated higher, so that there is something to learn."""
+    names = ["subtlety", "calcification", "sphericity", "margin", "lobulation", "spiculation", "texture"]
+    drawn = {name: 2.0 + 1.5 * malignant + 0.5 * random.integers(0, 3) for name in names}
+    return {**drawn, "internal_structure": 1.0, "calcification": 6.0 - malignant}
 
 
 NAMES = {"ct": "ct", "mask": "mask", "reader_masks": "readers"}

@@ -1,5 +1,13 @@
 """From the nodule table to what a network sees."""
 
+from .attributes import (
+    ATTRIBUTE_COLUMNS,
+    ATTRIBUTE_MAXIMUM,
+    ATTRIBUTES,
+    attribute_medians,
+    original_scale,
+    scaled_attributes,
+)
 from .crops import RandTightenCrop
 from .datalist import (
     fingerprint,
@@ -14,16 +22,22 @@ from .slices import FieldSlices, RandNoduleSlice
 from .voi import LoadVOI
 
 __all__ = [
+    "ATTRIBUTES",
+    "ATTRIBUTE_COLUMNS",
+    "ATTRIBUTE_MAXIMUM",
     "FieldSlices",
     "LoadVOI",
     "NoduleSlices",
     "RandNoduleSlice",
     "RandTightenCrop",
+    "attribute_medians",
     "fingerprint",
     "labelled",
     "nodule_datalist",
     "one_nodule",
+    "original_scale",
     "patients_of",
     "refuse_seen_patients",
     "require_dataset",
+    "scaled_attributes",
 ]

@@ -42,6 +42,10 @@ def nodule_datalist(
     folds: Sequence[int | str],
     min_readers: int = 3,
     max_slice_thickness_mm: float = 2.5,
+    malignancy: str = "mean",
+    malignancy_threshold: float = 3.0,
+    exclude_score: float | None = 3.0,
+    columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The nodules of some folds as MONAI datalist items.
 
@@ -53,17 +57,25 @@ def nodule_datalist(
         folds: the folds to take; hold-out patients stand in none of the numbered ones, but in ``"holdout"``.
         min_readers: readers that must have outlined a nodule.
         max_slice_thickness_mm: of the scan.
+        malignancy: how the readers' ratings become one score, ``"mean"`` or ``"median"``.
+        malignancy_threshold: a score of at least this is malignant, where it is not excluded.
+        exclude_score: the score that belongs to neither class; None gives every nodule a class.
+        columns: further columns of ``nodules.csv`` that the method needs, numbers.
 
     Returns:
         one dict per nodule: its columns of ``nodules.csv``, ``fold``, ``malignant`` (1.0, 0.0 or NaN) and the paths
         ``ct``, ``mask``, ``reader_masks``.
 
     Raises:
-        InputError: the dataset is missing or broken, or no nodule is left.
+        InputError: the dataset is missing or broken, lacks a column, or no nodule is left.
+        ValueError: ``malignancy`` is neither.
     """
+    if malignancy not in ("mean", "median"):
+        raise ValueError(f"malignancy must be 'mean' or 'median', got {malignancy!r}")
     require_dataset(dataset_dir)
     dataset_dir = Path(dataset_dir)
-    nodules = read_table(dataset_dir / "nodules.csv", required=COLUMNS)
+    required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
+    nodules = read_table(dataset_dir / "nodules.csv", required=required)
     table = nodules.merge(_fold_of_patients(dataset_dir), on="patient_id", how="left", validate="many_to_one")
     chosen = table[
         table["fold"].isin([str(fold) for fold in folds])
@@ -77,11 +89,13 @@ def nodule_datalist(
         )
     patients = chosen["patient_id"].nunique()
     logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {list(folds)}")
-    return [_item(row, dataset_dir) for row in chosen.to_dict("records")]
+    score = chosen[f"malignancy_{malignancy}"]
+    label = (score >= malignancy_threshold).astype(float).mask(score == exclude_score)
+    return [_item(row, dataset_dir) for row in chosen.assign(malignant=label).to_dict("records")]
 
 
 def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The nodules with a class: those whose mean rating is not 3.
+    """The nodules with a class: those whose readers did not end at the score between the two.
 
     Raises:
         InputError: one of the two classes is missing.
@@ -138,7 +152,5 @@ def _fold_of_patients(dataset_dir: Path) -> pd.DataFrame:
 
 
 def _item(row: dict[str, Any], dataset_dir: Path) -> dict[str, Any]:
-    mean = row["malignancy_mean"]
-    label = math.nan if mean == 3 else float(mean > 3)
     paths = {key: str(dataset_dir / row[key]) for key in ("ct", "mask", "reader_masks")}
-    return {**row, **paths, "fold": int(row["fold"]) if row["fold"].isdigit() else row["fold"], "malignant": label}
+    return {**row, **paths, "fold": int(row["fold"]) if row["fold"].isdigit() else row["fold"]}

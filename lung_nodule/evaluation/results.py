@@ -1,4 +1,4 @@
-"""``metrics.json``: from a row per nodule to the figures and the baselines beside them."""
+"""``metrics.json``: from a row per nodule to the figures and the baselines beside them. One schema for all bundles."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from .attributes import attribute_results
 from .baselines import SIZE_BASELINES, majority_accuracy, size_aucs
 from .classification import area_under_curve, classification_metrics
 from .intervals import bootstrap_interval
+from .rows import COUNTS
 from .segmentation import Overlap
 
 MEASURES = ("dice", "jaccard", "accuracy", "recall", "specificity")
-COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
 def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -22,54 +23,77 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
     Args:
         table: a row per nodule, as :class:`~lung_nodule.evaluation.EvaluationReport` collects it.
         dataset: which data these are (name, folder, whether synthetic).
-        settings: with what the model was built and the nodules were chosen.
+        settings: with what the model was built and the nodules were chosen; ``attribute_medians`` of the training
+            nodules and ``other_scores``, the names of further malignancy scores, are read from it.
 
     Returns:
-        plain numbers, lists and text; None where a figure does not exist (a class is missing).
+        plain numbers, lists and text; None where a figure does not exist (a class is missing) and for what the method
+        does not predict.
     """
     labelled = table[table["malignant"].notna()]
+    segments = "dice" in table
     return _plain(
         {
             "dataset": dataset,
             "counts": _counts(table, labelled),
-            "segmentation": _segmentation(table),
-            "classification": _classification(labelled) if len(labelled) else None,
+            "segmentation": _segmentation(table) if segments else None,
+            "classification": _classification(labelled, settings) if len(labelled) else None,
+            "attributes": attribute_results(table, settings.get("attribute_medians", {})),
             "settings": settings,
-            "notes": _notes(dataset),
+            "notes": _notes(table, dataset),
         }
     )
 
 
+def summary(results: dict[str, Any]) -> str:
+    """The figures that matter, each beside its baseline, in one line."""
+    counts = results["counts"]
+    parts = [
+        "SYNTHETIC DATA, no result" if results["dataset"]["synthetic"] else "",
+        f"{counts['nodules']} nodules of {counts['patients']} patients",
+        *_segmentation_summary(results["segmentation"]),
+        *_classification_summary(results["classification"]),
+        *_attribute_summary(results["attributes"]),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
 def _counts(table: pd.DataFrame, labelled: pd.DataFrame) -> dict[str, int]:
     malignant = int((labelled["malignant"] > 0.5).sum())
+    missed = {"missed": int((table["dice"] == 0).sum())} if "dice" in table else {}
     return {
         "nodules": len(table),
         "patients": table["patient_id"].nunique(),
         "malignant": malignant,
         "benign": len(labelled) - malignant,
         "undecided": len(table) - len(labelled),
-        "missed": int((table["dice"] == 0).sum()),
+        **missed,
     }
 
 
 def _segmentation(table: pd.DataFrame) -> dict[str, Any]:
     pooled = Overlap.pooled(Overlap(*row) for row in table[list(COUNTS)].itertuples(index=False))
+    coarse = {"coarse_dice": table["coarse_dice"].mean()} if "coarse_dice" in table else {}
     return {
         "macro": {measure: table[measure].mean() for measure in MEASURES},
         "pooled": pooled.measures(),
         "dice_interval": bootstrap_interval(table, lambda rows: rows["dice"].mean()),
-        "coarse_dice": table["coarse_dice"].mean(),
+        **coarse,
         "dice_voi": table["dice_voi"].mean(),
         "baselines": {"threshold_dice": table["threshold_dice"].mean()},
     }
 
 
-def _classification(labelled: pd.DataFrame) -> dict[str, Any]:
+def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
     probability, label = labelled["malignancy_prob"].to_numpy(), labelled["malignant"].to_numpy()
+    others = {
+        name: classification_metrics(labelled[name].to_numpy(), label) for name in settings.get("other_scores", ())
+    }
     return {
         **classification_metrics(probability, label),
         "threshold": 0.5,
         "auc_interval": bootstrap_interval(labelled, _auc),
+        **({"other_scores": others} if others else {}),
         "baselines": {
             "majority_accuracy": majority_accuracy(labelled),
             **{f"{column}_auc": auc for column, auc in size_aucs(labelled).items()},
@@ -81,18 +105,60 @@ def _auc(rows: pd.DataFrame) -> float:
     return area_under_curve(rows["malignancy_prob"].to_numpy(), rows["malignant"].to_numpy() > 0.5)
 
 
-def _notes(dataset: dict[str, Any]) -> list[str]:
-    notes = [
-        "Labels are the readers' opinions (mean rating above or below 3), not pathology.",
+def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
+    synthetic = ["SYNTHETIC DATA: these figures show that the software runs. They are no result."]
+    segmentation = [
         "Segmentation is measured on the slices of the fixed field; accuracy and specificity depend on its size.",
-        "macro is the mean over nodules, pooled counts all pixels together; intervals are 95 %, over patients.",
-        *(f"{column}_auc: {meaning}, on the same nodules." for column, meaning in SIZE_BASELINES.items()),
+        "macro is the mean over nodules, pooled counts all pixels together.",
         "threshold_dice: everything above -400 HU that hangs together with the nodule's centre.",
         "On crops that end with the nodule Dice is optimistic: there are no slices beyond it to be wrong on.",
     ]
-    if dataset.get("synthetic"):
-        notes.insert(0, "SYNTHETIC DATA: these figures show that the software runs. They are no result.")
-    return notes
+    attributes = [
+        "attributes: mae and accuracy per attribute against the mean of the readers' ratings; baseline_mae is the "
+        "constant median of the training nodules, baseline_accuracy the more frequent class.",
+    ]
+    return [
+        *(synthetic if dataset.get("synthetic") else []),
+        "Labels are the readers' opinions, not pathology; nodules without a class are left out of the classification.",
+        "Intervals are 95 %, drawn over patients.",
+        *(f"{column}_auc: {meaning}, on the same nodules." for column, meaning in SIZE_BASELINES.items()),
+        *(segmentation if "dice" in table else []),
+        *(attributes if any(column.endswith(("_pred", "_high")) for column in table) else []),
+    ]
+
+
+def _segmentation_summary(segmentation: dict[str, Any] | None) -> list[str]:
+    if not segmentation:
+        return []
+    dice, baseline = segmentation["macro"]["dice"], segmentation["baselines"]["threshold_dice"]
+    return [f"Dice {_number(dice)} (threshold {_number(baseline)})"]
+
+
+def _classification_summary(classification: dict[str, Any] | None) -> list[str]:
+    if not classification:
+        return []
+    baselines = classification["baselines"]
+    return [
+        f"AUC {_number(classification['auc'])} (diameter alone {_number(baselines['diameter_mm_auc'])}, "
+        f"crop extent alone {_number(baselines['crop_extent_mm_auc'])})",
+        f"accuracy {_number(classification['accuracy'])} (majority {_number(baselines['majority_accuracy'])})",
+    ]
+
+
+def _attribute_summary(attributes: dict[str, dict[str, Any]] | None) -> list[str]:
+    """How many attributes beat their constant."""
+    rated = [entry for entry in (attributes or {}).values() if entry.get("baseline_mae") is not None]
+    binary = [entry for entry in (attributes or {}).values() if "baseline_accuracy" in entry]
+    better = sum(entry["mae"] < entry["baseline_mae"] for entry in rated)
+    above = sum(entry["accuracy"] > entry["baseline_accuracy"] for entry in binary)
+    return [
+        f"{better} of {len(rated)} attributes below the constant's error" if rated else "",
+        f"{above} of {len(binary)} attributes above the majority" if binary else "",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _plain(value: Any) -> Any:

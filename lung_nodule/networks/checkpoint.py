@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .mtnet import MTNet
+
+NETWORKS: dict[str, type[nn.Module]] = {"mtnet": MTNet}
+"""Each bundle's network."""
 
 
 class CheckpointError(ValueError):
@@ -31,15 +35,17 @@ def read_settings(checkpoint: str | Path) -> dict[str, Any]:
             raise CheckpointError(f"no {meaning} at {path}; train the bundle first or name another checkpoint")
     try:
         settings = json.loads(side_file.read_text())
-        settings["network"], settings["field"]["image_size"], settings["window"]
+        settings["bundle"], settings["network"], settings["field"], settings["window"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{side_file} does not describe a network ({error!r}); take the file that training wrote"
         ) from error
+    if settings["bundle"] not in NETWORKS:
+        raise CheckpointError(f"{side_file} names the bundle {settings['bundle']!r}, none of {', '.join(NETWORKS)}")
     return settings
 
 
-def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") -> MTNet:
+def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") -> nn.Module:
     """The network that a checkpoint's side file describes, with its weights, in evaluation mode.
 
     Args:
@@ -52,13 +58,13 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
     settings = read_settings(checkpoint)
     _check_pair(Path(checkpoint), settings)
     try:
-        network = MTNet(**settings["network"])
+        network = NETWORKS[settings["bundle"]](**settings["network"])
         network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{checkpoint} does not hold the weights of MT-Net with {settings['network']}, which its side file names; "
-            f"use the pair that one training wrote ({reason})"
+            f"{checkpoint} does not hold the weights of {settings['bundle']} with {settings['network']}, "
+            f"which its side file names; use the pair that one training wrote ({reason})"
         ) from error
     return network.to(device).eval()
 

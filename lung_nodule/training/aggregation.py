@@ -17,8 +17,8 @@ class AggregateSlices(Transform):
 
     Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``field``. Adds
     ``malignancy_prob`` (float32 ``[1]``) where a channel is called ``malignancy``; for each segmentation channel, under
-    its name, the float32 probability ``[S, H, W]``; and ``segmentation``, the finest one at 0.5, restricted to the
-    component at the nodule's centre.
+    its name, the float32 probability ``[S, H, W]``; ``probability``, the finest of them; and ``segmentation``, that at
+    0.5, restricted to the component at the nodule's centre.
 
     Args:
         channels: names of the channels of ``pred``; the first must be ``coarse``, whose mask weighs the slices.
@@ -40,7 +40,7 @@ class AggregateSlices(Transform):
             result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
         finest = stacks.get("fine", stacks["coarse"])
         mask = central_component(finest >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
-        return {**result, **stacks, "segmentation": mask}
+        return {**result, **stacks, "probability": finest, "segmentation": mask}
 
 
 def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,11 +4,25 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.data import fingerprint, labelled, nodule_datalist, patients_of, refuse_seen_patients, require_dataset
-from lung_nodule.io import InputError
+from lung_nodule.data import (
+    ATTRIBUTE_COLUMNS,
+    ATTRIBUTE_MAXIMUM,
+    ATTRIBUTES,
+    attribute_medians,
+    fingerprint,
+    labelled,
+    nodule_datalist,
+    original_scale,
+    patients_of,
+    refuse_seen_patients,
+    require_dataset,
+    scaled_attributes,
+)
+from lung_nodule.io import InputError, read_table, write_table
 
 
 def test_labels_are_the_readers_mean(painted: Path) -> None:
@@ -83,3 +97,41 @@ def test_patients_seen_in_training_are_refused_whatever_their_fold_is_called(pai
     renamed = [{**item, "fold": 0} for item in nodule_datalist(painted, folds=[3])]
     with pytest.raises(InputError, match=r"1 of the 3 patients|2 of the 4 patients"):
         refuse_seen_patients(test + renamed, settings)
+
+
+def test_the_class_follows_the_chosen_rule(painted: Path) -> None:
+    folds = range(5)
+    default = nodule_datalist(painted, folds=folds)
+    every = nodule_datalist(painted, folds=folds, malignancy_threshold=3.5, exclude_score=None)
+    for item, item_of_all in zip(default, every, strict=True):
+        assert math.isnan(item["malignant"]) == (item["malignancy_mean"] == 3)
+        assert item_of_all["malignant"] == float(item["malignancy_mean"] >= 3.5)
+
+
+def test_the_median_may_be_another_class(painted: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(painted, tmp_path / "data")
+    table = read_table(copy / "nodules.csv")
+    write_table(copy / "nodules.csv", table.assign(malignancy_median=6 - table["malignancy_mean"]))
+    by_mean, by_median = (nodule_datalist(copy, folds=[0], malignancy=how) for how in ("mean", "median"))
+    for one, other in zip(by_mean, by_median, strict=True):
+        assert math.isnan(one["malignant"]) or one["malignant"] == 1 - other["malignant"]
+    with pytest.raises(ValueError, match="'mean' or 'median'"):
+        nodule_datalist(copy, folds=[0], malignancy="mode")
+
+
+def test_a_column_that_a_method_needs_is_named(painted: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(painted, tmp_path / "data")
+    write_table(copy / "nodules.csv", read_table(copy / "nodules.csv").drop(columns=["margin_mean"]))
+    nodule_datalist(copy, folds=[0])
+    with pytest.raises(InputError, match="lacks the column margin_mean"):
+        nodule_datalist(copy, folds=[0], columns=ATTRIBUTE_COLUMNS)
+
+
+def test_attributes_go_to_one_and_back(painted: Path) -> None:
+    items = nodule_datalist(painted, folds=range(5), columns=ATTRIBUTE_COLUMNS)
+    for item in items:
+        scaled = scaled_attributes(item)
+        assert ((scaled >= 0) & (scaled <= 1)).all()
+        np.testing.assert_allclose(original_scale(scaled), [item[column] for column in ATTRIBUTE_COLUMNS], atol=1e-5)
+    assert original_scale(np.ones(8)).tolist() == [ATTRIBUTE_MAXIMUM[name] for name in ATTRIBUTES]
+    assert attribute_medians(items)["internal_structure"] == 1

@@ -24,7 +24,7 @@ def _spoil(bundle: Path, changes: dict) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": {"width": 0.25, "middle_blocks": 1}}, "does not hold the weights of MT-Net with .*0.25"),
+        ({"network": {"width": 0.25, "middle_blocks": 1}}, "does not hold the weights of mtnet with .*0.25"),
         ({"network": {"width": 0.125, "middle_blocks": 2}}, "does not hold the weights"),
         ({"bundle": "mtcnn"}, "belongs to bundle 'mtcnn'"),
         ({"field": {"image_size": 64}}, "lacks version or field_mm"),

@@ -11,9 +11,9 @@ from lung_nodule.evaluation import (
     bootstrap_interval,
     classification_metrics,
     evaluation_results,
+    summary,
     threshold_mask,
 )
-from lung_nodule.evaluation.handlers import PREDICTION_COLUMNS
 
 
 def test_overlap_measures_are_the_papers() -> None:
@@ -79,7 +79,9 @@ def test_threshold_baseline_keeps_the_object_at_the_centre() -> None:
 
 def table(nodules: int = 12) -> pd.DataFrame:
     random = np.random.default_rng(3)
-    rows = {column: random.random(nodules) for column in PREDICTION_COLUMNS}
+    columns = ["malignancy_prob", "diameter_mm", "crop_extent_mm", "dice_voi", "coarse_dice", "threshold_dice"]
+    columns += ["dice", "jaccard", "accuracy", "recall", "specificity"]
+    rows = {column: random.random(nodules) for column in columns}
     rows["patient_id"] = [f"p{i // 2}" for i in range(nodules)]
     rows["malignant"] = [1.0, 0.0, np.nan] * (nodules // 3)
     for column in ("true_positive", "false_positive", "false_negative", "true_negative"):
@@ -106,3 +108,35 @@ def test_results_without_a_class_say_so() -> None:
     results = evaluation_results(rows, dataset={}, settings={})
     assert results["classification"]["auc"] is None
     assert evaluation_results(rows.assign(malignant=np.nan), dataset={}, settings={})["classification"] is None
+
+
+def test_what_a_method_does_not_predict_is_none() -> None:
+    rows = table()
+    scores = rows[["patient_id", "malignant", "malignancy_prob", "diameter_mm", "crop_extent_mm"]]
+    results = evaluation_results(scores, dataset={"synthetic": False}, settings={})
+    assert results["segmentation"] is None
+    assert results["attributes"] is None
+    assert "missed" not in results["counts"]
+    assert not any("Dice" in note for note in results["notes"])
+    assert "Dice" not in summary(results)
+    assert "AUC" in summary(results)
+
+
+def test_attributes_stand_beside_their_constants() -> None:
+    rows = table().assign(
+        margin_mean=[1.0, 2.0, 3.0, 4.0] * 3, margin_pred=[2.0, 2.0, 3.0, 3.0] * 3,
+        texture_high=[1.0, 1.0, 1.0, 0.0] * 3, texture_prob=[0.9, 0.8, 0.3, 0.4] * 3,
+    )  # fmt: skip
+    results = evaluation_results(rows, dataset={"synthetic": False}, settings={"attribute_medians": {"margin": 3.0}})
+    assert results["attributes"]["margin"] == {"mae": 0.5, "baseline_mae": 1.0}
+    texture = results["attributes"]["texture"]
+    assert (texture["accuracy"], texture["baseline_accuracy"]) == (0.75, 0.75)
+    assert texture["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-6)
+    assert texture["auc"] == pytest.approx(2 / 3, abs=1e-6)
+    assert "1 of 1 attributes below the constant's error; 0 of 1 attributes above the majority" in summary(results)
+
+
+def test_further_scores_stand_beside_the_first() -> None:
+    rows = table().assign(mean_prob=lambda t: t["malignancy_prob"])
+    results = evaluation_results(rows, dataset={}, settings={"other_scores": ["mean_prob"]})
+    assert results["classification"]["other_scores"]["mean_prob"]["auc"] == results["classification"]["auc"]

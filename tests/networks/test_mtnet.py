@@ -111,7 +111,7 @@ def test_checkpoints_that_cannot_be_used_are_named(small: MTNet, tmp_path: Path)
     with pytest.raises(CheckpointError, match="no weights at"):
         load_network(tmp_path / "model.pt")
     path = write(tmp_path, small, {**SETTINGS, "network": {"width": 0.25, "middle_blocks": 1}})
-    with pytest.raises(CheckpointError, match=r"does not hold the weights of MT-Net with .'width': 0.25"):
+    with pytest.raises(CheckpointError, match=r"does not hold the weights of mtnet with .'width': 0.25"):
         load_network(path)
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(CheckpointError, match="does not describe a network"):
