@@ -23,7 +23,7 @@ def check(dataset: str, fold: int = 0) -> None:
         for folds in ([validation], training):
             labelled(nodule_datalist(Path(dataset), folds=folds))
     except InputError as error:
-        sys.exit(f"error: too few scans to train and test on: {error}")
+        sys.exit(f"too few scans to train and test on: {error}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print the CT, patient and series of the test fold's scan with the most nodules: what the quickstart predicts."""
+"""Print the CT, patient and series of the scan with the most nodules: what the quickstart predicts."""
 
 from pathlib import Path
 
@@ -7,17 +7,18 @@ import fire
 from lung_nodule.io import read_table
 
 
-def choose(dataset: str, predictions: str) -> str:
+def choose(dataset: str, predictions: str | None = None) -> str:
     """One line: path of the CT within the dataset, patient, series.
 
     Args:
         dataset: folder of the dataset.
-        predictions: the evaluation's predictions.csv.
+        predictions: the evaluation's predictions.csv, to choose among the scans of the test fold.
     """
     nodules = read_table(Path(dataset) / "nodules.csv", required=["nodule_id", "patient_id", "series_uid"])
     scans = read_table(Path(dataset) / "scans.csv", required=["series_uid", "ct"])
-    tested = nodules[nodules["nodule_id"].isin(read_table(Path(predictions))["nodule_id"])]
-    series = tested["series_uid"].value_counts().sort_index().idxmax()
+    if predictions is not None:
+        nodules = nodules[nodules["nodule_id"].isin(read_table(Path(predictions))["nodule_id"])]
+    series = nodules["series_uid"].value_counts().sort_index().idxmax()
     scan = scans[scans["series_uid"] == series].iloc[0]
     return f"{scan['ct']} {scan['patient_id']} {series}"
 
