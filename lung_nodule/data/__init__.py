@@ -8,7 +8,7 @@ from .attributes import (
     original_scale,
     scaled_attributes,
 )
-from .crops import RandTightenCrop
+from .crops import RandTightenCrop, TightenCrop
 from .datalist import (
     fingerprint,
     labelled,
@@ -30,6 +30,7 @@ __all__ = [
     "NoduleSlices",
     "RandNoduleSlice",
     "RandTightenCrop",
+    "TightenCrop",
     "attribute_medians",
     "fingerprint",
     "labelled",

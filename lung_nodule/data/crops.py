@@ -1,4 +1,4 @@
-"""Random tightness: the extent of a crop must tell a network nothing."""
+"""Tightness: the extent of a crop must tell a network nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-from monai.transforms import RandomizableTransform
+from monai.transforms import RandomizableTransform, Transform
 
 
 class RandTightenCrop(RandomizableTransform):
@@ -21,21 +21,49 @@ class RandTightenCrop(RandomizableTransform):
             would itself outline the nodule.
     """
 
-    def __init__(self, *, prob: float = 0.5, margin_mm: float = 6.0) -> None:
+    def __init__(self, *, prob: float = 1.0, margin_mm: float = 4.0) -> None:
         super().__init__(prob)
         self.margin_mm = margin_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes and gives ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``; never cuts the nodule."""
         self.randomize(None)
-        marked = np.argwhere(data["mask"])
-        if not self._do_transform or not len(marked):
+        if not self._do_transform or not np.any(data["mask"]):
             return dict(data)
-        margin = np.ceil(self.margin_mm / np.asarray(data["spacing"])).astype(int)
-        first = np.maximum(marked.min(axis=0) - margin, 0)
-        last = np.minimum(marked.max(axis=0) + margin, np.array(data["mask"].shape) - 1)
+        first, stop = _box_around_mask(data, self.margin_mm)
         low = np.array([self.R.randint(0, f + 1) for f in first])
-        high = np.array([self.R.randint(f + 1, n + 1) for f, n in zip(last, data["mask"].shape, strict=True)])
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        center = np.clip(data["center"] - low, -0.5, high - low - 0.5).astype(np.float32)
-        return {**data, "ct": data["ct"][box], "mask": data["mask"][box], "center": center}
+        high = np.array([self.R.randint(s, n + 1) for s, n in zip(stop, data["mask"].shape, strict=True)])
+        return _cut(data, low, high)
+
+
+class TightenCrop(Transform):
+    """Cut a VOI to a margin around its mask: how much does a prediction move when less is seen around the nodule?
+
+    For evaluations of that question; nothing that a user gets is cut by a mask.
+
+    Args:
+        margin_mm: what stays around the nodule on every side, where the VOI has it; None cuts nothing.
+    """
+
+    def __init__(self, margin_mm: float | None = None) -> None:
+        self.margin_mm = margin_mm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes and gives ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``."""
+        if self.margin_mm is None or not np.any(data["mask"]):
+            return dict(data)
+        return _cut(data, *_box_around_mask(data, self.margin_mm))
+
+
+def _box_around_mask(data: Mapping[Hashable, Any], margin_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """First index and stop, int ``[3]`` each, of the mask with a margin, within the VOI."""
+    marked = np.argwhere(data["mask"])
+    margin = np.ceil(margin_mm / np.asarray(data["spacing"])).astype(int)
+    first = np.maximum(marked.min(axis=0) - margin, 0)
+    return first, np.minimum(marked.max(axis=0) + margin + 1, np.array(data["mask"].shape))
+
+
+def _cut(data: Mapping[Hashable, Any], low: np.ndarray, high: np.ndarray) -> dict[Hashable, Any]:
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    center = np.clip(data["center"] - low, -0.5, high - low - 0.5).astype(np.float32)
+    return {**data, "ct": data["ct"][box], "mask": data["mask"][box], "center": center}

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ("train", "evaluate", "inference")
+TIGHTER_CROP_BOUND = 0.05  # of a probability
 
 
 class BundleContract:
@@ -73,6 +74,15 @@ class BundleContract:
         if evaluated.is_file():
             both = inferred.merge(pd.read_csv(evaluated), on="nodule_id", suffixes=("", "_evaluated"))
             assert (both["malignancy_prob"] - both["malignancy_prob_evaluated"]).abs().max() < 1e-5
+
+    def test_a_tighter_crop_moves_a_prediction_little(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        """Input contract (c): cut to 6 mm around the nodule, the same nodule keeps its score within the bound."""
+        whole, tight = tmp_path / "whole", tmp_path / "tight"
+        self.run("evaluating", "evaluate", dataset=painted, output=trained, results_dir=whole)
+        self.run("evaluating", "evaluate", dataset=painted, output=trained, results_dir=tight, crop_margin_mm=6.0)
+        scores = [pd.read_csv(folder / "predictions.csv")["malignancy_prob"] for folder in (whole, tight)]
+        assert json.loads((tight / "metrics.json").read_text())["settings"]["crop_margin_mm"] == 6.0
+        assert (scores[0] - scores[1]).abs().max() < TIGHTER_CROP_BOUND
 
     def test_a_second_training_repeats_nothing(self, trained: Path, painted: Path) -> None:
         before = (trained / "model.pt").read_bytes()

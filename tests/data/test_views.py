@@ -12,6 +12,7 @@ from lung_nodule.data import (
     NoduleSlices,
     RandNoduleSlice,
     RandTightenCrop,
+    TightenCrop,
     nodule_datalist,
     one_nodule,
 )
@@ -136,6 +137,17 @@ def test_tight_crops_keep_the_nodule_where_it_is(nodule: dict) -> None:
         centre, moved = np.rint(nodule["center"]).astype(int), np.rint(crop["center"]).astype(int)
         assert crop["ct"][tuple(moved)] == nodule["ct"][tuple(centre)]
     assert len(sizes) > 20
+
+
+def test_a_crop_of_one_margin_is_the_tightest_that_training_draws(nodule: dict) -> None:
+    tight = TightenCrop(margin_mm=3.0)(nodule)
+    margin = np.ceil(3.0 / nodule["spacing"]).astype(int)
+    marked = np.argwhere(tight["mask"])
+    assert (marked.min(axis=0) == margin).all()
+    assert (np.array(tight["mask"].shape) - 1 - marked.max(axis=0) == margin).all()
+    draw = RandTightenCrop(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
+    assert all((np.array(draw(nodule)["ct"].shape) >= tight["ct"].shape).all() for _ in range(20))
+    assert TightenCrop()(nodule)["ct"].shape == nodule["ct"].shape
 
 
 def test_tightness_outside_the_field_changes_no_pixel(nodule: dict) -> None:
