@@ -21,7 +21,7 @@ class RandTightenCrop(RandomizableTransform):
             would itself outline the nodule.
     """
 
-    def __init__(self, *, prob: float = 1.0, margin_mm: float = 4.0) -> None:
+    def __init__(self, *, prob: float = 0.5, margin_mm: float = 6.0) -> None:
         super().__init__(prob)
         self.margin_mm = margin_mm
 
