@@ -16,7 +16,7 @@ class HybridLoss(nn.Module):
     the weight lambda in section 3.2.5 and gamma elsewhere.
 
     Args:
-        gamma: weight of the rank loss.
+        gamma: weight of the rank loss; with 0 it is not computed (the first point of Fig. 8).
         k: hard pixels per class and image.
         margin: of the rank loss, in probability.
     """
@@ -30,4 +30,5 @@ class HybridLoss(nn.Module):
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Logits and 0/1 target, both ``[N, 1, H, W]`` -> the loss, a scalar."""
         logits = logits.float()
-        return self.dice(logits, target) + self.gamma * self.rank(logits, target)
+        dice = self.dice(logits, target)
+        return dice + self.gamma * self.rank(logits, target) if self.gamma else dice

@@ -3,10 +3,12 @@
 from .checkpoint import CheckpointError, load_network, read_settings
 from .classnet import ClassNet
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
+from .pretrained import LAYOUTS, Layout, load_pretrained
 from .segnet import CoarseSegNet, FineSegNet
 from .xception65 import AlignedXception65
 
 __all__ = [
+    "LAYOUTS",
     "AlignedXception65",
     "AsMaps",
     "CheckpointError",
@@ -14,7 +16,9 @@ __all__ = [
     "CoarseSegNet",
     "FineSegNet",
     "GuidedByCoarse",
+    "Layout",
     "MTNet",
     "load_network",
+    "load_pretrained",
     "read_settings",
 ]

@@ -58,14 +58,18 @@ class ClassNet(nn.Module):
     Args:
         width: factor on the published channel counts.
         middle_blocks: blocks of the middle flow (8 published).
+        coarse_mask: without it there are three channels and no guidance (the ablation of Table 4).
     """
 
-    def __init__(self, *, width: float = 1.0, middle_blocks: int = 8) -> None:
+    def __init__(self, *, width: float = 1.0, middle_blocks: int = 8, coarse_mask: bool = True) -> None:
         super().__init__()
+        self.coarse_mask = coarse_mask
         c32, c64, c128, c256, c728, c1024, c1536, c2048 = (
             scaled(c, width) for c in (32, 64, 128, 256, 728, 1024, 1536, 2048)
         )
-        self.stem = nn.Sequential(conv_bn(4, c32, stride=2, padding=0), conv_bn(c32, c64, padding=0))
+        self.stem = nn.Sequential(
+            conv_bn(4 if coarse_mask else 3, c32, stride=2, padding=0), conv_bn(c32, c64, padding=0)
+        )
         self.entry = nn.Sequential(
             PlainBlock((c64, c128, c128), pool=True, first_relu=False),
             PlainBlock((c128, c256, c256), pool=True),
@@ -81,7 +85,8 @@ class ClassNet(nn.Module):
         )
         self.head = nn.Linear(c2048, 1)
         initialise(self)
-        self.average_fourth_channel()
+        if coarse_mask:
+            self.average_fourth_channel()
 
     def average_fourth_channel(self) -> None:
         """Set the kernel of the coarse mask's channel to the mean of the three image channels' kernels."""
@@ -89,7 +94,11 @@ class ClassNet(nn.Module):
             kernel = self.stem[0].conv.weight
             kernel[:, 3] = kernel[:, :3].mean(dim=1)
 
-    def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Slices and coarse probability, both ``[N, 1, H, W]`` -> malignancy logits ``[N, 1]``."""
-        x = self.stem(torch.cat([as_rgb(image), coarse], dim=1))
+    def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
+        """Slices and coarse probability, both ``[N, 1, H, W]`` -> malignancy logits ``[N, 1]``.
+
+        Without the coarse mask as an input the second argument is not looked at.
+        """
+        channels = [as_rgb(image), coarse] if self.coarse_mask else [as_rgb(image)]
+        x = self.stem(torch.cat(channels, dim=1))
         return self.head(self.exit(self.middle(self.entry(x))).mean(dim=(2, 3)))

@@ -17,13 +17,15 @@ class MTNet(nn.Module):
     Args:
         width: factor on the published channel counts.
         middle_blocks: middle-flow blocks of the segmentation encoders (16 published); Class-net takes half (8).
+        coarse_mask: whether the coarse mask guides Fine Seg-net and Class-net; without it they see the image alone
+            (the ablations of Tables 4 and 5).
     """
 
-    def __init__(self, *, width: float = 1.0, middle_blocks: int = 16) -> None:
+    def __init__(self, *, width: float = 1.0, middle_blocks: int = 16, coarse_mask: bool = True) -> None:
         super().__init__()
         self.coarse = CoarseSegNet(width=width, middle_blocks=middle_blocks)
-        self.fine = FineSegNet(width=width, middle_blocks=middle_blocks)
-        self.classifier = ClassNet(width=width, middle_blocks=(middle_blocks + 1) // 2)
+        self.fine = FineSegNet(width=width, middle_blocks=middle_blocks, coarse_mask=coarse_mask)
+        self.classifier = ClassNet(width=width, middle_blocks=(middle_blocks + 1) // 2, coarse_mask=coarse_mask)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Slices ``[N, 1, H, W]`` in 0..1 -> logits ``coarse``, ``fine`` (as the slices), ``malignancy`` ``[N, 1]``."""
@@ -40,7 +42,7 @@ class GuidedByCoarse(nn.Module):
 
     Args:
         coarse: the frozen Coarse Seg-net.
-        network: Fine Seg-net or Class-net.
+        network: Fine Seg-net or Class-net; where it does without the coarse mask, none is computed.
     """
 
     def __init__(self, coarse: nn.Module, network: nn.Module) -> None:
@@ -56,6 +58,8 @@ class GuidedByCoarse(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Slices ``[N, 1, H, W]`` -> the guided network's logits."""
+        if not self.network.coarse_mask:
+            return self.network(image)
         with torch.no_grad():
             mask = torch.sigmoid(self.coarse(image))
         return self.network(image, mask)

@@ -37,15 +37,27 @@ class FineSegNet(CoarseSegNet):
 
     The fine layer stands after the pyramid: the mask, averaged down to stride 16, is concatenated and fused by a 1x1
     convolution, batch norm and ReLU.
+
+    Args:
+        width: factor on the published channel counts.
+        middle_blocks: blocks of the encoder's middle flow (16 published).
+        coarse_mask: without it there is no fine layer and no guidance (the ablation of Table 5).
     """
 
-    def __init__(self, *, width: float = 1.0, middle_blocks: int = 16) -> None:
+    def __init__(self, *, width: float = 1.0, middle_blocks: int = 16, coarse_mask: bool = True) -> None:
         super().__init__(width=width, middle_blocks=middle_blocks)
-        self.fine_layer = conv_bn(self.aspp.out_channels + 1, self.aspp.out_channels, kernel_size=1)
-        initialise(self.fine_layer)
+        self.coarse_mask = coarse_mask
+        if coarse_mask:
+            self.fine_layer = conv_bn(self.aspp.out_channels + 1, self.aspp.out_channels, kernel_size=1)
+            initialise(self.fine_layer)
 
-    def forward(self, image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Slices and coarse probability, both ``[N, 1, H, W]`` -> mask logits ``[N, 1, H, W]``."""
+    def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
+        """Slices and coarse probability, both ``[N, 1, H, W]`` -> mask logits ``[N, 1, H, W]``.
+
+        Without the coarse mask as an input the second argument is not looked at.
+        """
+        if not self.coarse_mask:
+            return super().forward(image)
         low, deep = self.encoder(as_rgb(image))
         mask = functional.avg_pool2d(coarse, kernel_size=16)
         return self.decoder(low, self.fine_layer(torch.cat([self.aspp(deep), mask], dim=1)), image)

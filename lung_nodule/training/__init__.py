@@ -5,6 +5,7 @@ from .autocast import AutocastInferer
 from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
 from .errors import expected_errors_in_one_line
+from .pretrained import Pretrained, pretrained_hash
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
 
@@ -12,10 +13,12 @@ __all__ = [
     "AggregateSlices",
     "AutocastInferer",
     "PrepareSlices",
+    "Pretrained",
     "SeedEpochs",
     "StageCheckpoints",
     "TakeOver",
     "expected_errors_in_one_line",
+    "pretrained_hash",
     "segmentation_and_label",
     "write_model",
 ]

@@ -1,0 +1,140 @@
+"""Where a classifier looked: class activation maps of a nodule's slices, as volumes and as pictures."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.visualize import GradCAM, default_upsampler
+from torch import nn
+
+from lung_nodule.io import InputError, Volume, atomic_path, write_nifti
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+logger = logging.getLogger(__name__)
+
+SLICES_AT_ONCE = 8
+BAR_MM = 10.0
+
+
+class SaveActivationMaps:
+    """Write a Grad-CAM of every nodule's slices (MT-Net, Fig. 6): ``<nodule_id>_activation.nii.gz`` and ``.png``.
+
+    The map of a slice is the positive part of ``sum over channels of (mean gradient of the logit) x (activation)`` at
+    the target layer, upsampled linearly to the slice (Selvaraju et al. 2017). It shows what speaks *for* the class of
+    the logit; what speaks against it is 0. All slices of a nodule are divided by their common maximum, so the values
+    0..1 compare places of one nodule, not two nodules.
+
+    Args:
+        network: from slices ``[N, 1, H, W]`` to logits ``[N, classes]``; put in evaluation mode.
+        target_layers: name of the layer within ``network`` whose activations are weighed, as a rule the last one with
+            a spatial extent.
+        output_dir: where the files go.
+        class_idx: which logit; 0 where there is one, malignancy.
+
+    Raises:
+        InputError: the network has no such layer.
+    """
+
+    def __init__(self, *, network: nn.Module, target_layers: str, output_dir: str | Path, class_idx: int = 0) -> None:
+        if target_layers not in dict(network.named_modules()):
+            known = ", ".join(name for name, _ in network.named_children())
+            raise InputError(f"the network has no layer {target_layers!r} for activation maps; it begins with {known}")
+        self.network = network.eval()
+        self.target_layers = target_layers
+        self.output_dir = Path(output_dir)
+        self.class_idx = class_idx
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the evaluator."""
+        self.cam = GradCAM(self.network, self.target_layers)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.save)
+
+    def save(self, engine: Engine) -> None:
+        """Write the map and the picture of one iteration's nodule."""
+        nodule = {**engine.state.batch, **engine.state.output}
+        image = np.moveaxis(np.asarray(nodule["image"])[0, 0], 2, 0)
+        device = next(self.network.parameters()).device
+        maps = activation_maps(self.cam, torch.as_tensor(image, device=device)[:, None], class_idx=self.class_idx)
+        path = self.output_dir / f"{nodule['nodule_id']}_activation"
+        write_nifti(path.with_name(path.name + ".nii.gz"), Volume(nodule["field"].restore(maps), nodule["affine"]))
+        write_picture(path.with_name(path.name + ".png"), nodule, image, maps)
+
+
+def activation_maps(cam: GradCAM, slices: torch.Tensor, *, class_idx: int = 0) -> np.ndarray:
+    """The Grad-CAM of a nodule's slices, a few at a time, on one scale.
+
+    Args:
+        cam: MONAI's, of a network in evaluation mode.
+        slices: ``[S, 1, H, W]``, on the network's device.
+        class_idx: which logit.
+
+    Returns:
+        float32 ``[S, H, W]`` in 0..1; 0 everywhere where nothing speaks for the class.
+    """
+    upsample = default_upsampler(slices.shape[2:])
+    with torch.enable_grad():
+        raw = [cam.compute_map(part, class_idx=class_idx).detach() for part in slices.split(SLICES_AT_ONCE)]
+    cam.nn_module.model.zero_grad(set_to_none=True)
+    maps = upsample(torch.cat(raw).float())[:, 0].cpu().numpy()
+    return maps / maps.max() if maps.max() > 0 else maps
+
+
+def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: np.ndarray) -> None:
+    """The central slice as the network saw it, and the same with the map over it, both with the mask's outline.
+
+    Args:
+        path: of the PNG.
+        nodule: with ``nodule_id``, ``field``, ``malignancy_prob`` and, where there is one, ``segmentation``.
+        image: ``[S, H, W]`` in 0..1.
+        maps: ``[S, H, W]`` in 0..1.
+    """
+    from matplotlib.figure import Figure
+
+    field = nodule["field"]
+    z, half = field.central, field.field_mm / 2
+    view = {"extent": (-half, half, half, -half), "interpolation": "bilinear"}
+    figure = Figure(figsize=(7.2, 3.9), dpi=200, layout="constrained")
+    axes = figure.subplots(1, 2)
+    for axis, title in zip(axes, ("CT, central slice", "what speaks for malignancy"), strict=True):
+        axis.imshow(image[z].T, cmap="gray", vmin=0, vmax=1, **view)
+        axis.set_title(title, fontsize=9)
+        _outline(axis, nodule.get("segmentation"), z, half)
+        _furnish(axis, half)
+    shown = axes[1].imshow(maps[z].T, cmap="inferno", vmin=0, vmax=1, alpha=0.85 * np.sqrt(maps[z].T), **view)
+    shown.set_zorder(1)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01)
+    bar.set_label("Grad-CAM, share of the nodule's maximum", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.solids.set_alpha(1)
+    probability = float(nodule["malignancy_prob"][0])
+    figure.suptitle(f"{nodule['nodule_id']}: malignancy probability {probability:.2f}", fontsize=10)
+    figure.supxlabel("Research use only, not for diagnosis", fontsize=7, color="0.4")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, metadata={"Software": None})
+
+
+def _outline(axis: Axes, mask: np.ndarray | None, z: int, half: float) -> None:
+    if mask is not None and 0 < mask[z].sum() < mask[z].size:
+        centres = (np.arange(mask.shape[1]) + 0.5) / mask.shape[1] * 2 * half - half
+        axis.contour(centres, centres, mask[z].T.astype(float), levels=[0.5], colors="#35d0ff", linewidths=1.0)
+
+
+def _furnish(axis: Axes, half: float) -> None:
+    """The patient's directions and a bar of 10 mm instead of ticks."""
+    axis.set(xticks=[], yticks=[], xlim=(-half, half), ylim=(half, -half))
+    for x, y, letter in ((0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, "A"), (0.5, 0.02, "P")):
+        sides = {
+            "ha": {0.02: "left", 0.98: "right"}.get(x, "center"),
+            "va": {0.98: "top", 0.02: "bottom"}.get(y, "center"),
+        }
+        axis.text(x, y, letter, transform=axis.transAxes, color="white", fontsize=8, **sides)
+    start = -0.9 * half
+    axis.plot([start, start + BAR_MM], [0.86 * half] * 2, color="white", linewidth=2)
+    axis.text(start + BAR_MM / 2, 0.83 * half, "10 mm", color="white", fontsize=7, ha="center", va="bottom")

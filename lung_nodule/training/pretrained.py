@@ -1,0 +1,51 @@
+"""A training that starts from weights which others trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+
+from lung_nodule.io import InputError
+from lung_nodule.networks import load_pretrained
+
+from .checkpoints import file_sha256
+
+
+class Pretrained:
+    """Give a network a user's pretrained weights when its stage starts (never when it is built).
+
+    Attach it after the handler that resumes: a stage that goes on keeps what it has and does not read the file again.
+
+    Args:
+        checkpoint: the file; None for a random start.
+        network: the module that takes them, by name and shape.
+        layout: how the file names its tensors, a key of :data:`lung_nodule.networks.LAYOUTS`.
+    """
+
+    def __init__(self, *, checkpoint: str | Path | None, network: torch.nn.Module, layout: str) -> None:
+        self.checkpoint = checkpoint
+        self.network = network
+        self.layout = layout
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the trainer."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if self.checkpoint is not None and engine.state.epoch == 0:
+            load_pretrained(self.network, self.checkpoint, layout=self.layout)
+
+
+def pretrained_hash(checkpoint: str | Path | None) -> str | None:
+    """SHA-256 of pretrained weights, by which a resumed run and the side file know them; None for a random start.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if checkpoint is None:
+        return None
+    if not Path(checkpoint).is_file():
+        raise InputError(f"no pretrained weights at {checkpoint}: name a file that torch.save wrote, or none")
+    return file_sha256(checkpoint)
