@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,10 @@ from torch import nn
 
 from lung_nodule.io import InputError, Volume, atomic_path, write_nifti
 
+from .rows import nodule_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-logger = logging.getLogger(__name__)
 
 SLICES_AT_ONCE = 8
 BAR_MM = 10.0
@@ -36,7 +35,7 @@ class SaveActivationMaps:
         target_layers: name of the layer within ``network`` whose activations are weighed, as a rule the last one with
             a spatial extent.
         output_dir: where the files go.
-        class_idx: which logit; 0 where there is one, malignancy.
+        class_idx: which logit; 0 where there is one, malignancy, 1 where there are two, benign and malignant.
 
     Raises:
         InputError: the network has no such layer.
@@ -58,7 +57,7 @@ class SaveActivationMaps:
 
     def save(self, engine: Engine) -> None:
         """Write the map and the picture of one iteration's nodule."""
-        nodule = {**engine.state.batch, **engine.state.output}
+        nodule = nodule_of(engine)
         image = np.moveaxis(np.asarray(nodule["image"])[0, 0], 2, 0)
         device = next(self.network.parameters()).device
         maps = activation_maps(self.cam, torch.as_tensor(image, device=device)[:, None], class_idx=self.class_idx)
@@ -98,17 +97,16 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
     from matplotlib.figure import Figure
 
     field = nodule["field"]
-    z, half = field.central, field.field_mm / 2
-    view = {"extent": (-half, half, half, -half), "interpolation": "bilinear"}
+    z, half = field.central_pixel[0], field.pixel_spacing[1] * image.shape[1] / 2
+    view = {"extent": (-half, half, half, -half), "interpolation": "bilinear", "vmin": 0, "vmax": 1}
     figure = Figure(figsize=(7.2, 3.9), dpi=200, layout="constrained")
     axes = figure.subplots(1, 2)
-    for axis, title in zip(axes, ("CT, central slice", "what speaks for malignancy"), strict=True):
-        axis.imshow(image[z].T, cmap="gray", vmin=0, vmax=1, **view)
+    for axis, title in zip(axes, ("CT, central slice", _in_words(maps, z)), strict=True):
+        axis.imshow(image[z].T, cmap="gray", **view)
         axis.set_title(title, fontsize=9)
         _outline(axis, nodule.get("segmentation"), z, half)
         _furnish(axis, half)
-    shown = axes[1].imshow(maps[z].T, cmap="inferno", vmin=0, vmax=1, alpha=0.85 * np.sqrt(maps[z].T), **view)
-    shown.set_zorder(1)
+    shown = axes[1].imshow(maps[z].T, cmap="inferno", alpha=0.8 * maps[z].T ** 0.75, zorder=1, **view)
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01)
     bar.set_label("Grad-CAM, share of the nodule's maximum", fontsize=8)
     bar.ax.tick_params(labelsize=8)
@@ -120,21 +118,29 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
         figure.savefig(temporary, metadata={"Software": None})
 
 
+def _in_words(maps: np.ndarray, z: int) -> str:
+    if not maps.any():
+        return "nothing speaks for malignancy (the map is 0)"
+    return "what speaks for malignancy" if maps[z].any() else "what speaks for malignancy: nothing in this slice"
+
+
 def _outline(axis: Axes, mask: np.ndarray | None, z: int, half: float) -> None:
     if mask is not None and 0 < mask[z].sum() < mask[z].size:
-        centres = (np.arange(mask.shape[1]) + 0.5) / mask.shape[1] * 2 * half - half
+        centres = ((np.arange(mask.shape[1]) + 0.5) / mask.shape[1] * 2 - 1) * half
         axis.contour(centres, centres, mask[z].T.astype(float), levels=[0.5], colors="#35d0ff", linewidths=1.0)
 
 
 def _furnish(axis: Axes, half: float) -> None:
-    """The patient's directions and a bar of 10 mm instead of ticks."""
+    """The patient's directions and a bar of 10 mm instead of ticks, white on black so that they show everywhere."""
+    from matplotlib.patheffects import withStroke
+
+    edged = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="black")]}
     axis.set(xticks=[], yticks=[], xlim=(-half, half), ylim=(half, -half))
-    for x, y, letter in ((0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, "A"), (0.5, 0.02, "P")):
-        sides = {
-            "ha": {0.02: "left", 0.98: "right"}.get(x, "center"),
-            "va": {0.98: "top", 0.02: "bottom"}.get(y, "center"),
-        }
-        axis.text(x, y, letter, transform=axis.transAxes, color="white", fontsize=8, **sides)
+    places = (("R", 0.02, 0.5, "left", "center"), ("L", 0.98, 0.5, "right", "center"),
+              ("A", 0.5, 0.98, "center", "top"), ("P", 0.5, 0.02, "center", "bottom"))  # fmt: skip
+    for letter, x, y, across, along in places:
+        axis.text(x, y, letter, transform=axis.transAxes, fontsize=8, ha=across, va=along, **edged)
     start = -0.9 * half
-    axis.plot([start, start + BAR_MM], [0.86 * half] * 2, color="white", linewidth=2)
-    axis.text(start + BAR_MM / 2, 0.83 * half, "10 mm", color="white", fontsize=7, ha="center", va="bottom")
+    stroke = [withStroke(linewidth=4, foreground="black")]
+    axis.plot([start, start + BAR_MM], [0.86 * half] * 2, color="white", linewidth=2, path_effects=stroke)
+    axis.text(start + BAR_MM / 2, 0.83 * half, "10 mm", fontsize=7, ha="center", va="bottom", **edged)

@@ -3,6 +3,7 @@
 from .checkpoint import CheckpointError, load_network, read_settings
 from .classnet import ClassNet
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
+from .outputs import OneOutput
 from .pretrained import LAYOUTS, Layout, load_pretrained
 from .segnet import CoarseSegNet, FineSegNet
 from .xception65 import AlignedXception65
@@ -18,6 +19,7 @@ __all__ = [
     "GuidedByCoarse",
     "Layout",
     "MTNet",
+    "OneOutput",
     "load_network",
     "load_pretrained",
     "read_settings",

@@ -1,5 +1,8 @@
 """The bundle mtnet, and what is its own: stages that can run alone."""
 
+import json
+import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,12 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
+from PIL import Image
 
-from lung_nodule.io import read_nifti
+from lung_nodule.io import InputError, read_nifti
+from lung_nodule.networks import load_network
+from lung_nodule.training.checkpoints import file_sha256
+from tests.networks import published
 
 from .contract import BundleContract
 
@@ -50,6 +57,65 @@ class TestMTNet(BundleContract):
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
 
+    def test_activation_maps_on_request(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        """On the VOI's grid, between 0 and 1, with a picture each."""
+        self.run(
+            "inferring", "inference", dataset=painted, output=trained, folds="[0]", results_dir=tmp_path,
+            activation_maps=True,
+        )  # fmt: skip
+        nodules = pd.read_csv(painted / "nodules.csv").set_index("nodule_id")
+        predicted = pd.read_csv(tmp_path / "predictions.csv")["nodule_id"]
+        assert len(predicted) == 4
+        for nodule in predicted:
+            ct = read_nifti(painted / nodules.loc[nodule, "ct"])
+            written = read_nifti(tmp_path / f"{nodule}_activation.nii.gz")
+            assert written.shape == ct.shape
+            np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
+            assert 0 <= written.data.min() <= written.data.max() <= 1
+            with Image.open(tmp_path / f"{nodule}_activation.png") as picture:
+                assert picture.size == (1440, 780)
+
+    @pytest.mark.parametrize("on", [False, True])
+    def test_activation_maps_cost_nothing_unless_asked_for(self, on: bool, trained: Path, painted: Path) -> None:
+        """The handler, and with it the hooks on the network, is there on request alone."""
+        parser = ConfigParser()
+        parser.read_config(self.configs / "inference.json")
+        parser.update({"dataset_dir": str(painted), "output_dir": str(trained), "activation_maps": on})
+        handlers = parser.get_parsed_content("handlers")
+        assert [type(handler).__name__ for handler in handlers].count("SaveActivationMaps") == on
+
+    def test_without_the_coarse_mask_and_without_the_rank_loss(self, painted: Path, tmp_path: Path) -> None:
+        """The ablations train, and the side file says which network it was."""
+        self.run("training", "train", dataset=painted, output=tmp_path, **self.small, coarse_mask=False, rank_gamma=0)
+        settings = json.loads((tmp_path / "model.json").read_text())
+        assert settings["network"] == {"width": 0.125, "middle_blocks": 1, "coarse_mask": False}
+        assert settings["pretrained"] == {"encoder": None, "classifier": None}
+        network = load_network(tmp_path / "model.pt")
+        assert not network.fine.coarse_mask
+        assert network.classifier.stem[0].conv.in_channels == 3
+
+    def test_pretrained_weights_start_their_stage_once(
+        self, painted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Taken by name and shape when the stage starts, known by their hash, and not read again by a resumed run."""
+        torch.manual_seed(1)
+        file = tmp_path / "xception65.pth"
+        torch.save(published.timm_xception65().state_dict(), file)
+        options = {"middle_blocks": 16, "image_size": 32, "max_epochs": 1, "encoder_weights": str(file)}
+        for taken in (1, 0):
+            caplog.clear()
+            with caplog.at_level(logging.INFO, logger="lung_nodule"):
+                self.coarse_trainer(painted, tmp_path, **options).run()
+            assert (
+                len(re.findall(r"\d+ tensors taken; of the file unused: 0; of the network anew: 0", caplog.text))
+                == taken
+            )
+            assert caplog.text.count("resumed after epoch 1") == 1 - taken
+        saved = torch.load(tmp_path / "coarse" / "last.pt", weights_only=True)["settings"]
+        assert saved["pretrained"] == file_sha256(file)
+        with pytest.raises(InputError, match=r"was trained with pretrained='\w+', not None"):
+            self.coarse_trainer(painted, tmp_path, **{**options, "encoder_weights": None}).run()
+
     def test_an_interrupted_stage_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
         """The same weights to the bit, with shuffling, dropout and augmentation on."""
         whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
@@ -69,10 +135,10 @@ class TestMTNet(BundleContract):
         for name, weights in expected["network"].items():
             torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
 
-    def coarse_trainer(self, dataset: Path, output: Path) -> Engine:
+    def coarse_trainer(self, dataset: Path, output: Path, **options: object) -> Engine:
         parser = ConfigParser()
         parser.read_config(self.configs / "train.json")
-        changes = {**self.small, "max_epochs": 3, "dataset_dir": str(dataset), "output_dir": str(output)}
+        changes = {**self.small, "max_epochs": 3, "dataset_dir": str(dataset), "output_dir": str(output), **options}
         parser.update(changes)
         parser.get_parsed_content("initialize")
         return parser.get_parsed_content("coarse#trainer")

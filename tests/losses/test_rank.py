@@ -75,6 +75,25 @@ def test_hybrid_is_dice_plus_weighted_rank() -> None:
     assert HybridLoss(gamma=0.02)(logits, target).item() == pytest.approx(dice.item() + 0.02 * rank, abs=1e-5)
 
 
+def test_gamma_zero_is_dice_alone_and_costs_no_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first point of Fig. 8: nothing is sorted for a term that counts nothing."""
+    logits, target = torch.randn(2, 1, 9, 9), with_foreground(12, images=2)
+    loss = HybridLoss(gamma=0)
+    monkeypatch.setattr(loss.rank, "forward", lambda *_: pytest.fail("the rank loss was computed"))
+    assert loss(logits, target).item() == pytest.approx(loss.dice(logits, target).item())
+
+
+@pytest.mark.parametrize(("option", "values"), [("k", (1, 5, 20)), ("margin", (0.1, 0.3, 0.6)), ("gamma", (0.01, 0.1))])
+def test_every_ablated_option_moves_the_loss(option: str, values: tuple[float, ...]) -> None:
+    """Figs. 7 and 8: fewer pixels are harder ones, a larger margin and a larger weight cost more."""
+    torch.manual_seed(4)
+    logits, target = torch.randn(2, 1, 9, 9), with_foreground(30, images=2)
+    costs = [HybridLoss(**{option: value})(logits, target).item() for value in values]
+    ordered = sorted(costs, reverse=option == "k")
+    assert costs == ordered
+    assert len(set(costs)) == len(values)
+
+
 def test_an_image_without_foreground_costs_one_and_moves_nothing() -> None:
     logits = torch.randn(1, 1, 9, 9, requires_grad=True)
     loss = HybridLoss()(logits, torch.zeros(1, 1, 9, 9))

@@ -94,6 +94,46 @@ def test_training_behind_a_frozen_coarse_network_leaves_it_as_it_was(guided: str
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
 
 
+@pytest.fixture(scope="module")
+def unguided() -> MTNet:
+    torch.manual_seed(0)
+    return MTNet(width=0.125, middle_blocks=1, coarse_mask=False).eval()
+
+
+def test_without_the_coarse_mask_nothing_depends_on_it(unguided: MTNet) -> None:
+    """The ablations of Tables 4 and 5: whatever Coarse Seg-net says, the other two answer the same."""
+    image = torch.rand(2, 1, 64, 64)
+    empty, full = torch.zeros_like(image), torch.ones_like(image)
+    with torch.no_grad():
+        for network in (unguided.fine, unguided.classifier):
+            torch.testing.assert_close(network(image, empty), network(image, full), rtol=0, atol=0)
+            torch.testing.assert_close(network(image), network(image, full), rtol=0, atol=0)
+
+
+def test_without_the_coarse_mask_its_parameters_are_gone() -> None:
+    """The fine layer (257 x 256 kernels and a batch norm) and the fourth channel's 32 kernels of 3 x 3."""
+    with torch.device("meta"):
+        whole, ablated = MTNet(), MTNet(coarse_mask=False)
+    assert parameters(whole.fine) - parameters(ablated.fine) == pytest.approx((257 * 256 + 2 * 256) / 1e6, abs=1e-9)
+    assert parameters(whole.classifier) - parameters(ablated.classifier) == pytest.approx(32 * 9 / 1e6, abs=1e-9)
+    assert parameters(ablated.fine) == parameters(ablated.coarse) == parameters(whole.coarse)
+
+
+@pytest.mark.parametrize("guided", ["fine", "classifier"])
+def test_without_the_coarse_mask_none_is_computed(unguided: MTNet, guided: str) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("Coarse Seg-net was run")
+
+    image = torch.rand(1, 1, 64, 64)
+    expected = unguided(image)[{"fine": "fine", "classifier": "malignancy"}[guided]]
+    hook = unguided.coarse.register_forward_pre_hook(asked)
+    try:
+        got = GuidedByCoarse(unguided.coarse, getattr(unguided, guided)).eval()(image)
+    finally:
+        hook.remove()
+    torch.testing.assert_close(got, expected)
+
+
 def write(folder: Path, network: MTNet, settings: dict) -> Path:
     torch.save(network.state_dict(), folder / "model.pt")
     (folder / "model.json").write_text(json.dumps(settings))
@@ -119,3 +159,12 @@ def test_checkpoints_that_cannot_be_used_are_named(small: MTNet, tmp_path: Path)
     (tmp_path / "model.json").unlink()
     with pytest.raises(CheckpointError, match="side file"):
         read_settings(path)
+
+
+def test_a_checkpoint_brings_its_ablation(unguided: MTNet, small: MTNet, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "network": {**SETTINGS["network"], "coarse_mask": False}}
+    loaded = load_network(write(tmp_path, unguided, settings))
+    assert not loaded.fine.coarse_mask
+    assert not loaded.classifier.coarse_mask
+    with pytest.raises(CheckpointError, match="does not hold the weights"):
+        load_network(write(tmp_path, small, settings))
