@@ -5,11 +5,13 @@ This package is copied unchanged beside the Python steps of the model repository
 
 from .aggregate import MASK_THRESHOLD, nodule_mask, nodule_score, slice_weights
 from .components import central_component
+from .cube import CubeField
 from .field import SliceField
 from .intensity import window
 from .validation import check_voi
 
 __all__ = [
+    "CubeField",
     "MASK_THRESHOLD",
     "SliceField",
     "central_component",

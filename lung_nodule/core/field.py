@@ -31,6 +31,25 @@ def interpolation_matrix(positions: np.ndarray, length: int, *, outside: str = "
     return matrix
 
 
+def restoring_matrix(voxels: int, pixels: int, *, center: float, pixels_per_voxel: float) -> np.ndarray:
+    """From a field's pixels along one axis back to the VOI's voxels, averaging over each voxel's own extent.
+
+    Args:
+        voxels: of the VOI along the axis.
+        pixels: of the field along the axis.
+        center: the field's middle as a fractional voxel index.
+        pixels_per_voxel: voxel size over pixel size.
+
+    Returns:
+        float32 ``[voxels, pixels]``; rows of voxels outside the field are 0.
+    """
+    taps = max(1, int(np.ceil(pixels_per_voxel)))
+    offsets = ((np.arange(taps) + 0.5) / taps - 0.5) * pixels_per_voxel
+    positions = (np.arange(voxels) - center) * pixels_per_voxel + (pixels - 1) / 2
+    sampled = [interpolation_matrix(positions + offset, pixels, outside="zero") for offset in offsets]
+    return np.mean(sampled, axis=0, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class SliceField:
     """The axial slices of a fixed field around a nodule's centre (2-D methods).
@@ -130,10 +149,10 @@ class SliceField:
         return restored
 
     def _restoring_matrix(self, axis: int) -> np.ndarray:
-        """``[shape[axis], image_size]``: from pixels to voxels, averaging over each voxel's own extent."""
-        pixels_per_voxel = self.spacing[axis] / self.pixel_mm
-        taps = max(1, int(np.ceil(pixels_per_voxel)))
-        offsets = ((np.arange(taps) + 0.5) / taps - 0.5) * pixels_per_voxel
-        voxels = (np.arange(self.shape[axis]) - self.center[axis]) * pixels_per_voxel + (self.image_size - 1) / 2
-        sampled = [interpolation_matrix(voxels + offset, self.image_size, outside="zero") for offset in offsets]
-        return np.mean(sampled, axis=0, dtype=np.float32)
+        """``[shape[axis], image_size]``: from the field's pixels to the VOI's voxels."""
+        return restoring_matrix(
+            self.shape[axis],
+            self.image_size,
+            center=self.center[axis],
+            pixels_per_voxel=self.spacing[axis] / self.pixel_mm,
+        )

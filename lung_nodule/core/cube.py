@@ -1,0 +1,111 @@
+"""The isotropic cube around a nodule's centre: how a volumetric method looks at a VOI, and how its maps come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .field import interpolation_matrix, restoring_matrix
+from .spline import spline_matrix
+
+MATRICES = {1: interpolation_matrix, 3: spline_matrix}
+
+
+@dataclass(frozen=True)
+class CubeField:
+    """An isotropic cube around a nodule's centre (3-D methods and the nine views).
+
+    Voxel ``i`` along an edge lies ``(i - (size - 1) / 2) * cube_mm / size`` mm from the centre. The volume is sampled
+    separably, one matrix per axis, and edge-replicated beyond its faces: padded, never stretched. Nothing but centre
+    and spacing decides what is seen.
+
+    Args:
+        shape: ``[X, Y, Z]`` of the VOI (canonical LPS order).
+        spacing: voxel size in mm, (x, y, z).
+        center: centre of the nodule as a fractional voxel index of the VOI.
+        cube_mm: edge of the cube in mm.
+        size: voxels along that edge.
+        order: 1 linear; 3 interpolating cubic spline (for a CT; it overshoots at edges, so masks are sampled with 1
+            and thresholded at 0.5).
+
+    Raises:
+        ValueError: an order other than 1 or 3, or a cube without extent.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    center: tuple[float, float, float]
+    cube_mm: float
+    size: int
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if self.order not in MATRICES:
+            raise ValueError(f"the order of interpolation must be 1 (linear) or 3 (cubic spline), got {self.order!r}")
+        if self.size < 1 or self.cube_mm <= 0:
+            raise ValueError(f"a cube needs an edge above 0 mm and at least 1 voxel, got {self.cube_mm}, {self.size}")
+
+    @property
+    def pixel_mm(self) -> float:
+        """Edge of one voxel of the cube, in mm."""
+        return self.cube_mm / self.size
+
+    @property
+    def central_pixel(self) -> tuple[int, int, int]:
+        """(slice, x, y) of the nodule's centre in the arrays that :meth:`sample` returns."""
+        return self.size // 2, self.size // 2, self.size // 2
+
+    @property
+    def pixel_spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighbours along slice, x and y in the arrays that :meth:`sample` returns."""
+        return self.pixel_mm, self.pixel_mm, self.pixel_mm
+
+    def sample(self, volume: np.ndarray) -> np.ndarray:
+        """The cube of a volume on the VOI's grid (CT, or a mask as 0/1).
+
+        Args:
+            volume: ``[X, Y, Z]``, any real dtype.
+
+        Returns:
+            float32 ``[size, size, size]``: slice (z), x, y.
+
+        Raises:
+            ValueError: the volume is not of the field's shape.
+        """
+        if tuple(volume.shape) != tuple(self.shape):
+            raise ValueError(f"the volume's shape {tuple(volume.shape)} is not the field's {tuple(self.shape)}")
+        x, y, z = (MATRICES[self.order](self._positions(axis), self.shape[axis]) for axis in range(3))
+        slices = np.tensordot(z, volume.astype(np.float32), axes=(1, 2))
+        return np.ascontiguousarray(x @ slices @ y.T)
+
+    def restore(self, maps: np.ndarray) -> np.ndarray:
+        """Bring a map of the cube back onto the VOI's grid.
+
+        Where a voxel is larger than the cube's, those that it covers are averaged, else it is interpolated linearly.
+
+        Args:
+            maps: ``[size, size, size]``: slice (z), x, y.
+
+        Returns:
+            float32 ``[X, Y, Z]``, 0 outside the cube.
+
+        Raises:
+            ValueError: the maps are not of the field's shape.
+        """
+        if tuple(maps.shape) != (self.size,) * 3:
+            raise ValueError(f"the maps' shape {tuple(maps.shape)} is not the field's {(self.size,) * 3}")
+        x, y, z = (self._restoring_matrix(axis) for axis in range(3))
+        slices = np.tensordot(z, maps.astype(np.float32), axes=(1, 0))
+        return np.ascontiguousarray(np.moveaxis(x @ slices @ y.T, 0, 2))
+
+    def _positions(self, axis: int) -> np.ndarray:
+        """Fractional voxel indices of the VOI at which the cube's voxels lie along an axis."""
+        offset = (np.arange(self.size) - (self.size - 1) / 2) * self.pixel_mm
+        return self.center[axis] + offset / self.spacing[axis]
+
+    def _restoring_matrix(self, axis: int) -> np.ndarray:
+        """``[shape[axis], size]``: from the cube's voxels to the VOI's."""
+        return restoring_matrix(
+            self.shape[axis], self.size, center=self.center[axis], pixels_per_voxel=self.spacing[axis] / self.pixel_mm
+        )
