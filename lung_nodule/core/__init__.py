@@ -7,15 +7,21 @@ from .aggregate import MASK_THRESHOLD, nodule_mask, nodule_score, slice_weights
 from .components import central_component
 from .cube import CubeField
 from .field import SliceField
+from .fusion import fused_score, fusion_weights
 from .intensity import window
 from .validation import check_voi
+from .views import VIEWS, nine_views
 
 __all__ = [
     "CubeField",
     "MASK_THRESHOLD",
     "SliceField",
+    "VIEWS",
     "central_component",
     "check_voi",
+    "fused_score",
+    "fusion_weights",
+    "nine_views",
     "nodule_mask",
     "nodule_score",
     "slice_weights",

@@ -19,6 +19,7 @@ from .datalist import (
 )
 from .dataset import NoduleSlices, one_nodule
 from .slices import FieldSlices, RandNoduleSlice
+from .views import NineViews, RandAugmentViews
 from .voi import LoadVOI
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "ATTRIBUTE_MAXIMUM",
     "FieldSlices",
     "LoadVOI",
+    "NineViews",
     "NoduleSlices",
+    "RandAugmentViews",
     "RandNoduleSlice",
     "RandTightenCrop",
     "TightenCrop",

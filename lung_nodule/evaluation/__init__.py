@@ -6,6 +6,7 @@ from .baselines import threshold_mask
 from .classification import classification_metrics
 from .handlers import EvaluationReport, SaveNodules
 from .intervals import bootstrap_interval
+from .pictures import SaveReconstructions
 from .results import evaluation_results, summary
 from .segmentation import Overlap
 
@@ -14,6 +15,7 @@ __all__ = [
     "Overlap",
     "SaveActivationMaps",
     "SaveNodules",
+    "SaveReconstructions",
     "attribute_results",
     "bootstrap_interval",
     "classification_metrics",

@@ -2,5 +2,6 @@
 
 from .hybrid import HybridLoss
 from .rank import RankLoss
+from .views import ViewLoss
 
-__all__ = ["HybridLoss", "RankLoss"]
+__all__ = ["HybridLoss", "RankLoss", "ViewLoss"]

@@ -2,6 +2,7 @@
 
 from .checkpoint import CheckpointError, load_network, read_settings
 from .classnet import ClassNet
+from .mtcnn import MTCNN, RunningViews, ViewNet, ViewScores, ViewSizeError
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
 from .outputs import OneOutput
 from .pretrained import LAYOUTS, Layout, load_pretrained
@@ -18,8 +19,13 @@ __all__ = [
     "FineSegNet",
     "GuidedByCoarse",
     "Layout",
+    "MTCNN",
     "MTNet",
     "OneOutput",
+    "RunningViews",
+    "ViewNet",
+    "ViewScores",
+    "ViewSizeError",
     "load_network",
     "load_pretrained",
     "read_settings",

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from .mtcnn import MTCNN
 from .mtnet import MTNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"mtnet": MTNet}
+NETWORKS: dict[str, type[nn.Module]] = {"mtcnn": MTCNN, "mtnet": MTNet}
 """Each bundle's network."""
 
 

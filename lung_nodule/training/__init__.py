@@ -8,15 +8,19 @@ from .errors import expected_errors_in_one_line
 from .pretrained import Pretrained, pretrained_hash
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
+from .views import FuseViews, ViewCheckpoints, ViewSelection
 
 __all__ = [
     "AggregateSlices",
     "AutocastInferer",
+    "FuseViews",
     "PrepareSlices",
     "Pretrained",
     "SeedEpochs",
     "StageCheckpoints",
     "TakeOver",
+    "ViewCheckpoints",
+    "ViewSelection",
     "expected_errors_in_one_line",
     "pretrained_hash",
     "segmentation_and_label",

@@ -1,0 +1,89 @@
+"""From a VOI to the nine views of its cube, and their augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Randomizable, Transform
+
+from lung_nodule.core import CubeField, nine_views, window
+
+
+class NineViews(Transform):
+    """The nine views of the cube around a nodule's centre (MT-CNN, section III-A).
+
+    The CT is resampled in HU, then windowed, as in the paper. Beyond the VOI its faces are repeated.
+
+    Adds ``image`` (float32 ``[9, image_size, image_size]`` in 0..1, in the order of ``lung_nodule.core.VIEWS``) and
+    ``malignancy`` (float32 ``[1]``).
+
+    Args:
+        field_mm: edge of the cube in mm.
+        image_size: voxels along that edge, so pixels along a view's.
+        order: of the resampling, 3 (cubic spline, published) or 1 (linear).
+        hu_window: HU that become 0 and 1.
+    """
+
+    def __init__(
+        self, *, field_mm: float, image_size: int, order: int = 3, hu_window: tuple[float, float] = (-1000.0, 400.0)
+    ) -> None:
+        self.field_mm = float(field_mm)
+        self.image_size = int(image_size)
+        self.order = order
+        self.hu_window = tuple(hu_window)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        field = CubeField(
+            shape=tuple(int(n) for n in data["ct"].shape),
+            spacing=tuple(float(s) for s in data["spacing"]),
+            center=tuple(float(c) for c in data["center"]),
+            cube_mm=self.field_mm,
+            size=self.image_size,
+            order=self.order,
+        )
+        views = nine_views(window(field.sample(data["ct"]), *self.hu_window))
+        malignancy = torch.tensor([data["malignant"]], dtype=torch.float32)
+        return {**data, "image": torch.from_numpy(views), "malignancy": malignancy}
+
+
+class RandAugmentViews(Randomizable, Transform):
+    """Shift, turn and flip every view on its own (MT-CNN, section III-D).
+
+    The paper keeps each image and adds four augmented copies; here a view is augmented with probability 4/5 whenever
+    it is drawn. An augmented view is shifted by up to 6 whole pixels along either axis (its edge repeated), and, each
+    with probability 1/2, turned by 90, 180 or 270 degrees and flipped along one of its axes.
+
+    Args:
+        prob: how often a view is augmented.
+        shift: largest shift in pixels.
+    """
+
+    def __init__(self, *, prob: float = 0.8, shift: int = 6) -> None:
+        self.prob = prob
+        self.shift = shift
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes and gives ``image`` ``[V, H, W]`` with H = W."""
+        views = np.asarray(data["image"])
+        return {**data, "image": torch.from_numpy(np.stack([self._augment(view) for view in views]))}
+
+    def _augment(self, view: np.ndarray) -> np.ndarray:
+        augmented, turned, flipped = self.R.random_sample(3) < (self.prob, 0.5, 0.5)
+        rows, columns = self.R.randint(-self.shift, self.shift + 1, size=2)
+        quarters, axis = self.R.randint(1, 4), self.R.randint(2)
+        if not augmented:
+            return view
+        view = shifted(view, rows, columns)
+        view = np.rot90(view, quarters) if turned else view
+        return np.flip(view, axis) if flipped else view
+
+
+def shifted(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """``[H, W]`` moved by whole pixels down and to the right, its edge repeated."""
+    height, width = image.shape
+    row = np.clip(np.arange(height) - rows, 0, height - 1)
+    column = np.clip(np.arange(width) - columns, 0, width - 1)
+    return image[row[:, None], column]

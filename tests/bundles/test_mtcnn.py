@@ -1,0 +1,101 @@
+"""The bundle mtcnn, and what is its own: nine views that stop alone, their fusion, reconstruction pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from lung_nodule.data import LoadVOI, NineViews, nodule_datalist
+from lung_nodule.networks import ViewScores, load_network
+
+from .contract import BundleContract
+
+
+class TestMTCNN(BundleContract):
+    """MT-CNN at an eighth of its width, on views of 32 pixels."""
+
+    name = "mtcnn"
+    small = {  # noqa: RUF012
+        "width": 0.125,
+        "field_mm": 32.0,
+        "image_size": 32,
+        "max_epochs": 2,
+        "batch_size": 8,
+        "draws_per_nodule": 2,
+        "learning_rate": 0.001,
+        "device": "cpu",
+    }
+    columns = {"nodule_id", "fold", "malignancy_prob", "mean_prob", "view_1_prob", "view_9_prob"}  # noqa: RUF012
+
+    def test_the_score_is_the_views_weighted_by_their_validation_auc(self, trained: Path, painted: Path) -> None:
+        settings = json.loads((trained / "model.json").read_text())
+        aucs, weights = np.array(settings["view_aucs"]), np.array(settings["view_weights"])
+        np.testing.assert_allclose(weights, aucs / aucs.sum())
+        self.run("evaluating", "evaluate", dataset=painted, output=trained)
+        table = pd.read_csv(trained / "evaluation" / "predictions.csv")
+        views = table[[f"view_{view}_prob" for view in range(1, 10)]].to_numpy()
+        np.testing.assert_allclose(table["malignancy_prob"], views @ weights, atol=1e-5)
+        np.testing.assert_allclose(table["mean_prob"], views.mean(axis=1), atol=1e-5)
+        classification = json.loads((trained / "evaluation" / "metrics.json").read_text())["classification"]
+        assert set(classification["other_scores"]) == set(settings["other_scores"])
+
+    def test_reconstructions_are_drawn_on_request_alone(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        options = {"folds": "[0]", "dataset": painted, "output": trained}
+        self.run("inferring", "inference", **options, results_dir=tmp_path / "plain")
+        assert not list((tmp_path / "plain").glob("*.png"))
+        self.run("inferring", "inference", **options, results_dir=tmp_path / "drawn", reconstructions=True)
+        pictures = sorted((tmp_path / "drawn").glob("*_reconstruction.png"))
+        assert len(pictures) == 4
+        assert Image.open(pictures[0]).size == (9 * (2 * 32 + 4) + 4, 2 * (2 * 32 + 4) + 4 + 16)
+
+    def test_a_tighter_crop_hardly_moves_a_prediction(self, trained: Path, painted: Path) -> None:
+        """Cut 6 mm around the nodule on every side: what lies beyond is no part of the answer (bound 0.05)."""
+        network = ViewScores(load_network(trained / "model.pt"))
+        field = json.loads((trained / "model.json").read_text())["field"]
+        for item in nodule_datalist(painted, folds=[0]):
+            whole = LoadVOI()(item)
+            marked, margin = np.argwhere(whole["mask"]), np.ceil(6 / whole["spacing"]).astype(int)
+            low = np.maximum(marked.min(axis=0) - margin, 0)
+            box = tuple(slice(a, b) for a, b in zip(low, marked.max(axis=0) + margin + 1, strict=True))
+            tight = {**whole, "ct": whole["ct"][box], "center": whole["center"] - low}
+            with torch.no_grad():
+                scores = [network(NineViews(**field)(nodule)["image"][None]) for nodule in (whole, tight)]
+            assert tight["ct"].size < whole["ct"].size
+            assert float((scores[0] - scores[1]).abs().max()) < 0.05
+
+    def test_an_interrupted_training_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
+        """The same weights to the bit, with views that stop on the way, shuffling, dropout and augmentation on."""
+        whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+        self.trainer(painted, whole).run()
+        trainer = self.trainer(painted, interrupted)
+
+        @trainer.on(Events.EPOCH_COMPLETED(once=2))
+        def stop(engine: Engine) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+        assert torch.load(interrupted / "views" / "last.pt", weights_only=True)["epoch"] == 2
+        self.trainer(painted, interrupted).run()
+        for name in ("last.pt", "best.pt"):
+            expected, got = (torch.load(out / "views" / name, weights_only=True) for out in (whole, interrupted))
+            if name == "last.pt":
+                assert expected["epoch"] == got["epoch"]
+                assert expected["views"]["epochs"] == got["views"]["epochs"]
+                expected, got = expected["network"], got["network"]
+            for key, weights in expected.items():
+                torch.testing.assert_close(got[key], weights, rtol=0, atol=0)
+
+    def trainer(self, dataset: Path, output: Path) -> Engine:
+        parser = ConfigParser()
+        parser.read_config(self.configs / "train.json")
+        changes = {"max_epochs": 4, "patience": 1, "dataset_dir": str(dataset), "output_dir": str(output)}
+        parser.update({**self.small, **changes})
+        parser.get_parsed_content("initialize")
+        return parser.get_parsed_content("train#trainer")
