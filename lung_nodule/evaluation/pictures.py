@@ -34,7 +34,7 @@ class SaveReconstructions:
 
     def __init__(self, *, output_dir: str | Path, network: MTCNN, alpha: float) -> None:
         if alpha == 0:
-            raise InputError("this model was trained with --alpha 0, so it reconstructs nothing: leave the pictures out")
+            raise InputError("this model was trained with --alpha 0, so it reconstructs nothing: leave pictures out")
         self.output_dir = Path(output_dir)
         self.network = network
 

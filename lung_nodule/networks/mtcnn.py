@@ -182,7 +182,7 @@ class ViewScores(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``.
 
-        The paper has two units, a sigmoid and one score: ``sigmoid(z1 - z0)``, the softmax's second entry, is all three.
+        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all that.
         """
         outputs = [net(image[:, [index]], reconstruct=False)[0] for index, net in enumerate(self.network.views)]
         logits = torch.stack(outputs, dim=1).float()
@@ -197,8 +197,8 @@ def _encoded_edge(image_size: int, kernels: tuple[int, ...]) -> int:
         if edge < 2 or edge % 2:
             step = 2 ** len(kernels)
             raise ViewSizeError(
-                f"views of {image_size} pixels cannot be halved {len(kernels)} times and restored exactly: --image_size "
-                f"must be a multiple of {step} and at least {3 * step}, such as 64"
+                f"views of {image_size} pixels cannot be halved {len(kernels)} times and restored exactly: "
+                f"--image_size must be a multiple of {step} and at least {3 * step}, such as 64"
             )
         edge //= 2
     return edge

@@ -46,7 +46,7 @@ class ViewSelection:
         """Called by the validation engine."""
         engine.add_event_handler(Events.STARTED, lambda _: self._seen.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._validated)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
 
     def _collect(self, engine: Engine) -> None:
         output = engine.state.output
@@ -76,7 +76,9 @@ class ViewSelection:
         for view in self.network.running:
             if self.waited[view] >= self.patience:
                 self.network.stop(view)
-                logger.info(f"view {view + 1} stops: AUC {self.aucs[view]:.4f} of epoch {self.epochs[view]} was its best")
+                logger.info(
+                    f"view {view + 1} stops: its best AUC was {self.aucs[view]:.4f}, of epoch {self.epochs[view]}"
+                )
 
     @property
     def finished(self) -> bool:

@@ -37,7 +37,8 @@ class TestMTCNN(BundleContract):
         settings = json.loads((trained / "model.json").read_text())
         aucs, weights = np.array(settings["view_aucs"]), np.array(settings["view_weights"])
         np.testing.assert_allclose(weights, aucs / aucs.sum())
-        self.run("evaluating", "evaluate", dataset=painted, output=trained)
+        if not (trained / "evaluation").is_dir():
+            self.run("evaluating", "evaluate", dataset=painted, output=trained)
         table = pd.read_csv(trained / "evaluation" / "predictions.csv")
         views = table[[f"view_{view}_prob" for view in range(1, 10)]].to_numpy()
         np.testing.assert_allclose(table["malignancy_prob"], views @ weights, atol=1e-5)
@@ -46,11 +47,10 @@ class TestMTCNN(BundleContract):
         assert set(classification["other_scores"]) == set(settings["other_scores"])
 
     def test_reconstructions_are_drawn_on_request_alone(self, trained: Path, painted: Path, tmp_path: Path) -> None:
-        options = {"folds": "[0]", "dataset": painted, "output": trained}
-        self.run("inferring", "inference", **options, results_dir=tmp_path / "plain")
-        assert not list((tmp_path / "plain").glob("*.png"))
-        self.run("inferring", "inference", **options, results_dir=tmp_path / "drawn", reconstructions=True)
-        pictures = sorted((tmp_path / "drawn").glob("*_reconstruction.png"))
+        options = {"folds": "[0]", "results_dir": tmp_path, "reconstructions": True}
+        self.run("inferring", "inference", dataset=painted, output=trained, **options)
+        assert not list(trained.rglob("*.png"))  # what the contract inferred without asking for them
+        pictures = sorted(tmp_path.glob("*_reconstruction.png"))
         assert len(pictures) == 4
         assert Image.open(pictures[0]).size == (9 * (2 * 32 + 4) + 4, 2 * (2 * 32 + 4) + 4 + 16)
 
