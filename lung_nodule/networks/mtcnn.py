@@ -124,7 +124,7 @@ class MTCNN(nn.Module):
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Nine views ``[N, 9, H, W]`` in 0..1 -> ``logits`` ``[N, 9, 2]`` and ``reconstruction`` (logits, as image)."""
-        outputs = [net(image[:, [index]]) for index, net in enumerate(self.views)]
+        outputs = [net(image[:, index : index + 1]) for index, net in enumerate(self.views)]
         return {
             "logits": torch.stack([logits for logits, _ in outputs], dim=1),
             "reconstruction": torch.cat([pixels for _, pixels in outputs], dim=1),
@@ -161,7 +161,9 @@ class RunningViews(nn.Module):
         ``[N, R, H, W]``, ``[N, R, 2]`` and, where there is one, ``[N, R, H, W]``.
         """
         running = self.network.running
-        outputs = [self.network.views[view](image[:, [view]], reconstruct=self.reconstruct) for view in running]
+        outputs = [
+            self.network.views[view](image[:, view : view + 1], reconstruct=self.reconstruct) for view in running
+        ]
         result = {"image": image[:, running], "logits": torch.stack([logits for logits, _ in outputs], dim=1)}
         if self.reconstruct:
             result["reconstruction"] = torch.cat([pixels for _, pixels in outputs], dim=1)
@@ -184,7 +186,9 @@ class ViewScores(nn.Module):
 
         The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all that.
         """
-        outputs = [net(image[:, [index]], reconstruct=False)[0] for index, net in enumerate(self.network.views)]
+        outputs = [
+            net(image[:, index : index + 1], reconstruct=False)[0] for index, net in enumerate(self.network.views)
+        ]
         logits = torch.stack(outputs, dim=1).float()
         return torch.sigmoid(logits[..., 1] - logits[..., 0])
 

@@ -72,8 +72,9 @@ class TestMTCNN(BundleContract):
     def test_an_interrupted_training_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
         """The same weights to the bit, with views that stop on the way, shuffling, dropout and augmentation on."""
         whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
-        self.trainer(painted, whole).run()
-        trainer = self.trainer(painted, interrupted)
+        options = {"max_epochs": 4, "patience": 1}
+        self.trainer(painted, whole, **options).run()
+        trainer = self.trainer(painted, interrupted, **options)
 
         @trainer.on(Events.EPOCH_COMPLETED(once=2))
         def stop(engine: Engine) -> None:
@@ -82,7 +83,7 @@ class TestMTCNN(BundleContract):
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
         assert torch.load(interrupted / "views" / "last.pt", weights_only=True)["epoch"] == 2
-        self.trainer(painted, interrupted).run()
+        self.trainer(painted, interrupted, **options).run()
         for name in ("last.pt", "best.pt"):
             expected, got = (torch.load(out / "views" / name, weights_only=True) for out in (whole, interrupted))
             if name == "last.pt":
@@ -92,10 +93,28 @@ class TestMTCNN(BundleContract):
             for key, weights in expected.items():
                 torch.testing.assert_close(got[key], weights, rtol=0, atol=0)
 
-    def trainer(self, dataset: Path, output: Path) -> Engine:
+    @pytest.mark.parametrize("ablation", [{"alpha": 0.0}, {"conv_layers": 2}, {"malignancy": "median"}])
+    def test_the_papers_ablations_and_label_are_options(
+        self, ablation: dict[str, object], painted: Path, tmp_path: Path
+    ) -> None:
+        trainer = self.trainer(painted, tmp_path, max_epochs=1, **ablation)
+        network = trainer.network.network
+        before = network.views[0].reconstruct[1].weight.clone()
+        trainer.run()
+        assert torch.equal(network.views[0].reconstruct[1].weight, before) == ("alpha" in ablation)
+        assert len(network.views[0].share) == (6 if "conv_layers" in ablation else 9)
+        assert (tmp_path / "views" / "best.pt").is_file()
+
+    def test_views_that_cannot_be_mirrored_end_in_one_line(self, painted: Path, tmp_path: Path) -> None:
+        options = {**self.small, "image_size": 60, "dataset_dir": painted, "output_dir": tmp_path}
+        ended = self.attempt("training", "train", **options)
+        assert ended.returncode != 0
+        assert "--image_size must be a multiple of 8" in ended.stderr.splitlines()[-1]
+        assert "Traceback" not in ended.stderr
+
+    def trainer(self, dataset: Path, output: Path, **changes: object) -> Engine:
         parser = ConfigParser()
         parser.read_config(self.configs / "train.json")
-        changes = {"max_epochs": 4, "patience": 1, "dataset_dir": str(dataset), "output_dir": str(output)}
-        parser.update({**self.small, **changes})
+        parser.update({**self.small, "dataset_dir": str(dataset), "output_dir": str(output), **changes})
         parser.get_parsed_content("initialize")
         return parser.get_parsed_content("train#trainer")

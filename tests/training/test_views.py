@@ -20,7 +20,7 @@ class Run:
     def __init__(self, folder: Path, aucs: list[list[float]], patience: int = 2) -> None:
         torch.manual_seed(0)
         self.aucs, self.epochs = aucs, []
-        self.network = MTCNN(width=0.125, image_size=32)
+        self.network = MTCNN(width=0.125, image_size=24)
         self.selection = ViewSelection(network=self.network, patience=patience)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01)
         self.trainer = Engine(self.step)
@@ -34,7 +34,7 @@ class Run:
     def step(self, engine: Engine, batch: int) -> None:
         torch.manual_seed(100 * engine.state.epoch + batch)
         self.optimizer.zero_grad(set_to_none=False)  # the harder case: gradients of 0 would still move by momentum
-        image, label = torch.rand(4, 9, 32, 32), torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+        image, label = torch.rand(2, 9, 24, 24), torch.tensor([[0.0], [1.0]])
         ViewLoss()(RunningViews(self.network)(image), label).backward()
         self.optimizer.step()
 
@@ -102,7 +102,7 @@ def test_a_resumed_training_remembers_who_stopped(tmp_path: Path) -> None:
 
 
 def test_aucs_are_measured_by_view() -> None:
-    network = MTCNN(width=0.125, image_size=32)
+    network = MTCNN(width=0.125, image_size=24)
     selection = ViewSelection(network=network)
     label = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
     scores = label.repeat(1, 9)
@@ -120,7 +120,7 @@ def test_aucs_are_measured_by_view() -> None:
 
 def test_patience_is_at_least_one() -> None:
     with pytest.raises(ValueError, match="patience must be at least 1"):
-        ViewSelection(network=MTCNN(width=0.125, image_size=32), patience=0)
+        ViewSelection(network=MTCNN(width=0.125, image_size=24), patience=0)
 
 
 def test_fusion_beside_its_parts() -> None:
