@@ -2,6 +2,7 @@
 
 from .checkpoint import CheckpointError, load_network, read_settings
 from .classnet import ClassNet
+from .mtmrnet import AsScores, MTMRNet
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
 from .outputs import OneOutput
 from .pretrained import LAYOUTS, Layout, load_pretrained
@@ -12,12 +13,14 @@ __all__ = [
     "LAYOUTS",
     "AlignedXception65",
     "AsMaps",
+    "AsScores",
     "CheckpointError",
     "ClassNet",
     "CoarseSegNet",
     "FineSegNet",
     "GuidedByCoarse",
     "Layout",
+    "MTMRNet",
     "MTNet",
     "OneOutput",
     "load_network",

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from .mtmrnet import MTMRNet
 from .mtnet import MTNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"mtnet": MTNet}
+NETWORKS: dict[str, type[nn.Module]] = {"mtmrnet": MTMRNet, "mtnet": MTNet}
 """Each bundle's network."""
 
 

@@ -6,12 +6,16 @@ from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
 from .errors import expected_errors_in_one_line
 from .pretrained import Pretrained, pretrained_hash
+from .scores import EachSlice, MeanOfSlices, PrepareScores
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
 
 __all__ = [
     "AggregateSlices",
     "AutocastInferer",
+    "EachSlice",
+    "MeanOfSlices",
+    "PrepareScores",
     "PrepareSlices",
     "Pretrained",
     "SeedEpochs",
