@@ -3,6 +3,7 @@
 This package is copied unchanged beside the Python steps of the model repository, so it imports numpy and itself only.
 """
 
+from .adaptive import SQUARES, AdaptiveSquare
 from .aggregate import MASK_THRESHOLD, nodule_mask, nodule_score, slice_weights
 from .components import central_component
 from .cube import CubeField
@@ -15,6 +16,8 @@ from .views import VIEWS, nine_views
 __all__ = [
     "CubeField",
     "MASK_THRESHOLD",
+    "SQUARES",
+    "AdaptiveSquare",
     "SliceField",
     "VIEWS",
     "central_component",

@@ -1,5 +1,6 @@
 """From the nodule table to what a network sees."""
 
+from .adaptive import AdaptiveSlices, RandAdaptiveSlice
 from .attributes import (
     ATTRIBUTE_COLUMNS,
     ATTRIBUTE_MAXIMUM,
@@ -26,11 +27,13 @@ __all__ = [
     "ATTRIBUTES",
     "ATTRIBUTE_COLUMNS",
     "ATTRIBUTE_MAXIMUM",
+    "AdaptiveSlices",
     "FieldSlices",
     "LoadVOI",
     "NineViews",
     "NoduleSlices",
     "RandAugmentViews",
+    "RandAdaptiveSlice",
     "RandNoduleSlice",
     "RandTightenCrop",
     "TightenCrop",

@@ -3,6 +3,7 @@
 from .checkpoint import CheckpointError, load_network, read_settings
 from .classnet import ClassNet
 from .mtcnn import MTCNN, RunningViews, ViewNet, ViewScores, ViewSizeError
+from .mtmrnet import AsScores, MTMRNet
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
 from .outputs import OneOutput
 from .pretrained import LAYOUTS, Layout, load_pretrained
@@ -13,6 +14,7 @@ __all__ = [
     "LAYOUTS",
     "AlignedXception65",
     "AsMaps",
+    "AsScores",
     "CheckpointError",
     "ClassNet",
     "CoarseSegNet",
@@ -20,6 +22,7 @@ __all__ = [
     "GuidedByCoarse",
     "Layout",
     "MTCNN",
+    "MTMRNet",
     "MTNet",
     "OneOutput",
     "RunningViews",

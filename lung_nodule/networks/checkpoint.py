@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from .mtcnn import MTCNN
+from .mtmrnet import MTMRNet
 from .mtnet import MTNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"mtcnn": MTCNN, "mtnet": MTNet}
+NETWORKS: dict[str, type[nn.Module]] = {"mtcnn": MTCNN, "mtmrnet": MTMRNet, "mtnet": MTNet}
 """Each bundle's network."""
 
 

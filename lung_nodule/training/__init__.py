@@ -6,6 +6,7 @@ from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
 from .errors import expected_errors_in_one_line
 from .pretrained import Pretrained, pretrained_hash
+from .scores import EachSlice, MeanOfSlices, PrepareScores
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
 from .views import FuseViews, ViewCheckpoints, ViewSelection
@@ -14,6 +15,9 @@ __all__ = [
     "AggregateSlices",
     "AutocastInferer",
     "FuseViews",
+    "EachSlice",
+    "MeanOfSlices",
+    "PrepareScores",
     "PrepareSlices",
     "Pretrained",
     "SeedEpochs",

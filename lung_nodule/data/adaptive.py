@@ -1,0 +1,138 @@
+"""MTMR-Net's view of a nodule: an adaptive square around the centre, sized by the declared diameter."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from lung_nodule.core import SQUARES, AdaptiveSquare
+from lung_nodule.io import InputError
+
+from .attributes import scaled_attributes
+from .slices import FieldSlices, RandNoduleSlice, field_of
+
+MALIGNANCY_RANGE = 4  # the readers rate 1-5
+
+
+class AdaptiveSlices(FieldSlices):
+    """The slices within half the declared diameter of the centre, in the adaptive square (inference).
+
+    Takes ``diameter_mm`` beside what :class:`~lung_nodule.data.LoadVOI` gives. Adds ``image`` (float32
+    ``[1, H, W, S]`` in 0..1), ``malignancy`` (float32 ``[1]``, the class, NaN without one) and ``field``. Where the
+    VOI is smaller than the square it is edge-replicated, never stretched.
+
+    Args:
+        crop: a name of :data:`lung_nodule.core.SQUARES`.
+        image_size: pixels along the edge.
+        hu_window: HU that become 0 and 1.
+        slices: ``"field"``, or ``"mask"`` for the paper's way, the slices of the true mask alone (an evaluation of the
+            network, not of what a user gets: inference has no mask).
+
+    Raises:
+        ValueError: ``crop`` or ``slices`` is none of those.
+        InputError: a nodule without a diameter.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        crop: str = "adaptive",
+        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        slices: str = "field",
+    ) -> None:
+        self.square = square_of(crop)
+        super().__init__(field_mm=self.square.minimum_mm, image_size=image_size, hu_window=hu_window, slices=slices)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        edge = edge_of(data, self.square) * self.square.central
+        data = self._slices_of_mask(data) if self.slices == "mask" else dict(data)
+        depth = np.inf if self.slices == "mask" else data["diameter_mm"]
+        field = field_of(data, field_mm=edge, image_size=self.options["image_size"], z_field_mm=depth)
+        stack = self.square.sample(data["ct"], field, self.hu_window)
+        data["image"] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(stack, 0, 2))[None])
+        data["malignancy"] = torch.tensor([data["malignant"]], dtype=torch.float32)
+        data["field"] = field
+        return data
+
+
+class RandAdaptiveSlice(RandNoduleSlice):
+    """One random slice of the nodule's mask in a random part of the adaptive square (training).
+
+    The part is a square of 70-100 % of the area anywhere inside, sampled from the CT once: the paper's random crop
+    without a second interpolation, and without stretching.
+
+    Adds ``image`` (float32 ``[1, H, W]`` in 0..1) and the targets, float32: ``malignancy`` (1 or 0), ``score`` (the
+    readers' mean on 0..1) and ``attributes`` ``[8]`` on 0..1.
+
+    Args:
+        crop: a name of :data:`lung_nodule.core.SQUARES`.
+        image_size: pixels along the edge.
+        hu_window: HU that become 0 and 1.
+        scale: smallest and largest share of the square's area.
+
+    Raises:
+        ValueError: ``crop`` or ``scale`` is none of those.
+        InputError: a nodule without a diameter.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        crop: str = "adaptive",
+        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        scale: tuple[float, float] = (0.7, 1.0),
+    ) -> None:
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"scale must be two shares of the area, 0 < smallest <= largest <= 1, got {list(scale)}")
+        self.square = square_of(crop)
+        self.scale = tuple(scale)
+        super().__init__(field_mm=self.square.minimum_mm, image_size=image_size, hu_window=hu_window)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        z = self._draw(data)
+        edge, shift = self._part(edge_of(data, self.square))
+        ct = data["ct"][:, :, z : z + 1]
+        center = np.append(data["center"][:2] + shift / data["spacing"][:2], 0.0)
+        options = {"field_mm": edge, "image_size": self.options["image_size"]}
+        field = field_of({"ct": ct, "spacing": data["spacing"], "center": center}, **options)
+        return {
+            "nodule_id": data["nodule_id"],
+            "image": torch.from_numpy(self.square.sample(ct, field, self.hu_window)),
+            "malignancy": torch.tensor(data["malignant"], dtype=torch.float32),
+            "score": torch.tensor((data["malignancy_mean"] - 1) / MALIGNANCY_RANGE, dtype=torch.float32),
+            "attributes": torch.from_numpy(scaled_attributes(data)),
+        }
+
+    def _part(self, edge_mm: float) -> tuple[float, np.ndarray]:
+        """Edge of the random part in mm, and by how much its centre is moved along x and y."""
+        part_mm = edge_mm * np.sqrt(self.R.uniform(*self.scale))
+        slack = (edge_mm - part_mm) / 2
+        return part_mm, self.R.uniform(-slack, slack, size=2)
+
+
+def square_of(crop: str) -> AdaptiveSquare:
+    """The square of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if crop not in SQUARES:
+        raise ValueError(f"crop must be one of {', '.join(SQUARES)}, got {crop!r}")
+    return SQUARES[crop]
+
+
+def edge_of(data: Mapping[Hashable, Any], square: AdaptiveSquare) -> float:
+    """Edge of a nodule's square in mm.
+
+    Raises:
+        InputError: the nodule has no diameter.
+    """
+    try:
+        return square.edge_mm(data["diameter_mm"])
+    except ValueError as error:
+        raise InputError(f"{data['nodule_id']}: {error}; mend `diameter_mm` in nodules.csv") from error

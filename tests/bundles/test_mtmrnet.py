@@ -1,0 +1,142 @@
+"""The bundle mtmrnet, and what is its own: attributes, learning rates, ablations by configuration, a missing column."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser, verify_net_in_out
+
+from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES
+from lung_nodule.io import InputError, read_nifti, user_can_mend
+from lung_nodule.networks import MTMRNet
+from lung_nodule.training import Pretrained
+
+from .contract import BundleContract
+
+
+class TestMTMRNet(BundleContract):
+    """MTMR-Net at an eighth of its width."""
+
+    name = "mtmrnet"
+    small = {  # noqa: RUF012
+        "width": 0.125,
+        "image_size": 32,
+        "max_epochs": 2,
+        "batch_size": 8,
+        "slices_per_nodule": 2,
+        "trunk_factor": 1.0,
+        "device": "cpu",
+    }
+    columns = {"nodule_id", "fold", "malignancy_prob", *(f"{a}_pred" for a in ATTRIBUTES)}  # noqa: RUF012
+
+    def parsed(self, config: str, **options: object) -> ConfigParser:
+        """A config with options, initialised as a run is, in this process."""
+        parser = ConfigParser()
+        parser.read_config(self.configs / f"{config}.json")
+        parser.update({key: str(value) if isinstance(value, Path) else value for key, value in options.items()})
+        parser.get_parsed_content("initialize")
+        return parser
+
+    def test_attributes_stand_on_their_own_scales_beside_their_constants(
+        self, trained: Path, painted: Path, tmp_path: Path
+    ) -> None:
+        """Looked at on the slices of the mask, the paper's way, which the results name."""
+        options = {"dataset_dir": painted, "output_dir": trained, "results_dir": tmp_path, "device": "cpu"}
+        self.parsed("evaluate", **options, slices="mask").get_parsed_content("evaluating")
+        predictions = pd.read_csv(tmp_path / "predictions.csv")
+        metrics = json.loads((tmp_path / "metrics.json").read_text())
+        assert metrics["settings"]["slices"] == "mask"
+        assert set(metrics["attributes"]) == set(ATTRIBUTES)
+        for name, entry in metrics["attributes"].items():
+            predicted, rated = predictions[f"{name}_pred"], predictions[f"{name}_mean"]
+            assert predicted.between(1, ATTRIBUTE_MAXIMUM[name]).all()
+            assert entry["mae"] == pytest.approx((predicted - rated).abs().mean(), abs=1e-5)
+            median = metrics["settings"]["attribute_medians"][name]
+            assert entry["baseline_mae"] == pytest.approx((rated - median).abs().mean(), abs=1e-5)
+
+    def test_the_served_tensor_is_what_metadata_says(self, trained: Path, painted: Path) -> None:
+        verify_net_in_out(
+            net_id="network_def",
+            meta_file=str(self.configs / "metadata.json"),
+            config_file=str(self.configs / "inference.json"),
+            device="cpu",
+            dataset_dir=str(painted),
+            output_dir=str(trained),
+        )
+
+    def test_plain_resnet50_is_a_configuration(self, painted: Path, tmp_path: Path) -> None:
+        """Neither regression nor ranking: no attributes in the results (the paper's Table 1)."""
+        plain = {**self.small, "max_epochs": 1, "regression": False, "rank_weight": 0.0}
+        self.parsed("train", dataset_dir=painted, output_dir=tmp_path, **plain).get_parsed_content("training")
+        evaluate = self.parsed("evaluate", dataset_dir=painted, output_dir=tmp_path, device="cpu")
+        evaluate.get_parsed_content("evaluating")
+        predictions = pd.read_csv(tmp_path / "evaluation" / "predictions.csv")
+        assert not [column for column in predictions if column.endswith("_pred")]
+        assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["attributes"] is None
+
+    def test_trunk_and_heads_learn_at_their_own_rates(self, painted: Path, tmp_path: Path) -> None:
+        options = {"dataset_dir": painted, "output_dir": tmp_path, "width": 0.125, "device": "cpu"}
+        for printed, rates in ((False, [3e-5, 3e-3]), (True, [3e-3, 3e-5])):
+            parser = self.parsed("train", **options, printed_learning_rates=printed)
+            trunk, heads = parser.get_parsed_content("train#optimizer").param_groups
+            assert [trunk["lr"], heads["lr"]] == pytest.approx(rates)
+            assert trunk["weight_decay"] == heads["weight_decay"] == 1e-4
+            network = parser.get_parsed_content("network")
+            assert {id(p) for p in trunk["params"]} == {id(p) for p in network.trunk.parameters()}
+            assert len(trunk["params"]) + len(heads["params"]) == len(list(network.parameters()))
+            assert parser.get_parsed_content("train#lr_scheduler").step_size == 50
+
+    def test_a_users_weights_start_the_trunk(self, painted: Path, tmp_path: Path) -> None:
+        """By torchvision's names; its classifier is left over, ImageNet's statistics go into the first layers."""
+        trunk = MTMRNet(width=0.125).trunk
+        torch.save({**trunk.state_dict(), "fc.weight": torch.rand(5, 256)}, tmp_path / "resnet50.pth")
+        options = {**self.small, "dataset_dir": painted, "output_dir": tmp_path / "out"}
+        parser = self.parsed("train", **options, trunk_weights=tmp_path / "resnet50.pth")
+        network = parser.get_parsed_content("network")
+        handlers = parser.get_parsed_content("train#handlers")
+        engine = Engine(lambda engine, batch: None)
+        next(handler for handler in handlers if isinstance(handler, Pretrained)).attach(engine)
+        engine.fire_event(Events.STARTED)
+        torch.testing.assert_close(network.trunk.layer4[2].conv3.weight, trunk.layer4[2].conv3.weight)
+        red = network.trunk.conv1.weight[:, 0]
+        torch.testing.assert_close(red, trunk.conv1.weight[:, 0] / 0.229)
+        assert parser.get_parsed_content("settings")["pretrained"] is not None
+
+    def test_activation_maps_on_request(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        options = {"dataset_dir": painted, "output_dir": trained, "results_dir": tmp_path, "device": "cpu"}
+        parser = self.parsed("inference", **options, folds=[0], activation_maps=True)
+        parser.get_parsed_content("inferring")
+        for nodule in pd.read_csv(tmp_path / "predictions.csv")["nodule_id"]:
+            written = read_nifti(tmp_path / f"{nodule}_activation.nii.gz")
+            assert written.shape == read_nifti(painted / "voi" / f"{nodule}_ct.nii.gz").shape
+            assert 0 <= written.data.min() <= written.data.max() <= 1
+            assert (tmp_path / f"{nodule}_activation.png").is_file()
+
+    def test_batches_are_even(self, painted: Path, tmp_path: Path) -> None:
+        parser = self.parsed("train", dataset_dir=painted, output_dir=tmp_path, **{**self.small, "batch_size": 7})
+        assert parser.get_parsed_content("train#dataloader").batch_size == 6
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda table: table.drop(columns="texture_mean"), "texture_mean"),
+            (lambda table: table.assign(malignancy_mean=2.0), "only benign"),
+        ],
+    )
+    def test_tables_that_cannot_be_trained_on(
+        self, change: Callable[[pd.DataFrame], pd.DataFrame], message: str, painted: Path, tmp_path: Path
+    ) -> None:
+        dataset = copytree(painted, tmp_path / "dataset")
+        change(pd.read_csv(dataset / "nodules.csv")).to_csv(dataset / "nodules.csv", index=False)
+        parser = self.parsed("train", dataset_dir=dataset, output_dir=tmp_path / "out", **self.small)
+        with pytest.raises(RuntimeError) as raised:
+            parser.get_parsed_content("training_list")
+        mendable = user_can_mend(raised.value)
+        assert isinstance(mendable, InputError)
+        assert message in str(mendable)
+        assert not (tmp_path / "out").exists()

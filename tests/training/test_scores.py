@@ -1,0 +1,52 @@
+"""Slices to nodule, and batches with their targets."""
+
+import pytest
+import torch
+
+from lung_nodule.data import ATTRIBUTES
+from lung_nodule.losses import MTMRLoss
+from lung_nodule.networks import AsScores, MTMRNet
+from lung_nodule.training import EachSlice, MeanOfSlices, PrepareScores
+
+
+@pytest.fixture(scope="module")
+def network() -> MTMRNet:
+    torch.manual_seed(0)
+    return MTMRNet(width=0.125).eval()
+
+
+def test_every_slice_is_scored_by_itself(network: MTMRNet) -> None:
+    volume, scorer = torch.rand(1, 1, 32, 32, 5), AsScores(network)
+    with torch.no_grad():
+        scores = EachSlice(batch_size=2)(volume, scorer)
+        alone = torch.cat([scorer(volume[..., z]) for z in range(5)])
+    assert scores.shape == (5, 9)
+    torch.testing.assert_close(scores, alone)
+
+
+def test_a_nodule_is_the_mean_of_its_slices_on_the_readers_scales() -> None:
+    scores = torch.tensor([[0.2] + [0.0] * 8, [0.6] + [1.0] * 8])
+    nodule = MeanOfSlices()({"pred": scores})
+    assert nodule["malignancy_prob"].tolist() == pytest.approx([0.4])
+    middles = {**dict.fromkeys(ATTRIBUTES, 3.0), "internal_structure": 2.5, "calcification": 3.5}
+    assert nodule["attributes"] == pytest.approx(middles)
+    assert list(nodule["attributes"]) == list(ATTRIBUTES)
+
+
+def test_without_the_attribute_branch_there_are_none() -> None:
+    assert "attributes" not in MeanOfSlices()({"pred": torch.rand(3, 1)})
+
+
+def test_a_batch_reaches_the_loss(network: MTMRNet) -> None:
+    batch = {
+        "image": torch.rand(4, 1, 32, 32),
+        "malignancy": torch.tensor([0.0, 1, 1, 0]),
+        "score": torch.rand(4),
+        "attributes": torch.rand(4, 8),
+        "nodule_id": list("abcd"),
+    }
+    image, target = PrepareScores()(batch, "cpu", memory_format=torch.channels_last)
+    assert set(target) == {"malignancy", "score", "attributes"}
+    loss = MTMRLoss()(network(image), target)
+    assert loss.ndim == 0
+    assert torch.isfinite(loss)
