@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from .e2emtl import E2EMTL
 from .mtcnn import MTCNN
 from .mtnet import MTNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"mtcnn": MTCNN, "mtnet": MTNet}
+NETWORKS: dict[str, type[nn.Module]] = {"e2emtl": E2EMTL, "mtcnn": MTCNN, "mtnet": MTNet}
 """Each bundle's network."""
 
 
