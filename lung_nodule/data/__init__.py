@@ -9,7 +9,11 @@ from .attributes import (
     original_scale,
     scaled_attributes,
 )
+from .binary_attributes import HIGH_COLUMNS, HIGH_FROM, binary_attributes
+from .channels import CubeChannels
+from .crop_variants import RandCropVariant
 from .crops import RandTightenCrop, TightenCrop
+from .cubes import CubeView, ScannedCube, fill_channel_cache
 from .datalist import (
     fingerprint,
     labelled,
@@ -28,6 +32,10 @@ __all__ = [
     "ATTRIBUTE_COLUMNS",
     "ATTRIBUTE_MAXIMUM",
     "AdaptiveSlices",
+    "HIGH_COLUMNS",
+    "HIGH_FROM",
+    "CubeChannels",
+    "CubeView",
     "FieldSlices",
     "LoadVOI",
     "NineViews",
@@ -37,7 +45,11 @@ __all__ = [
     "RandNoduleSlice",
     "RandTightenCrop",
     "TightenCrop",
+    "RandCropVariant",
+    "ScannedCube",
     "attribute_medians",
+    "binary_attributes",
+    "fill_channel_cache",
     "fingerprint",
     "labelled",
     "nodule_datalist",

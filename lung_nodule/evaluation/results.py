@@ -31,13 +31,14 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
         does not predict.
     """
     labelled = table[table["malignant"].notna()]
+    scored = labelled[labelled["malignancy_prob"].notna()]
     segments = "dice" in table
     return _plain(
         {
             "dataset": dataset,
             "counts": _counts(table, labelled),
             "segmentation": _segmentation(table) if segments else None,
-            "classification": _classification(labelled, settings) if len(labelled) else None,
+            "classification": _classification(scored, settings) if len(scored) else None,
             "attributes": attribute_results(table, settings.get("attribute_medians", {})),
             "settings": settings,
             "notes": _notes(table, dataset),

@@ -2,6 +2,7 @@
 
 from .checkpoint import CheckpointError, load_network, read_settings
 from .classnet import ClassNet
+from .e2emtl import E2EMTL, AsCubeMaps
 from .mtcnn import MTCNN, RunningViews, ViewNet, ViewScores, ViewSizeError
 from .mtmrnet import AsScores, MTMRNet
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
@@ -13,11 +14,13 @@ from .xception65 import AlignedXception65
 __all__ = [
     "LAYOUTS",
     "AlignedXception65",
+    "AsCubeMaps",
     "AsMaps",
     "AsScores",
     "CheckpointError",
     "ClassNet",
     "CoarseSegNet",
+    "E2EMTL",
     "FineSegNet",
     "GuidedByCoarse",
     "Layout",

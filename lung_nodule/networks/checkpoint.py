@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from .e2emtl import E2EMTL
 from .mtcnn import MTCNN
 from .mtmrnet import MTMRNet
 from .mtnet import MTNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"mtcnn": MTCNN, "mtmrnet": MTMRNet, "mtnet": MTNet}
+NETWORKS: dict[str, type[nn.Module]] = {"e2emtl": E2EMTL, "mtcnn": MTCNN, "mtmrnet": MTMRNet, "mtnet": MTNet}
 """Each bundle's network."""
 
 

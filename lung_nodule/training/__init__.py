@@ -4,6 +4,7 @@ from .aggregation import AggregateSlices, segmentation_and_label
 from .autocast import AutocastInferer
 from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
+from .cubes import AggregateCube, LabelledROCAUC, PrepareCubes, score_and_class
 from .errors import expected_errors_in_one_line
 from .pretrained import Pretrained, pretrained_hash
 from .scores import EachSlice, MeanOfSlices, PrepareScores
@@ -12,12 +13,15 @@ from .stages import TakeOver, write_model
 from .views import FuseViews, ViewCheckpoints, ViewSelection
 
 __all__ = [
+    "AggregateCube",
     "AggregateSlices",
     "AutocastInferer",
     "FuseViews",
     "EachSlice",
     "MeanOfSlices",
     "PrepareScores",
+    "LabelledROCAUC",
+    "PrepareCubes",
     "PrepareSlices",
     "Pretrained",
     "SeedEpochs",
@@ -27,6 +31,7 @@ __all__ = [
     "ViewSelection",
     "expected_errors_in_one_line",
     "pretrained_hash",
+    "score_and_class",
     "segmentation_and_label",
     "write_model",
 ]

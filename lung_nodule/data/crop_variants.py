@@ -1,0 +1,47 @@
+"""A few fixed tightnesses of every nodule's crop, for methods whose input is costly to compute."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.transforms import Randomizable, Transform
+
+from lung_nodule.io import InputError
+
+from .crops import RandTightenCrop
+
+
+class RandCropVariant(Randomizable, Transform):
+    """One of a nodule's fixed crops, drawn anew every epoch.
+
+    :class:`~lung_nodule.data.RandTightenCrop` never cuts twice in one way, so nothing that is computed from its voxels
+    could be kept. Here variant 0 is the whole VOI and every other one a random crop that the nodule's identity and the
+    variant's number fix.
+
+    Args:
+        variants: how many a nodule has, the whole one included.
+        margin_mm: what stays around the nodule on every side.
+
+    Raises:
+        InputError: ``variants`` is below 1.
+    """
+
+    def __init__(self, *, variants: int = 4, margin_mm: float = 4.0) -> None:
+        if variants < 1:
+            raise InputError(f"crop_variants must be at least 1 (the whole VOI), got {variants}")
+        self.variants = int(variants)
+        self.margin_mm = margin_mm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes and gives ``nodule_id``, ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``."""
+        return self.variant(data, int(self.R.randint(self.variants)))
+
+    def variant(self, data: Mapping[Hashable, Any], number: int) -> dict[Hashable, Any]:
+        """The crop of that number, the same whenever it is asked for."""
+        if number == 0:
+            return dict(data)
+        digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
+        tighten = RandTightenCrop(prob=1.0, margin_mm=self.margin_mm)
+        return tighten.set_random_state(seed=int.from_bytes(digest[:4]))(data)

@@ -1,0 +1,83 @@
+"""The loss of the end-to-end multi-task network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from monai.losses import DiceLoss
+from torch import nn
+from torch.nn import functional
+
+MALIGNANCY_LOSSES = ("l1", "bce")
+NEVER = -1e4  # a logit whose probability is 0
+
+
+class EndToEndLoss(nn.Module):
+    """``L = Dice + sum over attributes of BCE + |y - sigmoid(z)|`` with unit weights (Chen et al. 2020, slides).
+
+    What is not known is left out: voxels beyond the scan (``inside`` is 0), an attribute or a malignancy that is NaN
+    (a nodule rated 3 has no class). Each term is the mean over the cubes that have it, 0 where none has.
+
+    The gradient of the printed malignancy term, ``sigmoid' = p (1 - p)``, vanishes where the network is surely wrong;
+    ``"bce"`` is the usual alternative. At the start the seven attribute terms weigh about 7 ln 2 = 4.9 against at most
+    1 for Dice.
+
+    Args:
+        malignancy_loss: ``"l1"`` as printed, or ``"bce"``.
+
+    Raises:
+        ValueError: ``malignancy_loss`` is neither.
+    """
+
+    def __init__(self, *, malignancy_loss: str = "l1") -> None:
+        super().__init__()
+        if malignancy_loss not in MALIGNANCY_LOSSES:
+            raise ValueError(f"malignancy_loss must be one of {', '.join(MALIGNANCY_LOSSES)}, got {malignancy_loss!r}")
+        self.malignancy_loss = malignancy_loss
+        self.dice = DiceLoss(sigmoid=True, smooth_nr=1e-5, smooth_dr=1e-5)
+
+    def forward(self, logits: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The loss of a batch, a scalar.
+
+        Args:
+            logits: ``segmentation`` ``[N, 1, D, D, D]``; where the network classifies also ``attributes`` ``[N, A]``
+                and ``malignancy`` ``[N, 1]``.
+            target: ``label`` 0/1 and, if there is one, ``inside`` 0/1 like ``segmentation``; ``highs`` 0/1/NaN
+                ``[N, A]``; ``malignancy`` 0/1/NaN ``[N, 1]``.
+        """
+        return sum(self.terms(logits, target).values())
+
+    def terms(self, logits: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The three terms by name: ``segmentation``, ``attributes``, ``malignancy``."""
+        terms = {"segmentation": self.dice(*_inside(logits["segmentation"].float(), target))}
+        if "malignancy" in logits:
+            cross_entropy = functional.binary_cross_entropy_with_logits
+            pairs = zip(logits["attributes"].unbind(1), target["highs"].unbind(1), strict=True)
+            terms["attributes"] = sum(_mean_of_known(cross_entropy, z, y) for z, y in pairs)
+            loss = _absolute_error if self.malignancy_loss == "l1" else cross_entropy
+            terms["malignancy"] = _mean_of_known(loss, logits["malignancy"], target["malignancy"])
+        return terms
+
+
+def _inside(logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and label, both background beyond the scan."""
+    label = target["label"]
+    if "inside" not in target:
+        return logits, label
+    outside = target["inside"] < 0.5
+    return logits.masked_fill(outside, NEVER), label.masked_fill(outside, 0)
+
+
+def _mean_of_known(loss: Callable[..., torch.Tensor], logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The mean loss of the entries whose target is not NaN; 0, with a graph behind it, where there is none."""
+    if logits.shape != target.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
+    known = ~torch.isnan(target)
+    if not known.any():
+        return logits.float().sum() * 0
+    return loss(logits.float()[known], target[known])
+
+
+def _absolute_error(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return functional.l1_loss(torch.sigmoid(logits), target)

@@ -1,0 +1,166 @@
+"""The end-to-end multi-task network: a 3-D U-Net whose down-sampling path also feeds a classification branch."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.nets import BasicUNet
+from torch import nn
+from torch.nn import functional
+
+FEATURES = (32, 32, 64, 128, 256, 32)
+POOLING = 16  # from the cube to the deepest map
+LEAKY = ("leakyrelu", {"negative_slope": 0.1, "inplace": True})
+
+
+class CubeSizeError(ValueError):
+    """A cube whose edge the network cannot halve four times; the message is one line."""
+
+    user_can_mend = True
+
+
+class E2EMTL(nn.Module):
+    """Segmentation, attributes and malignancy of a cube in one network (Chen et al., ICPR 2020).
+
+    Published are the shared down-sampling path of a U-Net, a segmentation branch, a joint classification branch that
+    also takes the segmentation prediction, and the three input channels. The layers are ours: MONAI's ``BasicUNet``
+    (32, 32, 64, 128, 256 down, 32 up) and :class:`JointClassifier`.
+
+    Args:
+        width: factor on the channel counts (kept at multiples of 8).
+        in_channels: channels of the cube (3: HU window, Otsu, SLIC; 1: HU window).
+        attributes: attribute logits; 7 as in the slides' Table III.
+        multi_task: without it there is no classification branch (the slides' single-task row).
+        norm: normalization of the U-Net, ``"instance"`` (MONAI's) or ``"batch"``.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: float = 1.0,
+        in_channels: int = 3,
+        attributes: int = 7,
+        multi_task: bool = True,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        features = [_scaled(channels, width) for channels in FEATURES]
+        self.unet = BasicUNet(
+            spatial_dims=3, in_channels=in_channels, out_channels=1, features=features, norm=(norm, {"affine": True})
+        )
+        self.classifier = (
+            JointClassifier(features[4], hidden=_scaled(128, width), attributes=attributes) if multi_task else None
+        )
+
+    def forward(self, cube: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Cubes ``[N, C, D, D, D]`` in 0..1, the edge a multiple of 16 and at least 32 voxels, to logits.
+
+        Returns:
+            ``segmentation`` ``[N, 1, D, D, D]``; with ``multi_task`` also ``attributes`` ``[N, 7]`` and ``malignancy``
+            ``[N, 1]``.
+
+        Raises:
+            CubeSizeError: the edge is another.
+        """
+        _check_edges(cube)
+        deepest, skipped = self._down(cube)
+        segmentation = self._up(deepest, skipped)
+        if self.classifier is None:
+            return {"segmentation": segmentation}
+        return {"segmentation": segmentation, **self.classifier(deepest, torch.sigmoid(segmentation))}
+
+    def _down(self, cube: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The shared path: the deepest map, and the maps that the segmentation branch takes over."""
+        maps = [self.unet.conv_0(cube)]
+        for down in (self.unet.down_1, self.unet.down_2, self.unet.down_3):
+            maps.append(down(maps[-1]))
+        return _in_float32(self.unet.down_4, maps[-1]), maps
+
+    def _up(self, deepest: torch.Tensor, skipped: list[torch.Tensor]) -> torch.Tensor:
+        """The segmentation branch."""
+        features = deepest
+        for up in (self.unet.upcat_4, self.unet.upcat_3, self.unet.upcat_2, self.unet.upcat_1):
+            features = up(features, skipped.pop())
+        return self.unet.final_conv(features)
+
+
+class JointClassifier(nn.Module):
+    """From the deepest shared map and the segmentation to attributes, and from these to malignancy.
+
+    The map is joined by the segmentation probability, averaged down to its size and not detached, then a 1 x 1 x 1
+    convolution, global average pooling and a fully connected layer give the features; malignancy reads the features
+    and the attributes' probabilities. Batch normalization, because the average of an instance-normalized map says
+    next to nothing.
+
+    Args:
+        channels: of the deepest map.
+        hidden: features of the fully connected layer.
+        attributes: attribute logits.
+    """
+
+    def __init__(self, channels: int, *, hidden: int, attributes: int) -> None:
+        super().__init__()
+        self.join = Convolution(3, channels + 1, channels, kernel_size=1, norm="batch", act=LEAKY)
+        self.features = nn.Sequential(nn.Linear(channels, hidden), nn.LeakyReLU(0.1))
+        self.attributes = nn.Linear(hidden, attributes)
+        self.malignancy = nn.Linear(hidden + attributes, 1)
+
+    def forward(self, deepest: torch.Tensor, probability: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``[N, channels, D / 16, ...]`` and ``[N, 1, D, ...]`` to logits ``[N, attributes]`` and ``[N, 1]``."""
+        mask = functional.avg_pool3d(probability, POOLING).to(deepest.dtype)
+        features = self.features(self.join(torch.cat([deepest, mask], dim=1)).mean(dim=(2, 3, 4)))
+        attributes = self.attributes(features)
+        malignancy = self.malignancy(torch.cat([features, torch.sigmoid(attributes)], dim=1))
+        return {"attributes": attributes, "malignancy": malignancy}
+
+
+class AsCubeMaps(nn.Module):
+    """The network with one output tensor: what validation, evaluation and inference run.
+
+    Args:
+        network: an :class:`E2EMTL`.
+    """
+
+    def __init__(self, network: E2EMTL) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, cube: torch.Tensor) -> torch.Tensor:
+        """Cubes ``[N, C, D, D, D]`` to probabilities ``[N, 9, D, D, D]`` (``[N, 1, D, D, D]`` without classes).
+
+        Channel 0 is the mask, channel 1 malignancy, channels 2 to 8 the attributes; a class has one value all over
+        the cube.
+        """
+        logits = self.network(cube)
+        maps = [torch.sigmoid(logits["segmentation"].float())]
+        for name in ("malignancy", "attributes"):
+            if name in logits:
+                scores = torch.sigmoid(logits[name].float())[:, :, None, None, None]
+                maps.append(scores.expand(-1, -1, *cube.shape[2:]))
+        return torch.cat(maps, dim=1)
+
+
+def _in_float32(module: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """A module's output without autocast.
+
+    torch 2.13's bfloat16 weight gradient of a 3 x 3 x 3 convolution on a map of 2 x 2 x 2 reads memory that was never
+    written (CPU): at a cube of 32 voxels the deepest level would train on noise of any size.
+    """
+    device = features.device.type
+    if not torch.is_autocast_enabled(device):
+        return module(features)
+    with torch.autocast(device, enabled=False):
+        return module(features.float())
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(8, 8 * round(channels * width / 8))
+
+
+def _check_edges(cube: torch.Tensor) -> None:
+    if any(edge % POOLING or edge < 2 * POOLING for edge in cube.shape[2:]):
+        edges = "x".join(str(int(edge)) for edge in cube.shape[2:])
+        raise CubeSizeError(
+            f"a cube of {edges} voxels does not fit: give an --image_size that "
+            f"is a multiple of {POOLING} and at least {2 * POOLING}, such as 32, 48 or 64"
+        )

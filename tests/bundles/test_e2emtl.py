@@ -1,0 +1,87 @@
+"""The bundle e2emtl, and what is its own: kept channels, ablations by configuration."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+
+from lung_nodule.data import HIGH_FROM
+from lung_nodule.io import read_nifti
+
+from .contract import BundleContract
+
+
+class TestE2EMTL(BundleContract):
+    """The end-to-end network at an eighth of its width, on small cubes."""
+
+    name = "e2emtl"
+    small = {  # noqa: RUF012
+        "width": 0.125,
+        "image_size": 32,
+        "field_mm": 32.0,
+        "slic_segments": 200,
+        "crop_variants": 2,
+        "max_epochs": 1,
+        "batch_size": 4,
+        "device": "cpu",
+    }
+    columns = {"nodule_id", "fold", "malignancy_prob", "dice", "jaccard", "dice_voi"} | {
+        f"{name}_{kind}" for name in HIGH_FROM for kind in ("prob", "high")
+    }
+
+    def test_the_cache_holds_every_crop_of_every_nodule(self, trained: Path) -> None:
+        """12 training nodules with two crops each, 4 validation nodules; more once evaluated."""
+        assert len(list((trained / "cache").glob("*.npz"))) >= 28
+
+    def test_inference_writes_masks_on_the_vois_grid(self, trained: Path, painted: Path) -> None:
+        if not (trained / "inference" / "predictions.csv").is_file():
+            self.run("inferring", "inference", dataset=painted, output=trained, folds="[0]")
+        nodules = pd.read_csv(painted / "nodules.csv").set_index("nodule_id")
+        for nodule in pd.read_csv(trained / "inference" / "predictions.csv")["nodule_id"]:
+            ct = read_nifti(painted / nodules.loc[nodule, "ct"])
+            for kind in ("probability", "mask"):
+                written = read_nifti(trained / "inference" / f"{nodule}_{kind}.nii.gz")
+                assert written.shape == ct.shape
+                np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
+
+    def test_single_channel_single_task_by_configuration(self, painted: Path, tmp_path: Path) -> None:
+        """The slides' first row: Dice alone decides, nothing is classified, no channel is derived."""
+        small = {**self.small, "channels": "['ct']", "multi_task": False}
+        said = self.run("training", "train", dataset=painted, output=tmp_path, **small)
+        assert "dice_and_auc" not in said
+        self.run("evaluating", "evaluate", dataset=painted, output=tmp_path)
+        predictions = pd.read_csv(tmp_path / "evaluation" / "predictions.csv")
+        assert predictions["malignancy_prob"].isna().all()
+        assert predictions["dice"].notna().all()
+        assert not (tmp_path / "cache").exists()
+
+    def test_an_interrupted_training_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
+        """The same weights to the bit, with shuffling, drawn crops and augmentation on."""
+        whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+        self.trainer(painted, whole).run()
+        trainer = self.trainer(painted, interrupted)
+
+        @trainer.on(Events.EPOCH_COMPLETED(once=1))
+        def stop(engine: Engine) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+        self.trainer(painted, interrupted).run()
+        expected, got = (torch.load(out / "train" / "last.pt", weights_only=True) for out in (whole, interrupted))
+        assert expected["epoch"] == got["epoch"] == 2
+        assert expected["best_metric"] == got["best_metric"]
+        for name, weights in expected["network"].items():
+            torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
+
+    def trainer(self, dataset: Path, output: Path) -> Engine:
+        parser = ConfigParser()
+        parser.read_config(self.configs / "train.json")
+        changes = {**self.small, "max_epochs": 2, "cycles": 2, "dataset_dir": str(dataset), "output_dir": str(output)}
+        parser.update({**changes, "cache_dir": str(output.parent / "cache")})
+        parser.get_parsed_content("initialize")
+        return parser.get_parsed_content("train#trainer")
