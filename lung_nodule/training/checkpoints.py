@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -113,7 +114,12 @@ class StageCheckpoints:
             )
 
     def save(self, engine: Engine) -> None:
-        """Keep the state, and the weights where this epoch's validation is the best so far."""
+        """Keep the state, and the weights where this epoch's validation is the best so far (rank 0; others wait)."""
+        if idist.get_rank() == 0:
+            self._save(engine)
+        idist.barrier()
+
+    def _save(self, engine: Engine) -> None:
         metric, epoch = self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch
         if epoch == engine.state.epoch or not (self.directory / "best.pt").is_file():
             self._write("best.pt", self.network.state_dict())
