@@ -129,7 +129,7 @@ def overlays(bundle: Path) -> None:
         if not wrong:
             merged = ConfigParser.load_config_files([str(bundle / "configs" / f"{n}.json") for n in (base, overlay)])
             wrong += [f"{overlay}.json {where}" for where in _wrongly_silenced(merged)]
-    _refuse("multi-GPU:", wrong)
+    _refuse("the overlay is wrong:", wrong)
 
 
 def _wrongly_silenced(config: object, where: str = "") -> list[str]:

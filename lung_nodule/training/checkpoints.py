@@ -116,13 +116,17 @@ class StageCheckpoints:
     def save(self, engine: Engine) -> None:
         """Keep the state, and the weights where this epoch's validation is the best so far (rank 0; others wait)."""
         if idist.get_rank() == 0:
-            self._save(engine)
+            self._save_best(engine)
+            self._save_last(engine)
         idist.barrier()
 
-    def _save(self, engine: Engine) -> None:
-        metric, epoch = self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch
-        if epoch == engine.state.epoch or not (self.directory / "best.pt").is_file():
+    def _save_best(self, engine: Engine) -> None:
+        best_epoch = self.evaluator.state.best_metric_epoch
+        if best_epoch == engine.state.epoch or not (self.directory / "best.pt").is_file():
             self._write("best.pt", self.network.state_dict())
+
+    def _save_last(self, engine: Engine) -> None:
+        metric, epoch = self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch
         state = {name: part.state_dict() for name, part in self.state.items()}
         position = {"epoch": engine.state.epoch, "best_metric": float(metric), "best_epoch": int(epoch)}
         self._write("last.pt", {"network": self.network.state_dict(), "settings": self.settings, **position, **state})
