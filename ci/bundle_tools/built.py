@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+from torch import nn
 
 from lung_nodule.io import write_json
 from lung_nodule.training.checkpoints import save_tensors
@@ -33,15 +36,16 @@ class BuiltBundle:
             "output_dir": str(output),
             "device": "cpu",
         }
-        self._write_model(output / "model.pt")
+        self._write_model()
 
-    def _write_model(self, path: Path) -> None:
+    def _write_model(self) -> None:
         parser = ConfigParser()
         parser.read_config(str(self._config("train")))
         parser.update({**self.changes, **{key: value for key, value in SMALL.items() if key in parser}})
         parser.get_parsed_content("initialize")
-        save_tensors(path, parser.get_parsed_content("network_def").state_dict())
-        write_json(path.with_suffix(".json"), parser.get_parsed_content("settings"))
+        parser.get_parsed_content("validate#evaluator").run()  # its figures may be part of a model's settings
+        with patch("lung_nodule.training.write_model", write_untrained):
+            parser.get_parsed_content("assemble")
 
     def _config(self, name: str) -> Path:
         return self.bundle / "configs" / f"{name}.json"
@@ -83,6 +87,12 @@ class BuiltBundle:
             return workflow.check_properties() or []
         except Exception as error:
             raise Broken(f"{name}.json: {_one_line(error)}") from error
+
+
+def write_untrained(path: str | Path, *, network: nn.Module, settings: dict[str, Any], **stages: object) -> None:
+    """What ``write_model`` writes at the end of a training, with the weights that the network started with."""
+    save_tensors(path, network.state_dict())
+    write_json(Path(path).with_suffix(".json"), settings)
 
 
 def _one_line(error: BaseException) -> str:

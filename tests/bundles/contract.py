@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 from monai.bundle import ConfigWorkflow
 
+from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
+
+from .unzipped import train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
 TIGHTER_CROP_BOUND = 0.05  # of a probability
@@ -97,6 +100,14 @@ class BundleContract:
         self.run_on_two("training", "train", dataset=painted, output=tmp_path, **self.small)
         self.run("evaluating", "evaluate", dataset=painted, output=tmp_path)
         assert len(pd.read_csv(tmp_path / "evaluation" / "predictions.csv")) == 4
+
+    @pytest.mark.slow
+    def test_its_package_runs_alone(self, painted: Path, tmp_path: Path) -> None:
+        path, _ = write_package(self.configs.parent, tmp_path / "zip")
+        package = unzipped(path, tmp_path / "unzipped")
+        train_evaluate_and_infer_alone(package, dataset=painted, small=self.small)
+        for results in ("evaluation", "inference"):
+            assert len(pd.read_csv(package / "out" / results / "predictions.csv")) == 4
 
     def test_inference_writes_scores(self, trained: Path, painted: Path) -> None:
         self.run("inferring", "inference", dataset=painted, output=trained, folds="[0]")

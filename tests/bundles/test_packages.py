@@ -4,9 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +16,7 @@ from lung_nodule.io import InputError
 from lung_nodule.stamp import LIBRARY, library_stamp
 
 from . import test_mtnet
+from .unzipped import run_alone, train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
 MTNET = ROOT / "bundles" / "mtnet"
@@ -36,21 +34,6 @@ def package(copy: Path, tmp_path: Path) -> Path:
     """The root of an unzipped package."""
     path, _ = write_package(copy, tmp_path / "zips")
     return unzipped(path, tmp_path / "unzipped")
-
-
-def unzipped(path: Path, into: Path) -> Path:
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(into)
-    (root,) = into.iterdir()
-    return root
-
-
-def run_alone(command: list[str], root: Path) -> subprocess.CompletedProcess[str]:
-    """A command in a package's root, without PYTHONPATH."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
 
 
 def weigh(bundle: Path, size: int) -> None:
@@ -131,15 +114,8 @@ def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
 
 def test_it_trains_evaluates_and_infers_alone(package: Path, painted: Path) -> None:
     """With its own library and nothing installed but what its requirements.txt brings."""
-    options = {
-        "all": {"dataset_dir": str(painted), "output_dir": "out", "device": "cpu"},
-        "train": {key: value for key, value in SMALL.items() if key != "device"},
-        "inference": {"folds": [0]},
-    }
-    command = [str(Path(__file__).with_name("alone.py")), json.dumps(options), "train", "evaluate", "inference"]
-    ended = run_alone(command, package)
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
-    assert f"library {package / 'lung_nodule'}" in ended.stdout
+    said = train_evaluate_and_infer_alone(package, dataset=painted, small=SMALL)
+    assert f"library {package / 'lung_nodule'}" in said
     for results in ("evaluation", "inference"):
         assert len(pd.read_csv(package / "out" / results / "predictions.csv")) == 4
 
