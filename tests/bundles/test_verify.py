@@ -126,6 +126,7 @@ def test_every_check_is_broken_once() -> None:
 def test_a_network_with_two_outputs_and_a_missing_property(bundle: Path, painted: Path, tmp_path: Path) -> None:
     built = BuiltBundle(bundle, dataset=painted, output=tmp_path / "out")
     built.check_net_in_out()
+    sound = (bundle / "configs" / "inference.json").read_text()
     load = "$lung_nodule.networks.load_network(@model_path, device=@device)"
     edit(bundle, "inference", lambda c: c.update(network_def=load))
     with pytest.raises(Broken, match=r"network_def of inference\.json"):
@@ -133,6 +134,7 @@ def test_a_network_with_two_outputs_and_a_missing_property(bundle: Path, painted
     edit(bundle, "inference", lambda c: c.update(network_def={"_target_": "torch.nn.Identity"}))
     with pytest.raises(Broken, match="channel number `1` doesn't match: `3`"):
         built.check_net_in_out()
+    (bundle / "configs" / "inference.json").write_text(sound)
     edit(bundle, "evaluate", lambda c: c.pop("inferer"))
     with pytest.raises(Broken, match=r"evaluate\.json"):
         built.check_properties()
