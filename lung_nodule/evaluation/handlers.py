@@ -7,11 +7,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
+from .ranks import gather_rows
 from .results import evaluation_results, summary
 from .rows import as_table, evaluation_row, final_mask, inference_row, nodule_of
 
@@ -46,8 +48,14 @@ class EvaluationReport:
         self.rows.append(evaluation_row(nodule_of(engine)))
 
     def write(self, engine: Engine) -> None:
-        """Write both files and log the figures that matter."""
-        table = as_table(self.rows)
+        """Write both files, with the rows of all ranks, and log the figures that matter."""
+        rows = gather_rows(self.rows)
+        if idist.get_rank() == 0:
+            self._write(rows)
+        idist.barrier()
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        table = as_table(rows)
         results = evaluation_results(table, dataset=self._dataset(), settings=self.settings)
         write_table(self.output_dir / "predictions.csv", table)
         write_json(self.output_dir / "metrics.json", results)
@@ -99,6 +107,9 @@ class SaveNodules:
             write_nifti(self.output_dir / f"{nodule['nodule_id']}_{key}.nii.gz", Volume(volume, nodule["affine"]))
 
     def write(self, engine: Engine) -> None:
-        """Write the table."""
-        write_table(self.output_dir / "predictions.csv", as_table(self.rows))
-        logger.info(f"wrote {len(self.rows)} nodules to {self.output_dir}")
+        """Write the table, with the rows of all ranks."""
+        rows = gather_rows(self.rows)
+        if idist.get_rank() == 0:
+            write_table(self.output_dir / "predictions.csv", as_table(rows))
+            logger.info(f"wrote {len(rows)} nodules to {self.output_dir}")
+        idist.barrier()

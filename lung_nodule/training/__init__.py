@@ -5,6 +5,17 @@ from .autocast import AutocastInferer
 from .batches import PrepareSlices
 from .checkpoints import StageCheckpoints
 from .cubes import AggregateCube, LabelledROCAUC, PrepareCubes, score_and_class
+from .distributed import (
+    SameBuffers,
+    ShareOfRank,
+    across_ranks,
+    device_of_rank,
+    end_ranks,
+    rank,
+    share,
+    start_ranks,
+    world_size,
+)
 from .errors import expected_errors_in_one_line
 from .pretrained import Pretrained, pretrained_hash
 from .scores import EachSlice, MeanOfSlices, PrepareScores
@@ -24,7 +35,9 @@ __all__ = [
     "PrepareCubes",
     "PrepareSlices",
     "Pretrained",
+    "SameBuffers",
     "SeedEpochs",
+    "ShareOfRank",
     "StageCheckpoints",
     "TakeOver",
     "ViewCheckpoints",
@@ -32,6 +45,13 @@ __all__ = [
     "expected_errors_in_one_line",
     "pretrained_hash",
     "score_and_class",
+    "across_ranks",
+    "device_of_rank",
+    "end_ranks",
+    "rank",
     "segmentation_and_label",
+    "share",
+    "start_ranks",
+    "world_size",
     "write_model",
 ]

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -113,9 +114,11 @@ class StageCheckpoints:
             )
 
     def save(self, engine: Engine) -> None:
-        """Keep the state, and the weights where this epoch's validation is the best so far."""
-        self._save_best(engine)
-        self._save_last(engine)
+        """Keep the state, and the weights where this epoch's validation is the best so far (rank 0; others wait)."""
+        if idist.get_rank() == 0:
+            self._save_best(engine)
+            self._save_last(engine)
+        idist.barrier()
 
     def _save_best(self, engine: Engine) -> None:
         best_epoch = self.evaluator.state.best_metric_epoch

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.networks import copy_model_state
@@ -54,7 +55,8 @@ def write_model(
 ) -> None:
     """Put the best weights of every stage together: the model that evaluation, inference and export read.
 
-    Writes ``path`` (tensors only) and, beside it, the side file ``<stem>.json`` that says which network they fit.
+    Writes ``path`` (tensors only) and, beside it, the side file ``<stem>.json`` that says which network they fit; of
+    several ranks, rank 0 does.
 
     Args:
         path: the ``.pt`` file.
@@ -65,6 +67,14 @@ def write_model(
     Raises:
         InputError: a stage has not been trained, or was trained behind another earlier stage.
     """
+    if idist.get_rank() == 0:
+        _write_model(path, network, stages, settings)
+    idist.barrier()
+
+
+def _write_model(
+    path: str | Path, network: torch.nn.Module, stages: dict[str, str | Path], settings: dict[str, Any]
+) -> None:
     missing = [str(checkpoint) for checkpoint in stages.values() if not Path(checkpoint).is_file()]
     if missing:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
+
+from ci.bundle_tools.archive import write_package
+from ci.bundle_tools.checks import CHECKS
+
+from .unzipped import train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ("train", "evaluate", "inference")
 TIGHTER_CROP_BOUND = 0.05  # of a probability
 
 
@@ -37,9 +42,26 @@ class BundleContract:
     def attempt(self, run_id: str, config: str, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "monai.bundle", "run", run_id]
         command += ["--config_file", f"bundles/{self.name}/configs/{config}.json"]
-        for key, value in options.items():
-            command += [f"--{key}", str(value)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return self.ended(command, options)
+
+    def run_on_two(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> str:
+        """The same with the multi-GPU overlay in two processes, by gloo on the CPU."""
+        files = [f"bundles/{self.name}/configs/{name}.json" for name in (config, f"multi_gpu_{config}")]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        command += ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
+        options = {"device": "cpu", "dataset_dir": dataset, "output_dir": output, **options}
+        ended = self.ended(command, options)
+        assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+        return ended.stdout + ended.stderr
+
+    @staticmethod
+    def ended(command: list[str], options: dict[str, object]) -> subprocess.CompletedProcess[str]:
+        """A command that has run in the repository's root; on one thread, so that its figures do not depend on it."""
+        arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
 
     @pytest.fixture(scope="class")
     def trained(self, painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -65,6 +87,27 @@ class BundleContract:
         assert predictions["malignancy_prob"].between(0, 1).all()
         assert metrics["dataset"]["synthetic"] is True
         assert metrics["counts"]["nodules"] == len(predictions) == 4
+
+    def test_two_processes_evaluate_as_one(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        evaluated = trained / "evaluation" / "predictions.csv"
+        if not evaluated.is_file():
+            self.run("evaluating", "evaluate", dataset=painted, output=trained, device="cpu")
+        self.run_on_two("evaluating", "evaluate", dataset=painted, output=trained, results_dir=tmp_path)
+        assert (tmp_path / "predictions.csv").read_text() == evaluated.read_text()
+
+    @pytest.mark.slow
+    def test_two_processes_train_what_one_evaluates(self, painted: Path, tmp_path: Path) -> None:
+        self.run_on_two("training", "train", dataset=painted, output=tmp_path, **self.small)
+        self.run("evaluating", "evaluate", dataset=painted, output=tmp_path)
+        assert len(pd.read_csv(tmp_path / "evaluation" / "predictions.csv")) == 4
+
+    @pytest.mark.slow
+    def test_its_package_runs_alone(self, painted: Path, tmp_path: Path) -> None:
+        path, _ = write_package(self.configs.parent, tmp_path / "zip")
+        package = unzipped(path, tmp_path / "unzipped")
+        train_evaluate_and_infer_alone(package, dataset=painted, small=self.small)
+        for results in ("evaluation", "inference"):
+            assert len(pd.read_csv(package / "out" / results / "predictions.csv")) == 4
 
     def test_inference_writes_scores(self, trained: Path, painted: Path) -> None:
         self.run("inferring", "inference", dataset=painted, output=trained, folds="[0]")
@@ -121,12 +164,6 @@ class BundleContract:
         workflow.initialize()
         assert not workflow.check_properties()
 
-    @pytest.mark.parametrize("config", [*CONFIGS, "metadata"])
-    def test_json_is_formatted(self, config: str) -> None:
-        text = (self.configs / f"{config}.json").read_text()
-        assert text == json.dumps(json.loads(text), indent=4, ensure_ascii=False) + "\n"
-
-    def test_metadata_names_its_version(self) -> None:
-        metadata = ConfigParser.load_config_file(self.configs / "metadata.json")
-        assert metadata["version"] in metadata["changelog"]
-        assert metadata["monai_version"] == "1.6.1"
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_its_files_hold(self, check: str) -> None:
+        CHECKS[check](self.configs.parent)

@@ -1,0 +1,102 @@
+"""Checks of a bundle that is built: small, with fresh weights, on a few painted nodules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+from torch import nn
+
+from lung_nodule.io import write_json
+from lung_nodule.training.checkpoints import save_tensors
+
+from .checks import Broken
+
+SMALL = {"width": 0.125, "middle_blocks": 1}
+"""What makes a network quick to build, where a bundle has the option."""
+WORKFLOWS = (("train", "train"), ("infer", "inference"), ("infer", "evaluate"))
+
+
+class BuiltBundle:
+    """A bundle with an untrained small model.
+
+    Args:
+        bundle: its folder.
+        dataset: a dataset in the bundles' layout.
+        output: an empty folder, which takes the model.
+    """
+
+    def __init__(self, bundle: Path, *, dataset: Path, output: Path) -> None:
+        self.bundle = bundle
+        self.changes = {
+            "bundle_root": str(bundle),
+            "dataset_dir": str(dataset),
+            "output_dir": str(output),
+            "device": "cpu",
+        }
+        self._write_model()
+
+    def _write_model(self) -> None:
+        parser = ConfigParser()
+        parser.read_config(str(self._config("train")))
+        parser.update({**self.changes, **{key: value for key, value in SMALL.items() if key in parser}})
+        parser.get_parsed_content("initialize")
+        parser.get_parsed_content("validate#evaluator").run()  # its figures may be part of a model's settings
+        with patch("lung_nodule.training.write_model", write_untrained):
+            parser.get_parsed_content("assemble")
+
+    def _config(self, name: str) -> Path:
+        return self.bundle / "configs" / f"{name}.json"
+
+    def check_net_in_out(self) -> None:
+        """MONAI's ``verify_net_in_out`` on the network that inference runs: one tensor, as the metadata says."""
+        try:
+            verify_net_in_out(
+                net_id="network_def",
+                meta_file=str(self._config("metadata")),
+                config_file=str(self._config("inference")),
+                **self.changes,
+            )
+        except Exception as error:
+            raise Broken(f"network_def of inference.json: {_one_line(error)}") from error
+
+    def check_properties(self) -> None:
+        """MONAI's ``check_properties``: everything a training and an inference workflow must offer is there."""
+        wrong = []
+        for kind, name in WORKFLOWS:
+            small = SMALL if kind == "train" else {}
+            missing = self._missing_properties(kind, name, small)
+            wrong += [f"{name}.json lacks {one}" for one in missing]
+        if wrong:
+            raise Broken(", ".join(wrong))
+
+    def _missing_properties(self, kind: str, name: str, small: dict[str, float]) -> list[str]:
+        config = ConfigParser.load_config_file(str(self._config(name)))
+        try:
+            workflow = ConfigWorkflow(
+                workflow_type=kind,
+                config_file=str(self._config(name)),
+                meta_file=str(self._config("metadata")),
+                logging_file=False,
+                **{key: value for key, value in small.items() if key in config},
+                **self.changes,
+            )
+            workflow.initialize()
+            return workflow.check_properties() or []
+        except Exception as error:
+            raise Broken(f"{name}.json: {_one_line(error)}") from error
+
+
+def write_untrained(path: str | Path, *, network: nn.Module, settings: dict[str, Any], **stages: object) -> None:
+    """What ``write_model`` writes at the end of a training, with the weights that the network started with."""
+    save_tensors(path, network.state_dict())
+    write_json(Path(path).with_suffix(".json"), settings)
+
+
+def _one_line(error: BaseException) -> str:
+    """The innermost cause, which says more than MONAI's wrapping of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,52 @@
+"""All checks of a bundle, each with its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .built import BuiltBundle
+from .checks import CHECKS, Broken
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check found."""
+
+    bundle: str
+    check: str
+    problem: str | None
+
+    def line(self) -> str:
+        """One line for a log."""
+        return f"{'ok  ' if self.problem is None else 'FAIL'}  {self.bundle}  {self.check}" + (
+            "" if self.problem is None else f": {self.problem}"
+        )
+
+
+def verify_bundle(bundle: Path, *, dataset: Path, output: Path) -> Iterator[Verdict]:
+    """Check a bundle's files, then build it and check what it builds.
+
+    Args:
+        bundle: its folder.
+        dataset: a small dataset, to build it with.
+        output: an empty folder for a fresh model.
+    """
+    for name, check in CHECKS.items():
+        yield _verdict(bundle, name, lambda check=check: check(bundle))
+    built: list[BuiltBundle] = []
+    yield _verdict(bundle, "builds", lambda: built.append(BuiltBundle(bundle, dataset=dataset, output=output)))
+    if built:
+        yield _verdict(bundle, "verify_net_in_out", built[0].check_net_in_out)
+        yield _verdict(bundle, "properties", built[0].check_properties)
+
+
+def _verdict(bundle: Path, name: str, check: Callable[[], None]) -> Verdict:
+    try:
+        check()
+    except Broken as error:
+        return Verdict(bundle.name, name, str(error))
+    except Exception as error:
+        return Verdict(bundle.name, name, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    return Verdict(bundle.name, name, None)

@@ -1,0 +1,31 @@
+"""Zip bundles so that they run anywhere: python ci/package_bundles.py [NAME...] --out DIR."""
+
+import sys
+from pathlib import Path
+
+import fire
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's library, whatever is installed
+
+from ci.bundle_tools.archive import bundles_named, sha256, write_package  # noqa: E402
+from lung_nodule.io import report_in_one_line  # noqa: E402
+
+
+def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights_url: str | None = None) -> None:
+    """Write <name>_v<version>.zip: the bundle with a stamped copy of lung_nodule/ and its requirements.txt.
+
+    Args:
+        names: bundles; all of them when none is named.
+        out: the folder of the zips.
+        bundles: the folder of the bundles.
+        weights_url: where one bundle's weights above 25 MB lie.
+    """
+    for bundle in bundles_named(Path(bundles), names):
+        path, weights = write_package(bundle, Path(out), weights_url=weights_url)
+        print(f"{path}  {sha256(path)}  {weights}")
+
+
+if __name__ == "__main__":
+    report_in_one_line()
+    fire.Fire(package)

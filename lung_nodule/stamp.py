@@ -1,0 +1,81 @@
+"""Which copy of this library runs, and whether it is the one that a bundle was packaged with.
+
+A package carries its own copy of ``lung_nodule/``. Where another copy stands earlier on the path (two unzipped
+packages, an installed library), Python takes that one without a word: here it is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import lung_nodule
+from lung_nodule.io import InputError
+
+logger = logging.getLogger(__name__)
+
+LIBRARY = Path(lung_nodule.__file__).parent
+STAMP = "STAMP.json"
+KEY = "lung_nodule"
+"""The entry of a packaged ``configs/metadata.json`` that holds the stamp."""
+
+
+def library_files(library: Path = LIBRARY) -> list[Path]:
+    """The files that make a copy of the library, sorted by their path; no caches, no hidden files, no stamp."""
+    files = (path for path in library.rglob("*") if path.is_file() and path.name != STAMP)
+    kept = (path for path in files if not _is_left_out(path.relative_to(library)))
+    return sorted(kept, key=lambda path: path.relative_to(library).as_posix())
+
+
+def library_stamp(library: Path = LIBRARY) -> dict[str, str]:
+    """``version`` and ``sha256`` of a copy: the hash is over the paths and contents of its files."""
+    digest = hashlib.sha256()
+    for path in library_files(library):
+        name, content = path.relative_to(library).as_posix(), path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return {"version": lung_nodule.__version__, "sha256": digest.hexdigest()}
+
+
+def refuse_other_library(bundle_root: str | Path) -> None:
+    """Refuse to run a packaged bundle with another library than its own; in the repository nothing is checked.
+
+    Args:
+        bundle_root: the bundle's folder; its ``configs/metadata.json`` names the library where it was packaged.
+
+    Raises:
+        InputError: the imported library is another one, or was changed after it was packaged.
+    """
+    path = Path(bundle_root) / "configs" / "metadata.json"
+    expected = json.loads(path.read_text()).get(KEY) if path.is_file() else None
+    if expected is None:
+        return
+    found = library_stamp()
+    if found == expected:
+        logger.info(f"lung_nodule {found['version']} of this package, from {LIBRARY}")
+        return
+    raise InputError(
+        f"this bundle was packaged with lung_nodule {_named(expected)}, but {LIBRARY} is {_named(found)}"
+        f"{_changed(found)}: {_advice(Path(bundle_root))}"
+    )
+
+
+def _named(stamp: dict[str, str]) -> str:
+    return f"{stamp['version']} ({stamp['sha256'][:12]})"
+
+
+def _changed(found: dict[str, str]) -> str:
+    stamp = LIBRARY / STAMP
+    changed = stamp.is_file() and json.loads(stamp.read_text()) != found
+    return ", changed after it was packaged" if changed else ""
+
+
+def _advice(bundle_root: Path) -> str:
+    if (bundle_root / "lung_nodule").resolve() == LIBRARY.resolve():
+        return "unzip the package again into an empty folder"
+    return f"start in {bundle_root.resolve()}, with no other lung_nodule on PYTHONPATH and one bundle per process"
+
+
+def _is_left_out(path: Path) -> bool:
+    return path.suffix == ".pyc" or any(part == "__pycache__" or part.startswith(".") for part in path.parts)

@@ -1,0 +1,147 @@
+"""Several processes, one training: what torchrun started, and what each rank does of the work.
+
+A recipe stays the same whatever the number of ranks: batch sizes count all ranks together, gradients are averaged over
+them, and validation is gathered, so that every rank sees the same metric and the same best epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sized
+
+import ignite.distributed as idist
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Sampler
+
+from lung_nodule.io import InputError
+
+LAUNCH = "torchrun --standalone --nproc_per_node=N -m monai.bundle run ..."
+
+
+def rank() -> int:
+    """This process's number, 0 where nothing else runs."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world_size() -> int:
+    """How many processes torchrun started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def device_of_rank() -> str:
+    """The GPU of this process's number on its machine, or the CPU where there is no GPU.
+
+    Raises:
+        InputError: more processes than GPUs.
+    """
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if gpus == 0:
+        return "cpu"
+    if processes > gpus:
+        raise InputError(
+            f"{processes} processes for {gpus} GPU(s): start with --nproc_per_node={gpus}, or with --device cpu"
+        )
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+
+
+def start_ranks(device: str | torch.device) -> None:
+    """Join the process group, by NCCL between GPUs and by gloo between CPUs; ranks above 0 keep silent.
+
+    Args:
+        device: of this rank.
+
+    Raises:
+        InputError: the process was not started by torchrun.
+    """
+    if "RANK" not in os.environ:
+        raise InputError(f"the multi-GPU configuration runs under torchrun: {LAUNCH}")
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if rank() > 0:
+        logging.disable(logging.INFO)
+
+
+def end_ranks() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def share(batch_size: int) -> int:
+    """This rank's part of a batch that counts all ranks; at least 1."""
+    return max(1, batch_size // world_size())
+
+
+def across_ranks(network: nn.Module, *, find_unused_parameters: bool = False) -> nn.Module:
+    """What a trainer runs in place of a network: gradients averaged over the ranks, which start from rank 0's weights.
+
+    The network itself stays as it is, for validation and for checkpoints (whose names gain no ``module.``). On GPUs
+    its batch norms are turned into ``SyncBatchNorm`` in place, so that they see the whole batch; that does not exist
+    on a CPU, where each rank takes the statistics of its own part.
+
+    Args:
+        network: on this rank's device.
+        find_unused_parameters: where a part of it is frozen or gets no gradient in some step.
+
+    Returns:
+        the wrapped network; the network itself where nothing in it is trainable.
+    """
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not trainable:
+        return network
+    on_gpu = trainable[0].device.type == "cuda"
+    if on_gpu:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return DistributedDataParallel(
+        network,
+        device_ids=[trainable[0].device] if on_gpu else None,
+        find_unused_parameters=find_unused_parameters,
+    )
+
+
+class ShareOfRank(Sampler[int]):
+    """Every item once over all ranks, in the dataset's order: rank r of n takes items r, r + n, r + 2n, ...
+
+    MONAI's ``DistributedSampler(even_divisible=False)`` refuses fewer items than ranks; here a rank without a share
+    repeats item 0 (it must take part in gathering), which the evaluation's files drop again.
+
+    Args:
+        dataset: anything with a length.
+    """
+
+    def __init__(self, dataset: Sized) -> None:
+        self.indices = list(range(len(dataset)))[rank() :: world_size()] or [0]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class SameBuffers:
+    """Give every rank rank 0's buffers (batch-norm statistics) before it validates: they are what is saved.
+
+    Args:
+        network: the module that is validated.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the evaluator."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if idist.get_world_size() > 1:
+            for buffer in self.network.buffers():
+                dist.broadcast(buffer, src=0)

@@ -1,0 +1,173 @@
+"""The verification names what is broken, and passes what is not."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.bundle_tools.archive import LARGEST, bundles_named
+from ci.bundle_tools.built import BuiltBundle
+from ci.bundle_tools.checks import CHECKS, Broken
+from ci.bundle_tools.verification import verify_bundle
+from lung_nodule.io import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A copy of mtnet, to be broken."""
+    copy = tmp_path / "bundles" / "mtnet"
+    shutil.copytree(ROOT / "bundles" / "mtnet", copy, ignore=shutil.ignore_patterns("models"))
+    return copy
+
+
+def edit(bundle: Path, config: str, change: Callable[[dict[str, Any]], object]) -> None:
+    path = bundle / "configs" / f"{config}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n")
+
+
+def edits(config: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    return lambda bundle: edit(bundle, config, change)
+
+
+def large_file(bundle: Path, *, hash_val: str, hash_type: str) -> None:
+    (bundle / "models").mkdir()
+    (bundle / "models" / "model.pt").write_bytes(b"weights")
+    entry = {"path": "models/model.pt", "url": "https://example.org/x", "hash_val": hash_val, "hash_type": hash_type}
+    (bundle / "large_files.yml").write_text(json.dumps({"large_files": [entry]}))
+
+
+def big_file(bundle: Path) -> None:
+    with (bundle / "docs" / "big.bin").open("wb") as file:
+        file.truncate(LARGEST + 1)
+
+
+BROKEN = {
+    "no license": ("files", lambda b: (b / "LICENSE").unlink(), "LICENSE"),
+    "two spaces": (
+        "formatting",
+        lambda b: (b / "configs" / "train.json").write_text(json.dumps({"a": 1}, indent=2)),
+        "train.json",
+    ),
+    "no task": ("metadata schema", edits("metadata", lambda c: c.pop("task")), "'task' is a required property"),
+    "no intended use": ("metadata keys", edits("metadata", lambda c: c.pop("intended_use")), "intended_use"),
+    "no range": (
+        "metadata keys",
+        edits("metadata", lambda c: c["network_data_format"]["outputs"]["pred"].pop("value_range")),
+        "outputs.pred.value_range",
+    ),
+    "new version": ("changelog", edits("metadata", lambda c: c.update(version="7.0.0")), "7.0.0"),
+    "other torch": ("versions", edits("metadata", lambda c: c.update(pytorch_version="1.0")), "torch 1.0 (2."),
+    "unpinned": (
+        "versions",
+        edits("metadata", lambda c: c["required_packages_version"].update(einops="1.0")),
+        "einops 1.0 (not pinned)",
+    ),
+    "no run id": ("config keys", edits("evaluate", lambda c: c.pop("evaluating")), "evaluate.json evaluating"),
+    "no stamp": ("config keys", edits("train", lambda c: c["initialize"].pop(1)), "refuse_other_library"),
+    "unknown key": (
+        "multi-GPU",
+        edits("multi_gpu_train", lambda c: c.update({"trane#dataloader#shuffle": False})),
+        "trane#dataloader#shuffle: nothing there",
+    ),
+    "rank 1 writes": (
+        "multi-GPU",
+        edits("multi_gpu_evaluate", lambda c: c.pop("handlers#1#_disabled_")),
+        "handlers#1 (ignite.handlers.ProgressBar) writes on every rank",
+    ),
+    "rank 1 does not report": (
+        "multi-GPU",
+        edits("multi_gpu_evaluate", lambda c: c.update({"handlers#0#_disabled_": "$@rank > 0"})),
+        "handlers#0 (lung_nodule.evaluation.EvaluationReport) must run on every rank",
+    ),
+    "big": ("file sizes", big_file, "docs/big.bin (25.0 MB)"),
+    "wrong hash": (
+        "large files",
+        lambda b: large_file(b, hash_val="0" * 64, hash_type="sha256"),
+        "another sha256",
+    ),
+    "md5 called sha256": (
+        "large files",
+        lambda b: large_file(b, hash_val="0" * 32, hash_type="sha256"),
+        "is no sha256",
+    ),
+    "no hash type": ("large files", lambda b: large_file(b, hash_val="0" * 64, hash_type=""), "has no hash_type"),
+    "torchvision": ("imports", edits("train", lambda c: c["imports"].append("$import torchvision")), "torchvision"),
+    "join": (
+        "logging.conf",
+        lambda b: (b / "configs" / "logging.conf").write_text("args=(os.path.join('a', 'b'),)"),
+        "os.path",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_is_named(bundle: Path, case: str) -> None:
+    check, damage, said = BROKEN[case]
+    CHECKS[check](bundle)
+    damage(bundle)
+    with pytest.raises(Broken) as broken:
+        CHECKS[check](bundle)
+    assert said in str(broken.value)
+
+
+def test_every_check_is_broken_once() -> None:
+    assert {check for check, *_ in BROKEN.values()} == set(CHECKS)
+
+
+def test_a_network_with_two_outputs_and_a_missing_property(bundle: Path, painted: Path, tmp_path: Path) -> None:
+    built = BuiltBundle(bundle, dataset=painted, output=tmp_path / "out")
+    built.check_net_in_out()
+    sound = (bundle / "configs" / "inference.json").read_text()
+    load = "$lung_nodule.networks.load_network(@model_path, device=@device)"
+    edit(bundle, "inference", lambda c: c.update(network_def=load))
+    with pytest.raises(Broken, match=r"network_def of inference\.json"):
+        built.check_net_in_out()
+    edit(bundle, "inference", lambda c: c.update(network_def={"_target_": "torch.nn.Identity"}))
+    with pytest.raises(Broken, match="channel number `1` doesn't match: `3`"):
+        built.check_net_in_out()
+    (bundle / "configs" / "inference.json").write_text(sound)
+    edit(bundle, "evaluate", lambda c: c.pop("inferer"))
+    with pytest.raises(Broken, match=r"evaluate\.json"):
+        built.check_properties()
+
+
+def test_a_bundle_that_cannot_be_built_is_named(bundle: Path, painted: Path, tmp_path: Path) -> None:
+    edit(bundle, "train", lambda c: c["network_def"].update(_target_="lung_nodule.networks.NoNet"))
+    found = {verdict.check: verdict.line() for verdict in verify_bundle(bundle, dataset=painted, output=tmp_path)}
+    assert found["builds"].startswith("FAIL  mtnet  builds: ")
+    assert "NoNet" in found["builds"]
+    assert found["changelog"] == "ok    mtnet  changelog"
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(InputError, match="no bundle nonet in"):
+        bundles_named(ROOT / "bundles", ["nonet"])
+
+
+def test_the_command_passes_every_bundle() -> None:
+    """All of the repository's bundles; and a broken one ends it with 1 and a line."""
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "ci" / "verify_bundles.py")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr[-2000:]
+    for name in bundles_named(ROOT / "bundles", []):
+        assert f"ok    {name.name}  properties" in ended.stdout
+
+
+def test_the_command_fails_with_a_line(bundle: Path) -> None:
+    edit(bundle, "metadata", lambda c: c.update(version="7.0.0"))
+    (bundle / "configs" / "train.json").unlink()
+    command = [sys.executable, str(ROOT / "ci" / "verify_bundles.py"), "--bundles", str(bundle.parent)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "FAIL  mtnet  changelog: " in ended.stdout
+    assert "FAIL  mtnet  files: missing or empty configs/train.json" in ended.stdout

@@ -1,0 +1,37 @@
+"""An unzipped package, and commands in it that see nothing of the repository."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+
+def unzipped(path: Path, into: Path) -> Path:
+    """The root of a package, unzipped into an empty folder."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(into)
+    (root,) = into.iterdir()
+    return root
+
+
+def run_alone(command: list[str], root: Path) -> subprocess.CompletedProcess[str]:
+    """A Python command in a package's root, without PYTHONPATH."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def train_evaluate_and_infer_alone(package: Path, *, dataset: Path, small: dict[str, object]) -> str:
+    """One small training, evaluation and inference into ``out`` (alone.py); what they said."""
+    options = {
+        "all": {"dataset_dir": str(dataset), "output_dir": "out", "device": "cpu"},
+        "train": {key: value for key, value in small.items() if key != "device"},
+        "inference": {"folds": [0]},
+    }
+    command = [str(Path(__file__).with_name("alone.py")), json.dumps(options), "train", "evaluate", "inference"]
+    ended = run_alone(command, package)
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+    return ended.stdout

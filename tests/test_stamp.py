@@ -1,0 +1,59 @@
+"""A packaged bundle runs with its own library and with no other."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lung_nodule import stamp
+from lung_nodule.io import InputError
+from lung_nodule.stamp import LIBRARY, library_stamp, refuse_other_library
+
+
+def packaged(root: Path, expected: dict[str, str]) -> Path:
+    (root / "configs").mkdir()
+    (root / "configs" / "metadata.json").write_text(json.dumps({"lung_nodule": expected}))
+    return root
+
+
+def test_in_the_repository_nothing_is_checked(tmp_path: Path) -> None:
+    refuse_other_library(LIBRARY.parent / "bundles" / "mtnet")
+    refuse_other_library(tmp_path)
+
+
+def test_the_packages_own_library_is_taken(tmp_path: Path) -> None:
+    refuse_other_library(packaged(tmp_path, library_stamp()))
+
+
+def test_another_library_is_refused_in_one_line(tmp_path: Path) -> None:
+    other = {"version": "9.9.9", "sha256": "0" * 64}
+    with pytest.raises(InputError, match=re.escape("packaged with lung_nodule 9.9.9 (000000000000), but")) as refused:
+        refuse_other_library(packaged(tmp_path, other))
+    assert "\n" not in str(refused.value)
+    assert "PYTHONPATH" in str(refused.value)
+
+
+def test_a_changed_library_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = packaged(tmp_path, library_stamp())
+    own = tmp_path / "lung_nodule"
+    shutil.copytree(LIBRARY, own)
+    (own / stamp.STAMP).write_text(json.dumps(library_stamp()))
+    changed = own / "core" / "field.py"
+    changed.write_text(changed.read_text() + "\n")
+    monkeypatch.setattr(stamp, "LIBRARY", own)
+    monkeypatch.setattr(stamp.library_stamp, "__defaults__", (own,))
+    with pytest.raises(InputError, match="changed after it was packaged: unzip the package again"):
+        refuse_other_library(bundle)
+
+
+def test_the_stamp_is_of_contents_alone(tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "__pycache__").mkdir()
+    (copy / "__pycache__" / "x.pyc").write_bytes(b"cache")
+    (copy / stamp.STAMP).write_text("{}")
+    assert library_stamp(copy) == library_stamp()
+    (copy / "core" / "field.py").rename(copy / "core" / "fields.py")
+    assert library_stamp(copy) != library_stamp()
