@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
+from lung_nodule.io import InputError, user_can_mend
+from lung_nodule.networks import CheckpointError, load_network
 
 from .unzipped import train_evaluate_and_infer_alone, unzipped
 
@@ -28,6 +31,7 @@ class BundleContract:
     name: ClassVar[str]
     small: ClassVar[dict[str, object]]  # overrides that make it small
     columns: ClassVar[set[str]]  # what its predictions.csv holds
+    needed_column: ClassVar[str] = "malignancy_mean"  # of nodules.csv, without which it cannot be trained
 
     @property
     def configs(self) -> Path:
@@ -150,6 +154,41 @@ class BundleContract:
             assert message in ended.stderr.splitlines()[-1]
             assert "Traceback" not in ended.stderr
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("case", ["a column", "a class in training", "a class in validation"])
+    def test_a_table_that_lacks_something_is_refused_before_training(
+        self, case: str, painted: Path, tmp_path: Path
+    ) -> None:
+        dataset, out = shutil.copytree(painted, tmp_path / "dataset"), tmp_path / "out"
+        table, message = self.lacking(case, pd.read_csv(dataset / "nodules.csv"), painted)
+        table.to_csv(dataset / "nodules.csv", index=False)
+        parser = ConfigParser()
+        parser.read_config(self.configs / "train.json")
+        parser.update({**self.small, "dataset_dir": str(dataset), "output_dir": str(out)})
+        parser["start"] = ["%initialize", "%training"]
+        with pytest.raises(RuntimeError) as raised:
+            parser.get_parsed_content("start")
+        mendable = user_can_mend(raised.value)
+        assert isinstance(mendable, InputError)
+        assert message in str(mendable)
+        assert not out.exists()
+
+    def lacking(self, case: str, table: pd.DataFrame, painted: Path) -> tuple[pd.DataFrame, str]:
+        """The table without a column, or with one class in the training or the validation folds, and the complaint."""
+        if case == "a column":
+            return table.drop(columns=self.needed_column), f"lacks the column {self.needed_column}"
+        folds = [2, 3, 4] if case == "a class in training" else [1]
+        of_patients = pd.read_csv(painted / "folds.csv").set_index("patient_id")["fold"]
+        changed = table["patient_id"].map(of_patients).isin(folds)
+        return table.assign(malignancy_mean=table["malignancy_mean"].mask(changed, 2.0)), "hold only benign nodules"
+
+    def test_weights_of_another_width_are_refused(self, trained: Path, tmp_path: Path) -> None:
+        shutil.copy(trained / "model.pt", tmp_path)
+        settings = json.loads((trained / "model.json").read_text())
+        settings["network"]["width"] *= 2
+        (tmp_path / "model.json").write_text(json.dumps(settings))
+        with pytest.raises(CheckpointError, match=f"does not hold the weights of {self.name} with .*'width': 0"):
+            load_network(tmp_path / "model.pt")
 
     @pytest.mark.parametrize(("config", "kind"), [("train", "train"), ("inference", "infer"), ("evaluate", "infer")])
     def test_required_properties(self, config: str, kind: str, painted: Path, trained: Path) -> None:

@@ -19,6 +19,7 @@ class TestE2EMTL(BundleContract):
     """The end-to-end network at an eighth of its width, on small cubes."""
 
     name = "e2emtl"
+    needed_column = "subtlety_mean"
     small = {  # noqa: RUF012
         "width": 0.125,
         "image_size": 32,

@@ -1,9 +1,7 @@
 """The bundle mtmrnet, and what is its own: attributes, learning rates, ablations by configuration, a missing column."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from shutil import copytree
 
 import pandas as pd
 import pytest
@@ -12,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, verify_net_in_out
 
 from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES
-from lung_nodule.io import InputError, read_nifti, user_can_mend
+from lung_nodule.io import read_nifti
 from lung_nodule.networks import MTMRNet
 from lung_nodule.training import Pretrained
 
@@ -23,6 +21,7 @@ class TestMTMRNet(BundleContract):
     """MTMR-Net at an eighth of its width."""
 
     name = "mtmrnet"
+    needed_column = "texture_mean"
     small = {  # noqa: RUF012
         "width": 0.125,
         "image_size": 32,
@@ -120,23 +119,3 @@ class TestMTMRNet(BundleContract):
     def test_batches_are_even(self, painted: Path, tmp_path: Path) -> None:
         parser = self.parsed("train", dataset_dir=painted, output_dir=tmp_path, **{**self.small, "batch_size": 7})
         assert parser.get_parsed_content("train#dataloader").batch_size == 6
-
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            (lambda table: table.drop(columns="texture_mean"), "texture_mean"),
-            (lambda table: table.assign(malignancy_mean=2.0), "only benign"),
-        ],
-    )
-    def test_tables_that_cannot_be_trained_on(
-        self, change: Callable[[pd.DataFrame], pd.DataFrame], message: str, painted: Path, tmp_path: Path
-    ) -> None:
-        dataset = copytree(painted, tmp_path / "dataset")
-        change(pd.read_csv(dataset / "nodules.csv")).to_csv(dataset / "nodules.csv", index=False)
-        parser = self.parsed("train", dataset_dir=dataset, output_dir=tmp_path / "out", **self.small)
-        with pytest.raises(RuntimeError) as raised:
-            parser.get_parsed_content("training_list")
-        mendable = user_can_mend(raised.value)
-        assert isinstance(mendable, InputError)
-        assert message in str(mendable)
-        assert not (tmp_path / "out").exists()
