@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synthetic_dataset import write_dataset
+from ci.bundle_tools.painted_dataset import write_dataset
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
