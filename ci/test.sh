@@ -11,4 +11,5 @@ say "ruff"
 ruff check .
 ruff format --check .
 say "pytest"
-python -m pytest "${slow[@]}" "$@"
+export OMP_NUM_THREADS=1 # a file of tests per core, a thread per test
+python -m pytest -n auto --maxprocesses 4 --dist loadfile "${slow[@]}" "$@"
