@@ -107,7 +107,7 @@ def phantom(out: str, patients: str | None = None, hard: str | None = None, work
     is synthetic. Patients of the hold-out are refused.
 
     Args:
-        out: Folder to write, to be given to `convert` as --dicom_root.
+        out: Folder to write, to be given to `convert` as --dicom_root. A real download is refused.
         patients: Only these, separated by commas (LIDC-IDRI-0078,LIDC-IDRI-0208), or `default` (ten small scans),
             `default30` (thirty), `none` (the hard cases alone).
         hard: Hard cases, separated by commas, or `all`; each adds a patient. `convert` handles flip, non_uniform_z,
