@@ -5,6 +5,8 @@ from pathlib import Path
 
 import fire
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's library, whatever is installed
+
 from lung_nodule.data import labelled, nodule_datalist
 from lung_nodule.io import InputError
 

@@ -24,6 +24,7 @@ fi
 stamp=.venv/installed-$(sha256sum requirements.txt pyproject.toml | sha256sum | cut -c1-16)
 if [ ! -f "$stamp" ]; then
     say "installing requirements.txt (torch is large: some minutes)"
+    rm -f .venv/installed-*  # a stamp tells of the last installation only
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     touch "$stamp"

@@ -2,7 +2,7 @@
 
     python ci/hash_pylidc_groups.py tests/preprocessing/pylidc_groups.json
 
-Without a path it only prints; --check says whether the committed file is what pylidc gives.
+Without a path it only prints. With --check the exit status says whether the file is what pylidc gives.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ def pylidc_groups() -> dict[str, list[list[int]]]:
 
 def main(arguments: list[str]) -> int:
     """Print the description; write it to the file named, or with --check compare it (exit status 1: it differs)."""
+    paths = [Path(argument) for argument in arguments if argument != "--check"]
+    if "--check" in arguments and not paths:
+        sys.exit("--check needs the file to compare with: tests/preprocessing/pylidc_groups.json")
     canonical = canonical_groups(pylidc_groups())
     description = {
         "pylidc": version("pylidc"),
@@ -42,7 +45,6 @@ def main(arguments: list[str]) -> int:
         "sha256": groups_hash(canonical),
     }
     print(json.dumps(description, indent=2))
-    paths = [Path(argument) for argument in arguments if argument != "--check"]
     if "--check" in arguments:
         return int(any(json.loads(path.read_text()) != description for path in paths))
     for path in paths:

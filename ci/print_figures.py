@@ -1,9 +1,12 @@
 """Print what the quickstart found, each figure called what it is, and where the report lies."""
 
 import json
+import sys
 from pathlib import Path
 
 import fire
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's library, whatever is installed
 
 from lung_nodule.evaluation import summary
 from lung_nodule.io import read_table

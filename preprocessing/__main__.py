@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lung_nodule.io.command_line import Job, names, path_text, run, whole_number
+from lung_nodule.io.command_line import Job, names, output_folder, path_text, run, whole_number
 
 SKIPPED = UNSOUND = 1
 
@@ -46,9 +46,10 @@ def convert(
     settings = Settings(consensus=consensus, margin_mm=margin_mm)
     chosen = names(patients, "--patients")
     processes = whole_number(workers, "--workers", least=1)
-    root, target = (Path(path_text(*pair)) for pair in ((dicom_root, "--dicom_root"), (out, "--out")))
-
-    address = None if scheduler is None else path_text(scheduler, "--scheduler")
+    root, target = Path(path_text(dicom_root, "--dicom_root")), output_folder(out, "--out")
+    address = None
+    if scheduler is not None:
+        address = path_text(scheduler, "--scheduler", what="an address, such as tcp://host:8786")
 
     def action() -> int:
         refused = convert_scans(root, target, patients=chosen, workers=processes, settings=settings, scheduler=address)
@@ -62,16 +63,19 @@ def cohort(preset: str, out: str | None = None) -> Job:
 
     Args:
         preset: all, luna16, mtcnn, mtmrnet, mtnet or benchmark.
-        out: Folder for nodules.csv, annotations.csv and folds.csv. Default: nothing is written.
+        out: Folder for nodules.csv, annotations.csv and folds.csv, not that of a converted dataset, which has tables of
+            these names. Default: nothing is written.
     """
     from .presets import preset_named
 
     chosen = preset_named(preset)
-    target = None if out is None else Path(path_text(out, "--out"))
+    target = None if out is None else output_folder(out, "--out")
 
     def action() -> int:
-        from .cohorts import build_cohort, cohort_counts, write_cohort
+        from .cohorts import build_cohort, check_no_dataset, cohort_counts, write_cohort
 
+        if target is not None:
+            check_no_dataset(target)
         found = build_cohort(chosen)
         if target is not None:
             write_cohort(found, target)
@@ -103,7 +107,7 @@ def phantom(out: str, patients: str | None = None, hard: str | None = None, work
     is synthetic. Patients of the hold-out are refused.
 
     Args:
-        out: Folder to write, to be given to `convert` as --dicom_root.
+        out: Folder to write, to be given to `convert` as --dicom_root. A real download is refused.
         patients: Only these, separated by commas (LIDC-IDRI-0078,LIDC-IDRI-0208), or `default` (ten small scans),
             `default30` (thirty), `none` (the hard cases alone).
         hard: Hard cases, separated by commas, or `all`; each adds a patient. `convert` handles flip, non_uniform_z,
@@ -113,7 +117,7 @@ def phantom(out: str, patients: str | None = None, hard: str | None = None, work
     """
     from .phantom import NAMED_SETS, write_phantom
 
-    target, chosen = Path(path_text(out, "--out")), names(patients, "--patients")
+    target, chosen = output_folder(out, "--out"), names(patients, "--patients")
     if chosen is not None and len(chosen) == 1:
         chosen = NAMED_SETS.get(chosen[0], chosen)
     cases = names(hard, "--hard") or ()

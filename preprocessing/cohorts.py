@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lung_nodule.io import write_table
+from lung_nodule.io import InputError, write_table
 
 from . import database
 from .consensus import consensus
@@ -105,6 +105,12 @@ def cohort_counts(cohort: Cohort) -> dict[str, Any]:
         "printed_in_paper": dict(preset.printed),
         "note": preset.note,
     }
+
+
+def check_no_dataset(out: Path) -> None:
+    """Raise InputError where ``convert`` wrote a dataset, whose tables have the names of a cohort's."""
+    if (out / "MANIFEST.sha256").exists():
+        raise InputError(f"{out} holds a converted dataset, whose tables must stay as they are: give another --out")
 
 
 def write_cohort(cohort: Cohort, out: Path) -> None:

@@ -1,4 +1,11 @@
-"""What a nodule's readers agree on: named policies, any fraction, and the soft mean."""
+"""What a nodule's readers agree on: any fraction of them, named policies, and the soft mean.
+
+=========== ========================================================================================================
+0.5         at least half of the readers, the literature's default: the union for two readers, two of four
+majority    more than half of the readers: both of two, two of three, three of four
+2/3         at least two thirds of the readers: both of two, two of three, three of four, four of six
+=========== ========================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -11,12 +18,6 @@ import numpy as np
 from lung_nodule.io import InputError
 
 MAJORITY = "majority"
-# Policy -> in words. Any other fraction above 0 and at most 1 can be given as a number.
-POLICIES = {
-    "0.5": "at least half of the readers, the literature's default: the union for two readers, two of four",
-    MAJORITY: "more than half of the readers: both of two, two of three, three of four",
-    "2/3": "at least two thirds of the readers: both of two, two of three, three of four, four of six",
-}
 
 
 def checked_policy(policy: object) -> float | str:
@@ -56,7 +57,7 @@ def consensus(masks: Sequence[np.ndarray], *, level: float | str) -> np.ndarray:
 
     Args:
         masks: one bool array per reader, all of one shape.
-        level: a fraction of the readers, 0 < level <= 1, or a name of POLICIES.
+        level: a fraction of the readers, 0 < level <= 1, or ``majority`` or ``2/3``.
 
     Raises:
         InputError: no such policy.

@@ -15,7 +15,7 @@ from .lock import only_writer
 from .progress import progress
 from .scan_task import Refused, ScanTask
 from .settings import Settings
-from .skipped import write_skipped
+from .skipped import read_skipped, write_skipped
 from .sources import check_patients_have_files, patient_folders
 from .workers import attempt, in_processes
 
@@ -49,11 +49,12 @@ def convert(
 
     Raises:
         InputError: nothing to convert, other settings than those the folder was made with, another run in the folder,
-            or no scan could be used.
+            a skipped.csv that cannot be read, or no scan could be used.
     """
     tasks = plan(dicom_root, out, patients=patients, settings=settings)
     with only_writer(out):
         check_settings(out, settings)
+        read_skipped(out)  # one that cannot be read is told now, not after hours of work
         remove_temporaries(out)
         waiting = [task for task in tasks if finished_record(out, task.record_path) is None]
         if len(waiting) < len(tasks):

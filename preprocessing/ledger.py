@@ -15,7 +15,7 @@ from lung_nodule.io import InputError
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-RECORD_PARTS = {"settings", "scan", "nodules", "annotations", "files"}
+RECORD_PARTS = {"settings": dict, "scan": dict, "nodules": list, "annotations": list, "files": dict}
 FILE_FOLDERS = ("scans", "voi", "qc")
 SCAN_FILE = re.compile(r"LIDC-IDRI-\d{4}_[as]\d.*")
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)*")  # names that lung_nodule.io.atomic_path gives
@@ -42,7 +42,8 @@ def read_record(path: Path) -> Record:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         record = None
-    if not isinstance(record, dict) or not record.keys() >= RECORD_PARTS:
+    whole = isinstance(record, dict) and all(isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items())
+    if not whole:
         raise InputError(f"{path} is no record of a converted scan: remove it, the scan is then redone")
     return record
 

@@ -97,14 +97,18 @@ def _finished(client: Client, futures: list[Future], address: str) -> set[Future
     """Wait until some are done.
 
     Raises:
-        InputError: the cluster has had no worker, or no scheduler, for two minutes.
+        InputError: the cluster has had no worker for two minutes, or the scheduler is gone.
     """
-    from distributed import wait
+    from distributed import CancelledError, wait
 
     alive = time.monotonic()
     while True:
         try:
             return set(wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+        except CancelledError as error:
+            raise InputError(
+                f"the scheduler at {address} is gone: finished scans are kept, start it and run the same command again"
+            ) from error
         except TimeoutError:
             if client.status == "running" and client.scheduler_info()["workers"]:
                 alive = time.monotonic()

@@ -23,8 +23,10 @@ def patient_folders(root: Path) -> dict[str, list[Path]]:
     """Folders named after a patient (LIDC-IDRI-0006), at most three levels below ``root`` or ``root`` itself.
 
     Raises:
-        InputError: the folder does not exist, is empty, or holds no such folder.
+        InputError: the folder does not exist, is a file, is empty, or holds no such folder.
     """
+    if root.is_file():
+        raise InputError(f"DICOM root {root} is a file: give the folder that holds LIDC-IDRI-0001, LIDC-IDRI-0002, ...")
     if not root.is_dir():
         raise InputError(f"no such DICOM root: {root} (give the folder that holds LIDC-IDRI-0001, LIDC-IDRI-0002, ...)")
     folders: dict[str, list[Path]] = defaultdict(list)

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ TABLES = {
     "annotations": ANNOTATION_COLUMNS,
     "folds": ["patient_id", "fold"],
 }
+TABLE_OF_FOLDER = {"scans": "scans.csv", "qc": "scans.csv", "voi": "nodules.csv"}
+MAY_BE_EMPTY = {"manufacturer", "flags", "remarks"}
 THREADS = 4
 CENTER_MM, VOLUME_MM3, SPACING_MM = 2e-3, 0.02, 1e-4  # tables are rounded
 
@@ -63,8 +65,9 @@ def read_manifest(dataset: Path) -> dict[str, str]:
     path = dataset / MANIFEST
     if not path.is_file():
         raise InputError(f"no {MANIFEST} in {dataset}: not a dataset, or its conversion did not come to an end")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     digests = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         match = MANIFEST_LINE.fullmatch(line)
         if match is None:
             raise InputError(f"{path}, line {number}: not a checksum and a path; run `convert` again to write it anew")
@@ -100,8 +103,8 @@ def _tables(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
     tables = {}
     for name, columns in TABLES.items():
         try:
-            tables[name] = read_table(dataset / f"{name}.csv", columns)
-            twin = read_table(dataset / f"{name}.parquet", columns)
+            tables[name] = _table(dataset / f"{name}.csv", columns)
+            twin = _table(dataset / f"{name}.parquet", columns)
         except InputError as error:
             yield f"table: {error}"
             continue
@@ -112,6 +115,16 @@ def _tables(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
         yield from _counts(dataset, tables)
         yield from _named_files(tables["scans"], tables["nodules"], manifest)
         yield from _voxels(dataset, tables["scans"], tables["nodules"])
+
+
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table with its columns, every cell filled but for those that may be empty."""
+    table = read_table(path, columns)
+    for column in columns:
+        empty = table[column].isna()
+        if column not in MAY_BE_EMPTY and empty.any():
+            raise InputError(f"{path}, line {int(empty.to_numpy().argmax()) + 2}: column {column} is empty")
+    return table
 
 
 def _relations(
@@ -159,19 +172,17 @@ def _counts(dataset: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _named_files(scans: pd.DataFrame, nodules: pd.DataFrame, manifest: dict[str, str]) -> Iterator[str]:
-    """Files that a table names and the manifest does not, and VOIs and volumes that no row names."""
+    """Files that a table names and the manifest does not, and files of scans and nodules that no row names."""
     columns = [scans[name] for name in ("ct", "nodule_labels")]
     columns += [nodules[name] for name in ("ct", "mask", "reader_masks", "soft_mask")]
     named = set(pd.concat(columns))
     for name in sorted(named - set(manifest)):
         yield f"tables: {name} is named, but the manifest lacks it"
-    patients = set(scans["patient_id"])
+    named |= {name for scan in scans["scan"] for name in (f"scans/{scan}.json", f"qc/{scan}.png")}
     for name in sorted(set(manifest) - named):
-        folder, _, file = name.partition("/")
-        if folder == "voi" and not file.startswith(tuple(nodules["nodule_id"] + "_")):
-            yield f"tables: no row of nodules.csv names {name}"
-        if folder in ("scans", "qc") and file.split("_")[0].removesuffix(".json") not in patients:
-            yield f"tables: no row of scans.csv names {name}"
+        table = TABLE_OF_FOLDER.get(name.partition("/")[0])
+        if table is not None:
+            yield f"tables: no row of {table} names {name}"
 
 
 def _voxels(dataset: Path, scans: pd.DataFrame, nodules: pd.DataFrame) -> Iterator[str]:

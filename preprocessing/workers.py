@@ -62,7 +62,7 @@ def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | 
 def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[Refused | None, None, list[ScanTask]]:
     """Empty the queue; returns early with the scans in work when a process died."""
     running: dict[Future[Refused | None], ScanTask] = {}
-    with _pool(workers) as pool:
+    with process_pool(workers) as pool:
         while queue or running:
             # Never more than one scan a process, so that those in work are known.
             while queue and len(running) < workers:
@@ -85,14 +85,15 @@ def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[Ref
 
 
 def _alone(task: ScanTask) -> Refused | None:
-    with _pool(1) as pool:
+    with process_pool(1) as pool:
         try:
             return pool.submit(attempt, task).result()
         except BrokenProcessPool:
             return Refused(task.scan, "its process was killed twice (out of memory?): run again with fewer --workers")
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Spawned processes that leave Ctrl-C to their parent and end with it, however it ends."""
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
 
 

@@ -226,10 +226,9 @@ def compare(root: Path, patient: str, repeats: int) -> dict:
 def growth(root: Path, counts: list[int]) -> list[dict]:
     """Seconds per scan and per slice, and peak memory, of one worker that converts more and more scans."""
     from preprocessing import database
-    from preprocessing.phantom import write_phantom
-    from preprocessing.phantom.write import DEFAULT_PATIENTS
+    from preprocessing.phantom import DEFAULT_30, DEFAULT_PATIENTS, write_phantom
 
-    patients = list(DEFAULT_PATIENTS[: max(counts)])
+    patients = [*DEFAULT_PATIENTS, *sorted(set(DEFAULT_30) - set(DEFAULT_PATIENTS))][: max(counts)]
     write_phantom(out=root, patients=patients, workers=1)
     rows = []
     for count in counts:
@@ -261,7 +260,7 @@ def benchmark(
         dicom_root: Folder of a TCIA download. The real scans beside the repository where they are, else the phantom.
         patient: One patient of it with one scan.
         repeats: How often each variant is measured.
-        scans: Numbers of phantom scans for the growth with the number of scans, separated by commas.
+        scans: Numbers of phantom scans, 30 at most, for the growth with the number of scans, separated by commas.
         phantom_root: Folder of the phantom's DICOM; drawn where it is missing.
     """
     from preprocessing.phantom import write_phantom
@@ -269,9 +268,13 @@ def benchmark(
     root = Path(dicom_root) if dicom_root else REAL_ROOT
     chosen = patient or REAL_PATIENT
     if not (root / chosen).is_dir():
+        if dicom_root or patient:
+            sys.exit(f"no folder {root / chosen}: give --dicom_root and --patient of a TCIA download")
         root, chosen = Path(phantom_root), PHANTOM_PATIENT
         write_phantom(out=root, patients=[chosen], workers=1)
     counts = sorted({scans} if isinstance(scans, int) else set(scans))
+    if counts and not 1 <= counts[0] <= counts[-1] <= 30:
+        sys.exit(f"--scans takes numbers from 1 to 30, got {scans}")
     result = {"cores": os.cpu_count(), "load_at_start": round(os.getloadavg()[0], 1)}
     result |= compare(root, chosen, repeats)
     result["growth"] = growth(Path(phantom_root), counts) if counts else []

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import fire
 
@@ -82,8 +83,17 @@ def whole_number(value: object, flag: str, *, least: int) -> int:
     return value
 
 
-def path_text(value: object, flag: str) -> str:
-    """The text of a path; fire turns a bare flag into True and digits into numbers."""
+def path_text(value: object, flag: str, *, what: str = "a path") -> str:
+    """The text of a path or of another name; fire turns a bare flag into True and digits into numbers."""
     if isinstance(value, bool) or not str(value).strip():
-        raise InputError(f"{flag} needs a path")
+        raise InputError(f"{flag} needs {what}")
     return str(value)
+
+
+def output_folder(value: object, flag: str) -> Path:
+    """A folder to write to, made later where it is missing; InputError where a file stands in its way."""
+    folder = Path(path_text(value, flag))
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.is_file():
+        raise InputError(f"{flag} needs a folder, and {there} is a file: give another path")
+    return folder

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
@@ -37,7 +38,10 @@ def is_written(out: Path, scan: ScanRecord, case: HardCase = PLAIN) -> bool:
     paths = sorted(series_folder(out, scan).glob("*.dcm"))
     if len(paths) != len(case.pages(len(scan.slice_positions))):
         return False
-    header = pydicom.dcmread(paths[0], specific_tags=["SoftwareVersions", "SeriesInstanceUID"])
+    try:
+        header = pydicom.dcmread(paths[0], specific_tags=["SoftwareVersions", "SeriesInstanceUID"])
+    except (InvalidDicomError, EOFError):
+        return False
     return header.get("SoftwareVersions") == _software(case) and header.get("SeriesInstanceUID") == scan.series_uid
 
 

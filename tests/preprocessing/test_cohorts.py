@@ -196,6 +196,15 @@ def test_bad_arguments_give_status_2_and_nothing_else(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_converted_dataset_keeps_its_tables(
+    command: Callable[..., tuple[int, str]], small_dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = (small_dataset / "nodules.csv").read_bytes()
+    assert command("--preset", "benchmark", "--out", str(small_dataset)) == (2, "")
+    assert "holds a converted dataset" in caplog.text
+    assert (small_dataset / "nodules.csv").read_bytes() == before
+
+
 def test_an_unknown_preset_is_told_the_known_ones() -> None:
     with pytest.raises(InputError, match="all, luna16, mtcnn, mtmrnet, mtnet, benchmark, got 'luna'"):
         preset_named("luna")

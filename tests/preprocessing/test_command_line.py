@@ -34,6 +34,7 @@ def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixtu
     [
         (["--dicom_root", "{tmp}/absent"], "no such DICOM root: {tmp}/absent"),
         (["--dicom_root", "{tmp}/empty"], "DICOM root {tmp}/empty is empty"),
+        (["--dicom_root", "{tmp}/file"], "DICOM root {tmp}/file is a file: give the folder"),
         (["--dicom_root", "{root}", "--patients", "LIDC-IDRI-0208"], "no files for LIDC-IDRI-0208 under {root}"),
         (["--dicom_root", "{root}", "--patients", f"{SMALL},LIDC-IDRI-7777"], "no such patient"),
         (["--dicom_root", "{root}", "--patients", "78"], "--patients takes names"),
@@ -43,6 +44,7 @@ def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixtu
         (["--dicom_root", "{root}", "--consensus", "1.5"], "--consensus is a fraction of the readers"),
         (["--dicom_root", "{root}", "--margin_mm", "-3"], "--margin_mm is half a cube's edge"),
         (["--dicom_root", "{root}", "--margin_mm", "wide"], "--margin_mm must be a number"),
+        (["--dicom_root", "{root}", "--scheduler"], "--scheduler needs an address, such as tcp://host:8786"),
         (["--dicom_root"], "--dicom_root needs a path"),
     ],
 )
@@ -50,6 +52,7 @@ def test_bad_input_gives_one_line_and_status_2(
     arguments: list[str], line: str, tmp_path: Path, small_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     places = {"tmp": tmp_path, "root": small_root}
     given = ["convert", "--out", str(tmp_path / "out"), *(part.format(**places) for part in arguments)]
     with caplog.at_level(logging.INFO):
@@ -58,6 +61,19 @@ def test_bad_input_gives_one_line_and_status_2(
     assert line.format(**places) in message
     assert "\n" not in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize(
+    "command", [["convert", "--dicom_root", "."], ["cohort", "--preset", "all"], ["phantom", "--patients", SMALL]]
+)
+def test_an_output_folder_that_is_a_file(
+    command: list[str], place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    assert status([*command, "--out", str(tmp_path / place)]) == 2
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message == f"preprocessing: --out needs a folder, and {tmp_path / 'file'} is a file: give another path"
 
 
 @pytest.mark.parametrize("extra", [["--bogus", "1"], ["--margin", "3"], ["surplus"], ["3", "0.5", "1", "x", "y", "z"]])

@@ -229,8 +229,8 @@ def test_flipped_scans(
     plain, flipped = (read_nifti(dataset / "scans" / name) for dataset in (small_dataset, tmp_path / "out"))
     upside_down = np.cross(orientation[:3], orientation[3:])[2] < 0
     np.testing.assert_array_equal(plain.data, flipped.data[:, :, ::-1] if upside_down else flipped.data)
-    corner = flipped.to_world(np.argwhere(flipped.data == 1).mean(axis=0)) - plain.to_world(
+    shift = flipped.to_world(np.argwhere(flipped.data == 1).mean(axis=0)) - plain.to_world(
         np.argwhere(plain.data == 1).mean(axis=0)
     )
-    assert abs(corner[0]) > 1
-    assert corner[2] == pytest.approx(0, abs=1e-6)
+    assert abs(shift[0]) > 1
+    assert shift[2] == pytest.approx(0, abs=1e-6)

@@ -15,6 +15,7 @@ import SimpleITK
 from lung_nodule.io import InputError, Series, find_series, read_series
 from preprocessing import database
 from preprocessing.folds import holdout_patients
+from preprocessing.lock import only_writer
 from preprocessing.phantom import DEFAULT_30, DEFAULT_PATIENTS, write_phantom
 from preprocessing.phantom import series as series_module
 from preprocessing.phantom.anatomy import fit
@@ -188,6 +189,25 @@ def test_nothing_half_written_stays(tmp_path: Path, thin_scan: ScanRecord, monke
     with pytest.raises(OSError, match="disk full"):
         write_series(tmp_path, thin_scan, drawing)
     assert not list(tmp_path.rglob("*.dcm"))
+
+
+def test_a_series_whose_first_file_is_broken_is_drawn_again(tmp_path: Path, thin_scan: ScanRecord) -> None:
+    folder = write_series(tmp_path, thin_scan, draw_scan(thin_scan, []))
+    for broken in (b"", b"no DICOM"):
+        (folder / "000001.dcm").write_bytes(broken)
+        assert not is_written(tmp_path, thin_scan)
+
+
+def test_a_real_download_is_no_place_for_a_phantom(tmp_path: Path) -> None:
+    (tmp_path / "LIDC-IDRI-0006").mkdir()
+    with pytest.raises(InputError, match="holds patients that are no phantom"):
+        write_phantom(out=tmp_path, patients=[DEFAULT_PATIENTS[0]])
+    assert [path.name for path in tmp_path.iterdir()] == ["LIDC-IDRI-0006"]
+
+
+def test_one_run_at_a_time_draws_in_a_folder(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(InputError, match="another run is writing to"):
+        write_phantom(out=tmp_path, patients=[DEFAULT_PATIENTS[0]])
 
 
 def test_hold_out_is_refused(tmp_path: Path) -> None:

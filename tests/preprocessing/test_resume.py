@@ -113,7 +113,10 @@ def test_files_younger_than_the_record_are_trusted_by_checksum_only(small_datase
     assert ledger.finished_record(out, record) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"scan": {}}'])
+OF_OTHER_KINDS = b'{"settings": null, "scan": null, "nodules": [], "annotations": [], "files": []}'
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"scan": {}}', OF_OTHER_KINDS])
 def test_a_scan_with_a_broken_record_is_redone(
     damage: bytes, small_root: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
@@ -218,6 +221,13 @@ def test_a_scan_that_is_refused_after_it_was_converted_leaves_nothing_behind(
     assert verify(out) == []
 
 
+def test_a_damaged_skipped_csv_is_told_before_the_work(small_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "skipped.csv").write_text("")
+    with pytest.raises(InputError, match=r"cannot read .*skipped\.csv as a table"):
+        convert(small_root, tmp_path, patients=None, workers=1, settings=SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["skipped.csv"]
+
+
 def test_a_new_reason_replaces_the_old_one(small_root: Path, tmp_path: Path) -> None:
     (task,) = plan(small_root, tmp_path, patients=None, settings=SETTINGS)
     other = replace(task.scan, patient_id="LIDC-IDRI-0208")
@@ -234,6 +244,17 @@ def test_one_run_at_a_time(small_root: Path, tmp_path: Path) -> None:
         convert(small_root, tmp_path / "out", patients=None, workers=1, settings=SETTINGS)
     with only_writer(tmp_path / "out"):
         pass
+
+
+def test_a_folder_that_was_made_for_nothing_goes_and_any_other_stays(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new/out", "filled/out"):
+        with only_writer(tmp_path / name):
+            if name == "filled/out":
+                (tmp_path / name / "file").touch()
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        *("filled", "filled/out", "filled/out/file", "old"),
+    ]
 
 
 def test_progress_in_a_log_is_a_line_now_and_then(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -108,6 +111,32 @@ def test_a_cluster_that_loses_its_workers(small_root: Path, tmp_path: Path, monk
         assert_refused(
             small_root, tmp_path, shrinking.scheduler_address, "no worker is left at .* finished scans are kept"
         )
+
+
+def test_a_scheduler_that_goes(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--no-dashboard", "--scheduler-file", str(told)]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    monkeypatch.setattr(scheduler, "_check_workers", lambda *arguments: threading.Timer(0.5, running.kill).start())
+    try:
+        while not (told.exists() and told.read_text().endswith("}")):
+            assert running.poll() is None
+            time.sleep(0.05)
+        address = json.loads(told.read_text())["address"]
+        assert_refused(small_root, tmp_path, address, "the scheduler at .* is gone: finished scans are kept")
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_a_refused_cluster_leaves_no_empty_folder(
+    small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "CONNECT_S", 0.5)
+    arguments = ["convert", "--dicom_root", str(small_root), "--out", str(tmp_path / "new" / "out")]
+    assert main([*arguments, "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_scheduler_there(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

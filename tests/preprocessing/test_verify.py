@@ -130,6 +130,21 @@ def test_a_column_that_is_gone(dataset: Path) -> None:
     assert any("nodules.csv lacks the column mask" in problem for problem in verify(dataset))
 
 
+@pytest.mark.parametrize(("name", "column"), [("nodules", "mask"), ("scans", "nodule_labels"), ("scans", "scan")])
+def test_an_empty_cell_is_named_with_its_line(name: str, column: str, dataset: Path) -> None:
+    edit(dataset, name, lambda table: table.assign(**{column: [None, *table[column][1:]]}))
+    assert verify(dataset) == [f"table: {dataset / name}.csv, line 2: column {column} is empty"]
+
+
+def test_a_scans_files_without_its_row(dataset: Path) -> None:
+    """The second scan of a patient whose first one is in the tables."""
+    extra = f"scans/{SMALL}_s1.json"
+    (dataset / extra).write_text("{}")
+    manifest = dataset / "MANIFEST.sha256"
+    manifest.write_text(manifest.read_text() + f"{hashlib.sha256(b'{}').hexdigest()}  {extra}\n")
+    assert verify(dataset) == [f"tables: no row of scans.csv names {extra}"]
+
+
 def test_voxels_that_no_row_explains(dataset: Path) -> None:
     path = dataset / "scans" / f"{SMALL}_s0_nodules.nii.gz"
     labels = read_nifti(path)
@@ -166,7 +181,8 @@ def test_dataset_json_that_cannot_be_read(dataset: Path) -> None:
 def test_what_is_no_dataset_is_refused(tmp_path: Path, dataset: Path) -> None:
     with pytest.raises(InputError, match=r"no MANIFEST\.sha256 in"):
         verify(tmp_path)
-    (dataset / "MANIFEST.sha256").write_text("half a li")
-    with pytest.raises(InputError, match="line 1: not a checksum and a path"):
-        verify(dataset)
+    for damaged in (b"half a li", b"\xff\xfe\x00"):
+        (dataset / "MANIFEST.sha256").write_bytes(damaged)
+        with pytest.raises(InputError, match="line 1: not a checksum and a path"):
+            verify(dataset)
     assert main(["verify", "--dataset", str(tmp_path / "absent")]) == 2
