@@ -13,8 +13,9 @@ from lung_nodule.io.command_line import Job, path_text, run, whole_number
 def export(bundle: str, repository: str, checkpoint: str | None = None, engine: str = "onnxruntime") -> Job:
     """Export a trained bundle to ONNX (or TensorRT) and write the model repository that Triton serves.
 
-    Every exported net is compared with torch on noise and on lung-like slices; a difference above 1e-4 stops the
-    export. The errors measured are written into export_<bundle>.json of the repository.
+    Every exported net is compared with torch on noise and on lung-like images; a difference above 1e-4 stops the
+    export. The errors measured, and what a client has to know, are written into export_<bundle>.json of the
+    repository. The models of other bundles in the repository stay.
 
     Args:
         bundle: The bundle's folder, such as bundles/mtnet.
@@ -43,7 +44,7 @@ def serve(
 ) -> Job:
     """Serve a model repository with NVIDIA Triton on this machine (127.0.0.1) until Ctrl-C or SIGTERM.
 
-    "ready" is logged when every ensemble has answered an inference.
+    "ready" is logged when every ensemble, and every net that stands alone, has answered an inference.
 
     Args:
         repository: The folder that export wrote.

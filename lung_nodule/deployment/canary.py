@@ -1,9 +1,16 @@
-"""The health check: a small inference through every ensemble, since Triton's own readiness survives a dead step."""
+"""The health check: a small inference through every ensemble and every net that stands alone.
+
+Triton's own readiness survives a dead step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 _VOI_SHAPE = (24, 24, 3)
 _HU_LUNG = -850.0
+_DARK = 0.1
 
 
 class CanaryError(RuntimeError):
@@ -15,17 +22,19 @@ class CanaryError(RuntimeError):
 
 
 def ask_canary(grpc_url: str, *, timeout_s: float = 60.0) -> list[str]:
-    """Send a small piece of lung through every ensemble that the server holds.
+    """Send a small piece of lung through every ensemble that the server holds, and an image through every other net.
+
+    An ensemble's steps answer within it. A model that is no ensemble is asked where its inputs have fixed sizes.
 
     Args:
         grpc_url: ``host:port``.
         timeout_s: how long one inference may take, in seconds.
 
     Returns:
-        Names of the ensembles that answered.
+        Names of the models that answered, sorted.
 
     Raises:
-        CanaryError: the server is not ready yet, a model is not loaded, or an ensemble gave no finite answer.
+        CanaryError: the server is not ready yet, a model is not loaded, or one gave no finite answer.
     """
     from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
@@ -40,25 +49,37 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 60.0) -> list[str]:
         failed = [f"{model.name}: {model.reason}" for model in index.models if model.state != "READY"]
         if failed:
             raise CanaryError("; ".join(failed), final=True)
-        names = [model.name for model in index.models if _is_ensemble(client, model.name)]
-        for name in names:
-            _ask(client, name, timeout_s)
-        return names
+        configs = [client.get_model_config(model.name).config for model in index.models]
+        asked = {config.name: values for config in _entrances(configs) if (values := _values(config)) is not None}
+        for name in sorted(asked):
+            _ask(client, name, asked[name], timeout_s)
+        return sorted(asked)
 
 
-def _is_ensemble(client, name: str) -> bool:
-    return client.get_model_config(name).config.platform == "ensemble"
+def _entrances(configs: Sequence[Any]) -> list[Any]:
+    """The models that no ensemble asks by itself."""
+    steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
+    return [config for config in configs if config.name not in steps]
 
 
-def _ask(client, name: str, timeout_s: float) -> None:
+def _values(config: Any) -> dict[str, np.ndarray] | None:
+    """What a model is asked with: a VOI for an ensemble, a dark image for a net; None for inputs of open sizes."""
+    if config.platform == "ensemble":
+        return {
+            "VOI": np.full(_VOI_SHAPE, _HU_LUNG, dtype=np.float32),
+            "SPACING": np.ones(3, dtype=np.float32),
+            "CENTER": np.asarray(_VOI_SHAPE, dtype=np.float32) / 2,
+        }
+    if any(size < 1 for tensor in config.input for size in tensor.dims):
+        return None
+    batch = [1] if config.max_batch_size > 0 else []
+    return {tensor.name: np.full([*batch, *tensor.dims], _DARK, dtype=np.float32) for tensor in config.input}
+
+
+def _ask(client, name: str, values: dict[str, np.ndarray], timeout_s: float) -> None:
     from tritonclient.grpc import InferInput
     from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-    values = {
-        "VOI": np.full(_VOI_SHAPE, _HU_LUNG, dtype=np.float32),
-        "SPACING": np.ones(3, dtype=np.float32),
-        "CENTER": np.asarray(_VOI_SHAPE, dtype=np.float32) / 2,
-    }
     inputs = []
     for tensor, value in values.items():
         item = InferInput(tensor, list(value.shape), np_to_triton_dtype(value.dtype))

@@ -71,12 +71,17 @@ class NoduleClient:
         """What the server holds under the model's name.
 
         Raises:
-            InputError: no server answers, or it does not hold the model.
+            InputError: no server answers, it does not hold the model, or the model takes no CT.
         """
         try:
             if not self._client.is_model_ready(self._model, client_timeout=_ASK_TIMEOUT_S):
                 raise InputError(f"the server at {self._url} does not serve {self._model!r}; it has: {self._held()}")
             config = self._client.get_model_config(self._model, client_timeout=_ASK_TIMEOUT_S).config
+            if config.platform != "ensemble":
+                raise InputError(
+                    f"model {self._model!r} at {self._url} answers for prepared images, not for a CT: take an "
+                    "ensemble, such as mtnet"
+                )
             text = {key: value.string_value for key, value in config.parameters.items()}
             lower, upper = (float(edge) for edge in text["window"].split())
             return ServedModel(

@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from torch import nn
 from tqdm import tqdm
 
 from lung_nodule import __version__
 from lung_nodule.deployment import tensorrt_engine
 from lung_nodule.deployment.model_repository import (
     RECORD,
+    Filling,
     fill_model,
     read_config,
     replaced_models,
     template_models,
 )
-from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, SERVED_NETS, check_parity, write_onnx
+from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
+from lung_nodule.deployment.served import SERVED, ServedBundle
 from lung_nodule.io import InputError, write_json
-from lung_nodule.networks import CheckpointError, MTNet, load_network, read_settings
+from lung_nodule.networks import CheckpointError, load_network, read_settings
 
 LOGGER = logging.getLogger(__name__)
 ENGINES = ("onnxruntime", "tensorrt")
@@ -50,11 +53,13 @@ def export_bundle(
     name = bundle.resolve().name
     templates, record = template_models(name), RECORD.format(bundle=name)
     settings, network = _load(checkpoint, name)
+    filling, shape = _filling(checkpoint, network, settings)
     with replaced_models(repository, name) as fresh:
         for template in templates:
-            fill_model(template, fresh / template.name, settings, configs=() if builder is None else ("tensorrt",))
-        nets = _write_nets(network, fresh, settings["field"]["image_size"], builder)
-        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, "nets": nets})
+            fill_model(template, fresh / template.name, filling, configs=() if builder is None else ("tensorrt",))
+        nets = _write_nets(SERVED[name], network, fresh, shape, builder)
+        told = {"client": filling.parameters, "tensors": filling.shapes, "nets": nets}
+        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **told})
     LOGGER.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
 
@@ -74,27 +79,50 @@ def default_checkpoint(bundle: Path) -> Path:
     return Path(parser.get_parsed_content("model_path"))
 
 
-def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], MTNet]:
+def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], nn.Module]:
     try:
         settings = read_settings(checkpoint)
-        if settings.get("bundle") != bundle:
-            raise InputError(f"{checkpoint} belongs to bundle {settings.get('bundle')!r}, not to {bundle!r}")
-        if "version" not in settings or "field_mm" not in settings["field"]:
-            raise InputError(
-                f"{checkpoint.with_suffix('.json')} lacks version or field_mm: take the one training wrote"
-            )
+        if settings["bundle"] != bundle:
+            raise InputError(f"{checkpoint} belongs to bundle {settings['bundle']!r}, not to {bundle!r}")
         return settings, load_network(checkpoint)
     except CheckpointError as error:
         raise InputError(str(error)) from None
 
 
-def _write_nets(network: MTNet, repository: Path, image_size: int, builder: tuple | None) -> dict[str, Any]:
+def _filling(checkpoint: Path, network: nn.Module, settings: dict[str, Any]) -> tuple[Filling, tuple[int, ...]]:
+    """What the configs are filled with, and the shape of one image."""
+    served, side_file = SERVED[settings["bundle"]], checkpoint.with_suffix(".json")
+    try:
+        client, shape = served.client(settings), served.image_shape(settings)
+    except KeyError as error:
+        raise InputError(f"{side_file} lacks {error.args[0]}: take the one training wrote") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{side_file} cannot be used ({error}): take the one training wrote") from None
+    shapes = served.net_shapes(network, settings)
+    _check_channels(checkpoint, client, shapes)
+    return Filling(client["image_size"], client, shapes), shape
+
+
+def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:
+    """Refuse a network that gives more or fewer channels than the client is told."""
+    told = len(client.get("pred_channels", ()))
+    given = next((tensors["PRED"][0] for tensors in shapes.values() if "PRED" in tensors), told)
+    if given != told:
+        raise InputError(
+            f"{checkpoint} gives {given} channels where {told} have names ({', '.join(client['pred_channels'])}): "
+            "train it with the bundle's own configuration"
+        )
+
+
+def _write_nets(
+    served: ServedBundle, network: nn.Module, repository: Path, image_shape: tuple[int, ...], builder: tuple | None
+) -> dict[str, Any]:
     """Write and check the model files of every net; what was measured, by net."""
     record = {}
-    for name, make_net in tqdm(SERVED_NETS.items(), desc="export", unit="net"):
+    for name, make_net in tqdm(served.nets.items(), desc="export", unit="net"):
         net, folder = make_net(network).eval(), repository / name / "1"
-        write_onnx(net, folder / "model.onnx", image_size=image_size)
-        parity = check_parity(net, folder / "model.onnx", image_size=image_size)
+        write_onnx(net, folder / "model.onnx", image_shape=image_shape)
+        parity = check_parity(net, folder / "model.onnx", image_shape=image_shape)
         LOGGER.info("%s: ONNX Runtime equals torch within %.1e", name, parity.max_abs_error)
         record[name] = {
             "max_abs_error": parity.max_abs_error,

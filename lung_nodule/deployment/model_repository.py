@@ -3,8 +3,9 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def write_config(path: Path, config: ModelConfig) -> None:
 
 
 def template_models(bundle: str) -> list[Path]:
-    """The template folders of a bundle: the ensemble and its steps.
+    """The template folders of a bundle: its one net, or the ensemble and its steps.
 
     Raises:
         InputError: the bundle has no templates.
@@ -52,21 +53,51 @@ def template_models(bundle: str) -> list[Path]:
     return folders
 
 
-def fill_model(template: Path, target: Path, settings: Mapping[str, Any], *, configs: tuple[str, ...] = ()) -> None:
+@dataclass(frozen=True)
+class Filling:
+    """What stands in the configs of one checkpoint instead of the published sizes and values.
+
+    Args:
+        image_size: pixels along an image's edge.
+        parameters: values of the configs' parameters, taken where a template names them.
+        shapes: by model, its tensors' shapes without the batch, for the models that are nets.
+    """
+
+    image_size: int
+    parameters: Mapping[str, Any]
+    shapes: Mapping[str, Mapping[str, Sequence[int]]]
+
+    def __call__(self, config: ModelConfig) -> ModelConfig:
+        """The config, filled in."""
+        for name in set(self.parameters) & set(config.parameters):
+            config.parameters[name].string_value = _text(self.parameters[name])
+        shapes = self.shapes.get(config.name, {})
+        for tensor in (*config.input, *config.output):
+            dims = [self.image_size if size == _PUBLISHED_SIZE else size for size in tensor.dims]
+            tensor.dims[:] = shapes.get(tensor.name, dims)
+        return config
+
+
+def _text(value: Any) -> str:
+    """A number, a text, or a list of them with spaces between."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def fill_model(template: Path, target: Path, filling: Filling, *, configs: tuple[str, ...] = ()) -> None:
     """Write one model's folder: its config with the checkpoint's settings, its step and the step's copy of the core.
 
     Args:
         template: a folder of :func:`template_models`.
         target: folder to make.
-        settings: the side file of the checkpoint (``version``, ``field``, ``window``).
+        filling: what the checkpoint says.
         configs: alternative configs to take along, by name (``tensorrt``).
     """
     (target / "1").mkdir(parents=True)
-    write_config(target / "config.pbtxt", _with_settings(read_config(template / "config.pbtxt"), settings))
+    write_config(target / "config.pbtxt", filling(read_config(template / "config.pbtxt")))
     for name in configs:
         alternative = template / "configs" / f"{name}.pbtxt"
         if alternative.is_file():
-            write_config(target / "configs" / alternative.name, _with_settings(read_config(alternative), settings))
+            write_config(target / "configs" / alternative.name, filling(read_config(alternative)))
     step = template / "1" / "model.py"
     if step.is_file():
         shutil.copyfile(step, target / "1" / "model.py")
@@ -123,20 +154,3 @@ def _check_ours(repository: Path) -> None:
         raise InputError(f"{repository} is a file: give a folder for the model repository")
     if repository.is_dir() and any(repository.iterdir()) and not any(repository.glob(RECORD.format(bundle="*"))):
         raise InputError(f"{repository} holds other files than an exported model repository: give a new folder")
-
-
-def _with_settings(config: ModelConfig, settings: Mapping[str, Any]) -> ModelConfig:
-    """The config with the checkpoint's image size in its shapes and the checkpoint's values in its parameters."""
-    field = settings["field"]
-    values = {
-        "version": str(settings["version"]),
-        "field_mm": f"{float(field['field_mm'])}",
-        "z_field_mm": f"{float(field.get('z_field_mm') or field['field_mm'])}",
-        "image_size": f"{int(field['image_size'])}",
-        "window": " ".join(f"{float(edge)}" for edge in settings["window"]),
-    }
-    for name in set(values) & set(config.parameters):
-        config.parameters[name].string_value = values[name]
-    for tensor in (*config.input, *config.output):
-        tensor.dims[:] = [int(field["image_size"]) if size == _PUBLISHED_SIZE else size for size in tensor.dims]
-    return config

@@ -1,8 +1,8 @@
-"""MT-Net's three networks as ONNX files, and the proof that they compute what torch computes."""
+"""The served nets as ONNX files, and the proof that they compute what torch computes."""
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,41 +11,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import nn
 
+from lung_nodule.deployment.served import ServedNet
 from lung_nodule.io import InputError
-from lung_nodule.networks import MTNet
 
 LOGGER = logging.getLogger(__name__)
 OPSET = 18
 MAX_ERROR = 1e-4
 _BATCHES = (1, 2, 5)
-
-
-class ServedNet(nn.Module):
-    """One of the network's parts as it is served: named tensors, probabilities instead of logits.
-
-    Args:
-        part: takes slices, and perhaps their coarse probability, and gives logits.
-        inputs: names of the tensors that it takes.
-        output: name of the probability that it gives.
-    """
-
-    def __init__(self, part: nn.Module, inputs: tuple[str, ...], output: str) -> None:
-        super().__init__()
-        self.part = part
-        self.inputs, self.outputs = inputs, (output,)
-
-    def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
-        """The probability of slices ``[N, 1, H, W]``, with their coarse probability where the part takes one."""
-        return torch.sigmoid(self.part(image) if coarse is None else self.part(image, coarse))
-
-
-SERVED_NETS: dict[str, Callable[[MTNet], ServedNet]] = {
-    "mtnet_coarse": lambda network: ServedNet(network.coarse, ("IMAGE",), "COARSE"),
-    "mtnet_fine": lambda network: ServedNet(network.fine, ("IMAGE", "COARSE"), "FINE"),
-    "mtnet_class": lambda network: ServedNet(network.classifier, ("IMAGE", "COARSE"), "MALIGNANCY"),
-}
 
 
 @dataclass(frozen=True)
@@ -56,16 +29,16 @@ class Parity:
     images: int
 
 
-def write_onnx(net: nn.Module, path: Path, *, image_size: int) -> None:
+def write_onnx(net: ServedNet, path: Path, *, image_shape: tuple[int, ...]) -> None:
     """Export one served net: named tensors, the batch dynamic, opset 18, weights inside the file.
 
     Args:
-        net: one of :data:`SERVED_NETS`, in evaluation mode.
+        net: in evaluation mode.
         path: file to write.
-        image_size: H and W in pixels.
+        image_shape: of one image, ``(C, H, W)`` or ``(C, D, H, W)``.
     """
     batch = torch.export.Dim("batch", min=1)
-    example = tuple(torch.zeros(2, 1, image_size, image_size) for _ in net.inputs)
+    example = tuple(torch.zeros(2, *image_shape) for _ in net.inputs)
     with _quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             net,
@@ -89,8 +62,8 @@ def _strip_notes(graph: onnx.GraphProto) -> None:
         part.ClearField("doc_string")
 
 
-def check_parity(net: nn.Module, path: Path, *, image_size: int, seed: int = 0) -> Parity:
-    """Run torch and ONNX Runtime on noise and on lung-like slices in batches of several sizes.
+def check_parity(net: ServedNet, path: Path, *, image_shape: tuple[int, ...], seed: int = 0) -> Parity:
+    """Run torch and ONNX Runtime on noise and on lung-like images in batches of several sizes.
 
     Raises:
         InputError: the answers differ by more than ``MAX_ERROR``.
@@ -99,8 +72,8 @@ def check_parity(net: nn.Module, path: Path, *, image_size: int, seed: int = 0) 
     rng = np.random.default_rng(seed)
     worst, images = 0.0, 0
     for size in _BATCHES:
-        for draw in (_noise, _lung_like):
-            feeds = {"IMAGE": draw(rng, size, image_size), "COARSE": _noise(rng, size, image_size) ** 4}
+        for draw in (noise, lung_like):
+            feeds = {"IMAGE": draw(rng, size, image_shape), "COARSE": noise(rng, size, image_shape) ** 4}
             feeds = {name: feeds[name] for name in net.inputs}
             with torch.inference_mode():
                 expected = net(*(torch.from_numpy(value) for value in feeds.values())).numpy()
@@ -111,18 +84,24 @@ def check_parity(net: nn.Module, path: Path, *, image_size: int, seed: int = 0) 
     return Parity(worst, images)
 
 
-def _noise(rng: np.random.Generator, size: int, edge: int) -> np.ndarray:
-    return rng.random((size, 1, edge, edge), dtype=np.float32)
+def noise(rng: np.random.Generator, size: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Images ``[size, *shape]``, float32, uniform in 0..1."""
+    return rng.random((size, *shape), dtype=np.float32)
 
 
-def _lung_like(rng: np.random.Generator, size: int, edge: int) -> np.ndarray:
-    """Dark parenchyma with a bright disc at the centre and a bright wall at one side, as the 0..1 window shows them."""
-    y, x = np.mgrid[:edge, :edge].astype(np.float32) / edge - 0.5
-    radius = rng.uniform(0.03, 0.3, (size, 1, 1, 1)).astype(np.float32)
-    disc = 0.3 * (1 - np.tanh((np.hypot(x, y) - radius) * edge / 2))
-    wall = np.where(x > rng.uniform(0.2, 0.6, (size, 1, 1, 1)), 0.75, 0.0)
-    noise = 0.02 * rng.standard_normal((size, 1, edge, edge))
-    return np.clip(0.1 + np.maximum(disc, wall) + noise, 0, 1).astype(np.float32)
+def lung_like(rng: np.random.Generator, size: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Images ``[size, *shape]``, float32 in 0..1: dark parenchyma, a bright disc or ball at the centre, a bright wall.
+
+    The channels of an image show the same, each with its own grain.
+    """
+    _, *spatial = shape
+    grid = np.indices(spatial, dtype=np.float32) / spatial[-1] - 0.5
+    per_image = (size, *[1] * len(shape))
+    radius = rng.uniform(0.03, 0.3, per_image).astype(np.float32)
+    disc = 0.3 * (1 - np.tanh((np.linalg.norm(grid, axis=0) - radius) * spatial[-1] / 2))
+    wall = np.where(grid[-1] > rng.uniform(0.2, 0.6, per_image), 0.75, 0.0)
+    grain = 0.02 * rng.standard_normal((size, *shape))
+    return np.clip(0.1 + np.maximum(disc, wall) + grain, 0, 1).astype(np.float32)
 
 
 @contextmanager

@@ -29,8 +29,9 @@ _LOG_TAIL_LINES = 15
 class TritonServer:
     """A Triton server on loopback, as a context manager.
 
-    It is ready when every ensemble of the repository has answered an inference, which Triton's own ``/ready`` does
-    not promise. A port of 0 means "any free port"; read the choice from ``grpc_url``, ``http_url``, ``metrics_url``.
+    It is ready when every ensemble of the repository, and every net that stands alone, has answered an inference,
+    which Triton's own ``/ready`` does not promise. A port of 0 means "any free port"; read the choice from
+    ``grpc_url``, ``http_url``, ``metrics_url``.
 
     Args:
         repository: model repository, as written by ``python -m lung_nodule export``.

@@ -1,4 +1,4 @@
-"""One small MT-Net, exported once, and one real Triton server for all tests of the deployment."""
+"""One small MT-Net, exported once, on one real Triton server, and the bundles of one net in one more repository."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lung_nodule.deployment.export import export_bundle
+from lung_nodule.deployment.onnx_files import lung_like
+from lung_nodule.deployment.served import SERVED
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Volume
-from lung_nodule.networks import MTNet
+from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
 
 SETTINGS = {
     "bundle": "mtnet",
@@ -19,6 +22,32 @@ SETTINGS = {
     "network": {"width": 0.125, "middle_blocks": 1},
     "field": {"field_mm": 48.0, "z_field_mm": 40.0, "image_size": 64},
     "window": [-1000.0, 400.0],
+}
+
+ONE_NET = {
+    "mtmrnet": {
+        "bundle": "mtmrnet",
+        "version": "0.0.2",
+        "network": {"width": 0.125, "regression": True, "bidirectional": False},
+        "field": {"crop": "adaptive", "image_size": 64},
+        "window": [-1000.0, 400.0],
+    },
+    "mtcnn": {
+        "bundle": "mtcnn",
+        "version": "0.0.3",
+        "network": {"width": 0.25, "image_size": 32},
+        "field": {"field_mm": 40.0, "image_size": 32, "order": 1},
+        "window": [-1000.0, 400.0],
+        "view_weights": [0.04, 0.06, 0.08, 0.1, 0.12, 0.13, 0.14, 0.16, 0.17],
+    },
+    "e2emtl": {
+        "bundle": "e2emtl",
+        "version": "0.0.4",
+        "network": {"width": 0.25, "in_channels": 3},
+        "field": {"field_mm": 48.0, "image_size": 32},
+        "channels": {"names": ["ct", "otsu", "slic"], "slic_segments": 200, "slic_compactness": 0.2},
+        "window": [-1200.0, 600.0],
+    },
 }
 
 
@@ -78,6 +107,65 @@ def server(repository: Path) -> Iterator[TritonServer]:
     """A running server that holds the repository."""
     with TritonServer(repository) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def one_net_settings() -> dict[str, dict]:
+    """The side files of the bundles that serve one net each."""
+    return ONE_NET
+
+
+@pytest.fixture(scope="session")
+def one_net_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the bundles of one net: random weights, once kept in bfloat16 and once with the channels last."""
+    root = tmp_path_factory.mktemp("bundles")
+    torch.manual_seed(5)
+    networks = {
+        "mtmrnet": MTMRNet(**ONE_NET["mtmrnet"]["network"]).to(memory_format=torch.channels_last),
+        "mtcnn": MTCNN(**ONE_NET["mtcnn"]["network"]),
+        "e2emtl": E2EMTL(**ONE_NET["e2emtl"]["network"]),
+    }
+    for name, network in networks.items():
+        shape = SERVED[name].image_shape(ONE_NET[name])
+        _spread_heads(network.eval(), torch.from_numpy(lung_like(np.random.default_rng(0), 12, shape)))
+        models = root / name / "models"
+        models.mkdir(parents=True)
+        weights = network.bfloat16() if name == "mtcnn" else network
+        torch.save(weights.state_dict(), models / "model.pt")
+        (models / "model.json").write_text(json.dumps(ONE_NET[name]))
+    return root
+
+
+def _heads(network: nn.Module) -> list[nn.Module]:
+    """The last layers, each after those that it depends on."""
+    if isinstance(network, MTMRNet):
+        return [network.attribute_heads, network.classifier[-1]]
+    if isinstance(network, MTCNN):
+        return [view.classify[-1] for view in network.views]
+    return [network.unet.final_conv, network.classifier.attributes, network.classifier.malignancy]
+
+
+def _spread_heads(network: nn.Module, images: torch.Tensor) -> None:
+    """Scale the heads so that every channel's logits have mean 0 and deviation 2 over some images."""
+    for head in _heads(network):
+        seen: list[torch.Tensor] = []
+        handle = head.register_forward_hook(lambda _, __, output, seen=seen: seen.append(output))
+        with torch.no_grad():
+            network(images)
+            handle.remove()
+            logits = seen[0].transpose(0, 1).flatten(1)
+            scale = 2 / logits.std(dim=1)
+            head.bias.copy_((head.bias - logits.mean(dim=1)) * scale)
+            head.weight.mul_(scale.reshape(-1, *[1] * (head.weight.dim() - 1)))
+
+
+@pytest.fixture(scope="session")
+def one_net_repository(one_net_bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One model repository with all of them, exported one after the other."""
+    repository = tmp_path_factory.mktemp("one_net") / "repository"
+    for name in ONE_NET:
+        export_bundle(one_net_bundles / name, repository, checkpoint=one_net_bundles / name / "models" / "model.pt")
+    return repository
 
 
 def _ball_ct(shape: tuple[int, int, int], affine: np.ndarray, center_ras: np.ndarray, radius_mm: float) -> Volume:

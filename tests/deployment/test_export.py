@@ -27,7 +27,7 @@ def _spoil(bundle: Path, changes: dict) -> None:
         ({"network": {"width": 0.25, "middle_blocks": 1}}, "does not hold the weights of mtnet with .*0.25"),
         ({"network": {"width": 0.125, "middle_blocks": 2}}, "does not hold the weights"),
         ({"bundle": "mtcnn"}, "belongs to bundle 'mtcnn'"),
-        ({"field": {"image_size": 64}}, "lacks version or field_mm"),
+        ({"field": {"image_size": 64}}, "lacks field_mm: take the one training wrote"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_named(broken: Path, tmp_path: Path, changes: dict, message: str) -> None:

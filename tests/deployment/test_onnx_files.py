@@ -9,9 +9,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from lung_nodule.deployment.onnx_files import OPSET, SERVED_NETS, check_parity, write_onnx
+from lung_nodule.deployment.onnx_files import OPSET, check_parity, write_onnx
+from lung_nodule.deployment.served import SERVED
 from lung_nodule.io import InputError
 from lung_nodule.networks import MTNet, load_network
+
+SERVED_NETS = SERVED["mtnet"].nets
+IMAGE = (1, 64, 64)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_a_file_with_other_weights_is_refused(network, repository: Path, tmp_pat
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.5, weight.name))
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(InputError, match="differs from torch"):
-        check_parity(SERVED_NETS["mtnet_class"](network).eval(), tmp_path / "model.onnx", image_size=64)
+        check_parity(SERVED_NETS["mtnet_class"](network).eval(), tmp_path / "model.onnx", image_shape=IMAGE)
 
 
 @pytest.mark.parametrize("name", [pytest.param("mtnet_fine", marks=pytest.mark.slow), "mtnet_class"])
@@ -69,8 +73,8 @@ def test_the_ablation_without_the_coarse_mask_fits_the_same_ensemble(name: str, 
     """The input COARSE stays and is not looked at: the ensemble, which weighs slices by it, needs no other template."""
     torch.manual_seed(0)
     net = SERVED_NETS[name](MTNet(**settings["network"], coarse_mask=False)).eval()
-    write_onnx(net, tmp_path / "model.onnx", image_size=64)
-    check_parity(net, tmp_path / "model.onnx", image_size=64)
+    write_onnx(net, tmp_path / "model.onnx", image_shape=IMAGE)
+    check_parity(net, tmp_path / "model.onnx", image_shape=IMAGE)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     assert [tensor.name for tensor in session.get_inputs()] == ["IMAGE", "COARSE"]
     image = np.random.default_rng(0).random((2, 1, 64, 64), dtype=np.float32)

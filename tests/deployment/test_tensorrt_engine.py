@@ -41,6 +41,21 @@ def test_nvidias_parser_and_builder_take_every_net(plans: Path, name: str) -> No
     check_plan(plan, plan.with_name("model.onnx"), api=rtx, capability=CAPABILITY)
 
 
+@pytest.mark.parametrize(
+    ("name", "image"), [("mtmrnet", [1, 64, 64]), ("mtcnn", [9, 32, 32]), ("e2emtl", [3, 32, 32, 32])]
+)
+def test_nvidias_parser_and_builder_take_the_bundles_of_one_net(
+    name: str, image: list[int], one_net_repository: Path, tmp_path: Path
+) -> None:
+    onnx_file, plan = one_net_repository / name / "1" / "model.onnx", tmp_path / "model.plan"
+    largest = read_config(one_net_repository / name / "config.pbtxt").max_batch_size
+    build_plan(onnx_file, plan, max_batch=largest, api=rtx, capability=CAPABILITY)
+    assert plan.stat().st_size > 100_000
+    side_file = json.loads(plan.with_name("model.plan.json").read_text())
+    assert side_file["shapes"] == {"IMAGE": [[batch, *image] for batch in (1, largest // 4, largest)]}
+    check_plan(plan, onnx_file, api=rtx, capability=CAPABILITY)
+
+
 def test_a_plan_of_another_gpu_or_model_is_refused(plans: Path, tmp_path: Path) -> None:
     plan = plans / "mtnet_class" / "1" / "model.plan"
     with pytest.raises(InputError, match=r"compute_capability 8\.6 \(here 9\.0\)"):

@@ -1,0 +1,272 @@
+"""The bundles that serve one net each: what the export writes, and one real server that answers for all of them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from lung_nodule.data import ATTRIBUTES, HIGH_FROM, original_scale
+from lung_nodule.deployment.canary import _entrances, _values, ask_canary
+from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.export import export_bundle
+from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models
+from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
+from lung_nodule.deployment.served import SERVED
+from lung_nodule.deployment.server import TritonServer
+from lung_nodule.io import InputError
+from lung_nodule.networks import E2EMTL, MTMRNet, load_network
+from lung_nodule.networks.checkpoint import NETWORKS
+from lung_nodule.training import FuseViews, MeanOfSlices
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("mtmrnet", "mtcnn", "e2emtl")
+SHAPES = {
+    "mtmrnet": ([1, 64, 64], [9]),
+    "mtcnn": ([9, 32, 32], [9]),
+    "e2emtl": ([3, 32, 32, 32], [9, 32, 32, 32]),
+}
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def running(one_net_repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(one_net_repository) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def networks(one_net_bundles: Path) -> dict[str, torch.nn.Module]:
+    """Every bundle's network behind the view that its own inference runs."""
+    return {
+        name: SERVED[name].nets[name](load_network(one_net_bundles / name / "models" / "model.pt")).part.eval()
+        for name in NAMES
+    }
+
+
+def _record(repository: Path, name: str) -> dict:
+    return json.loads((repository / f"export_{name}.json").read_text())
+
+
+def _dims(config) -> list[list[int]]:
+    return [list(tensor.dims) for tensor in (*config.input, *config.output)]
+
+
+def _ask(client: InferenceServerClient, name: str, images: np.ndarray) -> np.ndarray:
+    tensor = InferInput("IMAGE", list(images.shape), "FP32")
+    tensor.set_data_from_numpy(images)
+    return client.infer(name, [tensor], client_timeout=30).as_numpy("PRED")
+
+
+def test_every_bundle_can_be_exported() -> None:
+    assert set(SERVED) == set(NETWORKS) == {path.name for path in (ROOT / "bundles").iterdir() if path.is_dir()}
+    for bundle, served in SERVED.items():
+        assert set(served.nets) <= {folder.name for folder in template_models(bundle)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_served_net_is_the_one_that_the_bundle_infers_with(name: str, networks: dict) -> None:
+    inference = json.loads((ROOT / "bundles" / name / "configs" / "inference.json").read_text())
+    assert type(networks[name]).__name__ == inference["network_def"]["_target_"].rpartition(".")[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_template_shows_the_published_sizes(name: str) -> None:
+    metadata = json.loads((ROOT / "bundles" / name / "configs" / "metadata.json").read_text())
+    image = metadata["network_data_format"]["inputs"]["image"]
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    config = read_config(TEMPLATES / name / "config.pbtxt")
+    assert _dims(config) == [[part["num_channels"], *part["spatial_shape"]] for part in (image, pred)]
+    assert len(config.parameters["pred_channels"].string_value.split()) == pred["num_channels"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tensorrt_config_differs_in_its_engine_alone(name: str) -> None:
+    onnx_config, plan = (read_config(TEMPLATES / name / path) for path in ("config.pbtxt", "configs/tensorrt.pbtxt"))
+    assert (plan.platform, plan.default_model_filename) == ("tensorrt_plan", "model.plan")
+    for config in (onnx_config, plan):
+        config.ClearField("platform")
+        config.ClearField("default_model_filename")
+    assert onnx_config == plan
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_and_file_have_the_checkpoints_shapes(name: str, one_net_repository: Path) -> None:
+    assert _dims(read_config(one_net_repository / name / "config.pbtxt")) == list(SHAPES[name])
+    model = onnx.load(one_net_repository / name / "1" / "model.onnx")
+    assert {item.domain: item.version for item in model.opset_import} == {"": OPSET}
+    tensors = (*model.graph.input, *model.graph.output)
+    assert [tensor.name for tensor in tensors] == ["IMAGE", "PRED"]
+    for tensor, shape in zip(tensors, SHAPES[name], strict=True):
+        batch, *rest = tensor.type.tensor_type.shape.dim
+        assert batch.dim_param
+        assert [size.dim_value for size in rest] == shape
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_record_tells_what_a_client_needs(name: str, one_net_repository: Path, one_net_settings: dict) -> None:
+    record, settings = _record(one_net_repository, name), one_net_settings[name]
+    client = record["client"]
+    assert record["settings"] == settings
+    assert (client["window"], client["image_size"]) == (settings["window"], settings["field"]["image_size"])
+    assert len(client["pred_channels"]) == SHAPES[name][1][0]
+    assert 0 < record["nets"][name]["max_abs_error"] <= record["nets"][name]["allowed_error"] <= TOLERANCE
+    parameters = read_config(one_net_repository / name / "config.pbtxt").parameters
+    assert set(parameters) <= set(client)
+    assert parameters["version"].string_value == settings["version"]
+    assert [float(edge) for edge in parameters["window"].string_value.split()] == settings["window"]
+
+
+def test_scales_weights_and_thresholds_stand_in_the_order_of_the_channels(one_net_repository: Path) -> None:
+    slices = _record(one_net_repository, "mtmrnet")["client"]
+    assert slices["pred_channels"][1:] == list(ATTRIBUTES)
+    assert slices["attribute_maximum"] == original_scale(np.ones(8)).tolist()
+    assert slices["attribute_minimum"] == original_scale(np.zeros(8)).tolist()
+    assert slices["square_factor"] == 1.5
+    assert _record(one_net_repository, "mtcnn")["client"]["view_weights"][-1] == 0.17
+    cubes = _record(one_net_repository, "e2emtl")["client"]
+    assert dict(zip(cubes["pred_channels"][2:], cubes["attribute_high_from"], strict=True)) == HIGH_FROM
+
+
+def test_one_server_holds_every_bundle(running: TritonServer) -> None:
+    assert ask_canary(running.grpc_url) == sorted(NAMES)
+
+
+def test_the_health_check_asks_ensembles_and_nets_that_stand_alone() -> None:
+    configs = {path.parent.name: read_config(path) for path in sorted(TEMPLATES.glob("*/config.pbtxt"))}
+    assert {config.name for config in _entrances(list(configs.values()))} == {"mtnet", *NAMES}
+    asked = {name: _values(config) for name, config in configs.items()}
+    assert asked["mtcnn"]["IMAGE"].shape == (1, 9, 64, 64)
+    assert set(asked["mtnet"]) == {"VOI", "SPACING", "CENTER"}
+    assert asked["mtnet_preprocess"] is None, "its sizes are open"
+
+
+@pytest.mark.parametrize("draw", [noise, lung_like])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_server_answers_what_torch_computes(name: str, draw, running: TritonServer, networks: dict) -> None:
+    images = draw(np.random.default_rng(7), 4, tuple(SHAPES[name][0]))
+    with torch.inference_mode():
+        expected = networks[name](torch.from_numpy(images)).numpy()
+    if draw is lung_like:
+        assert expected.reshape(4, 9, -1).mean(axis=2).std(axis=0).max() > 0.1, "one answer for all proves nothing"
+    with InferenceServerClient(running.grpc_url) as client:
+        found = _ask(client, name, images)
+        one = _ask(client, name, images[2:3])
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(one, expected[2:3], atol=TOLERANCE)
+
+
+def test_the_record_leads_from_the_answer_to_the_nodules_score(
+    running: TritonServer, networks: dict, one_net_repository: Path, one_net_settings: dict
+) -> None:
+    """With the record alone a client comes to what the bundle's own last step makes of torch's answer."""
+    slices = lung_like(np.random.default_rng(3), 5, tuple(SHAPES["mtmrnet"][0]))
+    views = lung_like(np.random.default_rng(3), 1, tuple(SHAPES["mtcnn"][0]))
+    weights = one_net_settings["mtcnn"]["view_weights"]
+    with torch.inference_mode():
+        mean = MeanOfSlices()({"pred": networks["mtmrnet"](torch.from_numpy(slices))})
+        fused = FuseViews(weights)({"pred": networks["mtcnn"](torch.from_numpy(views))})
+    told = {name: _record(one_net_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
+    with InferenceServerClient(running.grpc_url) as client:
+        of_slices, of_views = _ask(client, "mtmrnet", slices).mean(axis=0), _ask(client, "mtcnn", views)[0]
+    score = np.average(of_views, weights=told["mtcnn"]["view_weights"])
+    assert score == pytest.approx(fused["malignancy_prob"].item(), abs=TOLERANCE)
+    lowest, highest = (np.array(told["mtmrnet"][f"attribute_{edge}"]) for edge in ("minimum", "maximum"))
+    ratings = dict(zip(told["mtmrnet"]["pred_channels"][1:], lowest + of_slices[1:] * (highest - lowest), strict=True))
+    assert ratings == pytest.approx(mean["attributes"], abs=1e-3)
+    assert of_slices[0] == pytest.approx(mean["malignancy_prob"].item(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_of_another_size_is_refused(name: str, running: TritonServer) -> None:
+    channels, *spatial = SHAPES[name][0]
+    images = np.zeros((1, channels, *[edge + 16 for edge in spatial]), dtype=np.float32)
+    with (
+        InferenceServerClient(running.grpc_url) as client,
+        pytest.raises(InferenceServerException, match=r"INVALID_ARG.*unexpected shape"),
+    ):
+        _ask(client, name, images)
+
+
+def test_predict_is_told_that_a_net_takes_no_ct(running: TritonServer) -> None:
+    with (
+        NoduleClient(running.grpc_url, model="mtcnn") as client,
+        pytest.raises(InputError, match=r"'mtcnn'.*prepared images, not for a CT: take an ensemble"),
+    ):
+        client.describe()
+
+
+def _write(folder: Path, settings: dict, network: torch.nn.Module) -> Path:
+    """A bundle's folder with random weights; the path of its checkpoint."""
+    models = folder / settings["bundle"] / "models"
+    models.mkdir(parents=True)
+    torch.save(network.state_dict(), models / "model.pt")
+    (models / "model.json").write_text(json.dumps(settings))
+    return models / "model.pt"
+
+
+def _export(checkpoint: Path, repository: Path) -> Path:
+    return export_bundle(checkpoint.parents[1], repository, checkpoint=checkpoint)
+
+
+ABLATED = {
+    "one channel, one task": ("e2emtl", E2EMTL, {"width": 0.25, "in_channels": 1, "multi_task": False}),
+    "no attributes": ("mtmrnet", MTMRNet, {"width": 0.0625, "regression": False}),
+}
+
+
+@pytest.mark.parametrize("case", ABLATED)
+def test_an_ablated_net_is_served_as_its_side_file_describes(case: str, tmp_path: Path, one_net_settings: dict) -> None:
+    bundle, kind, options = ABLATED[case]
+    changes = {"network": options, "channels": one_net_settings["e2emtl"]["channels"] | {"names": ["ct"]}}
+    settings = one_net_settings[bundle] | changes
+    repository = _export(_write(tmp_path, settings, kind(**options)), tmp_path / "out")
+    image, pred = _dims(read_config(repository / bundle / "config.pbtxt"))
+    assert (image, pred) == ([1, *SHAPES[bundle][0][1:]], [1, *SHAPES[bundle][1][1:]])
+    client = _record(repository, bundle)["client"]
+    assert client["pred_channels"] == {"e2emtl": ["mask"], "mtmrnet": ["malignancy"]}[bundle]
+    assert client[{"e2emtl": "attribute_high_from", "mtmrnet": "attribute_maximum"}[bundle]] == []
+
+
+REFUSED = {
+    "view_weights": ("mtcnn", {"view_weights": None}, r"model\.json lacks view_weights: take the one training wrote"),
+    "channels": ("e2emtl", {"channels": {"names": ["ct", "slic"]}}, r"lacks slic_segments"),
+    "two of three channels": (
+        "e2emtl",
+        {"channels": {"names": ["ct", "slic"], "slic_segments": 1, "slic_compactness": 1}},
+        r"e2emtl: the network does not take an image of 2x32x32x32",
+    ),
+    "edge": ("e2emtl", {"field": {"field_mm": 40.0, "image_size": 40}}, r"image of 3x40x40x40.*multiple of 16"),
+    "crop": (
+        "mtmrnet",
+        {"field": {"crop": "tight", "image_size": 64}},
+        r"cannot be used \(crop must be one of ",
+    ),
+    "views": ("mtcnn", {"field": {"field_mm": 40.0, "image_size": 48, "order": 1}}, r"image of 9x48x48"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_side_file_that_does_not_fit_is_refused_in_one_line(
+    case: str, tmp_path: Path, one_net_bundles: Path, one_net_settings: dict
+) -> None:
+    bundle, changes, message = REFUSED[case]
+    settings = {key: value for key, value in (one_net_settings[bundle] | changes).items() if value is not None}
+    network = load_network(one_net_bundles / bundle / "models" / "model.pt")
+    checkpoint = _write(tmp_path, settings, network)
+    with pytest.raises(InputError, match=message) as caught:
+        _export(checkpoint, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_channel_without_a_name_is_refused(tmp_path: Path, one_net_settings: dict) -> None:
+    options = {"width": 0.25, "attributes": 5}
+    checkpoint = _write(tmp_path, one_net_settings["e2emtl"] | {"network": options}, E2EMTL(**options))
+    with pytest.raises(InputError, match="gives 7 channels where 9 have names"):
+        _export(checkpoint, tmp_path / "out")
