@@ -98,12 +98,19 @@ def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[st
         "baselines": {
             "majority_accuracy": majority_accuracy(labelled),
             **{f"{column}_auc": auc for column, auc in size_aucs(labelled).items()},
+            "auc_above_diameter": _auc_above_diameter(labelled),
+            "auc_above_diameter_interval": bootstrap_interval(labelled, _auc_above_diameter),
         },
     }
 
 
 def _auc(rows: pd.DataFrame) -> float:
     return area_under_curve(rows["malignancy_prob"].to_numpy(), rows["malignant"].to_numpy() > 0.5)
+
+
+def _auc_above_diameter(rows: pd.DataFrame) -> float:
+    """How far the score's AUC lies above that of the diameter on the same nodules."""
+    return _auc(rows) - area_under_curve(rows["diameter_mm"].to_numpy(), rows["malignant"].to_numpy() > 0.5)
 
 
 def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
@@ -123,6 +130,7 @@ def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
         "Labels are the readers' opinions, not pathology; nodules without a class are left out of the classification.",
         "Intervals are 95 %, drawn over patients.",
         *(f"{column}_auc: {meaning}, on the same nodules." for column, meaning in SIZE_BASELINES.items()),
+        "auc_above_diameter: AUC minus the diameter's; its interval draws both from the same patients.",
         *(segmentation if "dice" in table else []),
         *(attributes if any(column.endswith(("_pred", "_high")) for column in table) else []),
     ]

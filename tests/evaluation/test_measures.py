@@ -14,6 +14,7 @@ from lung_nodule.evaluation import (
     summary,
     threshold_mask,
 )
+from lung_nodule.evaluation.classification import area_under_curve
 
 
 def test_overlap_measures_are_the_papers() -> None:
@@ -53,6 +54,14 @@ def test_classification_equals_scikit_learn() -> None:
     assert got["accuracy"] == pytest.approx(((probability >= 0.5) == label).mean())
     assert got["sensitivity"] == pytest.approx((probability[label == 1] >= 0.5).mean())
     assert got["specificity"] == pytest.approx((probability[label == 0] < 0.5).mean())
+
+
+def test_ties_count_half_as_in_scikit_learn() -> None:
+    random = np.random.default_rng(4)
+    for _ in range(20):
+        label, score = random.integers(0, 2, 30), random.integers(0, 5, 30) / 4
+        if len(np.unique(label)) == 2:
+            assert area_under_curve(score, label) == pytest.approx(roc_auc_score(label, score))
 
 
 def test_one_class_has_no_auc() -> None:
@@ -99,6 +108,8 @@ def test_results_stand_beside_their_baselines() -> None:
     expected = roc_auc_score(labelled["malignant"], labelled["diameter_mm"])
     assert results["classification"]["baselines"]["diameter_mm_auc"] == pytest.approx(expected, abs=1e-6)
     assert set(results["classification"]["baselines"]) >= {"majority_accuracy", "crop_extent_mm_auc"}
+    above = results["classification"]["auc"] - expected
+    assert results["classification"]["baselines"]["auc_above_diameter"] == pytest.approx(above, abs=2e-6)
     assert results["segmentation"]["macro"]["dice"] == pytest.approx(rows["dice"].mean(), abs=1e-6)
     assert results["notes"][0].startswith("SYNTHETIC DATA")
 
@@ -140,3 +151,10 @@ def test_further_scores_stand_beside_the_first() -> None:
     rows = table().assign(mean_prob=lambda t: t["malignancy_prob"])
     results = evaluation_results(rows, dataset={}, settings={"other_scores": ["mean_prob"]})
     assert results["classification"]["other_scores"]["mean_prob"]["auc"] == results["classification"]["auc"]
+
+
+def test_a_score_that_is_the_diameter_is_not_above_it() -> None:
+    rows = table(60).assign(malignancy_prob=lambda t: t["diameter_mm"] / 2)
+    baselines = evaluation_results(rows, dataset={}, settings={})["classification"]["baselines"]
+    assert baselines["auc_above_diameter"] == 0
+    assert baselines["auc_above_diameter_interval"] == [0, 0]
