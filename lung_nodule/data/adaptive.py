@@ -32,8 +32,7 @@ class AdaptiveSlices(FieldSlices):
             network, not of what a user gets: inference has no mask).
 
     Raises:
-        ValueError: ``crop`` or ``slices`` is none of those.
-        InputError: a nodule without a diameter.
+        InputError: ``crop`` or ``slices`` is none of those; a nodule without a diameter.
     """
 
     def __init__(
@@ -75,8 +74,7 @@ class RandAdaptiveSlice(RandNoduleSlice):
         scale: smallest and largest share of the square's area.
 
     Raises:
-        ValueError: ``crop`` or ``scale`` is none of those.
-        InputError: a nodule without a diameter.
+        InputError: ``crop`` or ``scale`` is none of those; a nodule without a diameter.
     """
 
     def __init__(
@@ -88,7 +86,7 @@ class RandAdaptiveSlice(RandNoduleSlice):
         scale: tuple[float, float] = (0.7, 1.0),
     ) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"scale must be two shares of the area, 0 < smallest <= largest <= 1, got {list(scale)}")
+            raise InputError(f"scale must be two shares of the area, 0 < smallest <= largest <= 1, got {list(scale)}")
         self.square = square_of(crop)
         self.scale = tuple(scale)
         super().__init__(field_mm=self.square.minimum_mm, image_size=image_size, hu_window=hu_window)
@@ -119,10 +117,10 @@ def square_of(crop: str) -> AdaptiveSquare:
     """The square of that name.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     if crop not in SQUARES:
-        raise ValueError(f"crop must be one of {', '.join(SQUARES)}, got {crop!r}")
+        raise InputError(f"crop must be one of {', '.join(SQUARES)}, got {crop!r}")
     return SQUARES[crop]
 
 

@@ -28,7 +28,7 @@ class RandCropVariant(Randomizable, Transform):
         InputError: ``variants`` is below 1.
     """
 
-    def __init__(self, *, variants: int = 4, margin_mm: float = 4.0) -> None:
+    def __init__(self, *, variants: int = 4, margin_mm: float = 6.0) -> None:
         if variants < 1:
             raise InputError(f"crop_variants must be at least 1 (the whole VOI), got {variants}")
         self.variants = int(variants)

@@ -17,6 +17,7 @@ from lung_nodule.core import CubeField, window
 from .binary_attributes import binary_attributes
 from .channels import CubeChannels
 from .crop_variants import RandCropVariant
+from .fields import checked_window, position_of
 
 
 class ScannedCube(CubeField):
@@ -58,7 +59,7 @@ class CubeView(Transform):
     ) -> None:
         self.options = {"cube_mm": float(field_mm), "size": int(image_size)}
         self.channels = channels
-        self.hu_window = tuple(hu_window)
+        self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         seen, scanned = self._fields(data)
@@ -75,11 +76,7 @@ class CubeView(Transform):
         }
 
     def _fields(self, data: Mapping[Hashable, Any]) -> tuple[CubeField, ScannedCube]:
-        position = {
-            "shape": tuple(int(n) for n in data["ct"].shape),
-            "spacing": tuple(float(s) for s in data["spacing"]),
-            "center": tuple(float(c) for c in data["center"]),
-        }
+        position = position_of(data)
         return CubeField(**position, **self.options), ScannedCube(**position, **self.options)
 
 

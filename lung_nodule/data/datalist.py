@@ -44,7 +44,7 @@ def nodule_datalist(
     max_slice_thickness_mm: float = 2.5,
     malignancy: str = "mean",
     malignancy_threshold: float = 3.0,
-    exclude_score: float | None = 3.0,
+    exclude_score: float | bool | None = 3.0,
     columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The nodules of some folds as MONAI datalist items.
@@ -59,7 +59,8 @@ def nodule_datalist(
         max_slice_thickness_mm: of the scan.
         malignancy: how the readers' ratings become one score, ``"mean"`` or ``"median"``.
         malignancy_threshold: a score of at least this is malignant, where it is not excluded.
-        exclude_score: the score that belongs to neither class; None gives every nodule a class.
+        exclude_score: the score that belongs to neither class; None, or False on a command line (where MONAI passes
+            over None), gives every nodule a class.
         columns: further columns of ``nodules.csv`` that the method needs, numbers.
 
     Returns:
@@ -67,11 +68,10 @@ def nodule_datalist(
         ``ct``, ``mask``, ``reader_masks``.
 
     Raises:
-        InputError: the dataset is missing or broken, lacks a column, or no nodule is left.
-        ValueError: ``malignancy`` is neither.
+        InputError: the dataset is missing or broken, lacks a column, no nodule is left, or ``malignancy`` is neither.
     """
     if malignancy not in ("mean", "median"):
-        raise ValueError(f"malignancy must be 'mean' or 'median', got {malignancy!r}")
+        raise InputError(f"malignancy must be 'mean' or 'median', got {malignancy!r}")
     require_dataset(dataset_dir)
     dataset_dir = Path(dataset_dir)
     required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
@@ -90,7 +90,8 @@ def nodule_datalist(
     patients = chosen["patient_id"].nunique()
     logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {list(folds)}")
     score = chosen[f"malignancy_{malignancy}"]
-    label = (score >= malignancy_threshold).astype(float).mask(score == exclude_score)
+    excluded = None if exclude_score is False else exclude_score
+    label = (score >= malignancy_threshold).astype(float).mask(score == excluded)
     return [_item(row, dataset_dir) for row in chosen.assign(malignant=label).to_dict("records")]
 
 

@@ -1,4 +1,4 @@
-"""The training set of the slice-wise methods, and how one nodule makes a batch."""
+"""The training set of the methods that draw a nodule several times an epoch, and how one nodule makes a batch."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ import torch
 from monai.transforms import apply_transform
 from torch.utils.data import Dataset
 
+from lung_nodule.io import InputError
+
 
 class NoduleSlices(Dataset):
-    """A few random slices of every nodule and epoch, so that a long nodule does not outweigh a short one.
+    """A few random draws of every nodule and epoch (a slice, nine views), so that none outweighs another.
 
     Args:
         nodules: loaded nodules, e.g. a ``monai.data.CacheDataset`` whose transform is
             :class:`~lung_nodule.data.LoadVOI`.
-        slices_per_nodule: items of one nodule per epoch; each sees its own part of the nodule's slices.
-        transform: the random transforms, from the nodule's arrays to a slice.
+        slices_per_nodule: items of one nodule per epoch; a slice comes from each item's own part of the nodule.
+        transform: the random transforms, from the nodule's arrays to what the network sees.
+
+    Raises:
+        InputError: ``slices_per_nodule`` is below 1.
     """
 
     def __init__(
         self, nodules: Sequence[dict[str, Any]], *, slices_per_nodule: int, transform: Callable[[Any], Any]
     ) -> None:
         if slices_per_nodule < 1:
-            raise ValueError(f"slices_per_nodule must be at least 1, got {slices_per_nodule}")
+            raise InputError(f"slices_per_nodule must be at least 1, got {slices_per_nodule}")
         self.nodules = nodules
         self.slices_per_nodule = slices_per_nodule
         self.transform = transform

@@ -10,6 +10,9 @@ import torch
 from monai.transforms import Randomizable, Transform
 
 from lung_nodule.core import SliceField, window
+from lung_nodule.io import InputError
+
+from .fields import checked_window, position_of
 
 
 class FieldSlices(Transform):
@@ -28,7 +31,7 @@ class FieldSlices(Transform):
             network, not of what a user gets: inference has no mask).
 
     Raises:
-        ValueError: ``slices`` is neither.
+        InputError: ``slices`` is neither.
     """
 
     def __init__(
@@ -41,9 +44,9 @@ class FieldSlices(Transform):
         slices: str = "field",
     ) -> None:
         if slices not in ("field", "mask"):
-            raise ValueError(f"slices must be 'field' or 'mask', got {slices!r}")
+            raise InputError(f"slices must be 'field' or 'mask', got {slices!r}")
         self.options = {"field_mm": field_mm, "image_size": image_size, "z_field_mm": z_field_mm}
-        self.hu_window = tuple(hu_window)
+        self.hu_window = checked_window(hu_window)
         self.slices = slices
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -84,7 +87,7 @@ class RandNoduleSlice(Randomizable, Transform):
 
     def __init__(self, *, field_mm: float, image_size: int, hu_window: tuple[float, float] = (-1000.0, 400.0)) -> None:
         self.options = {"field_mm": field_mm, "image_size": image_size}
-        self.hu_window = tuple(hu_window)
+        self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         z = self._draw(data)
@@ -113,11 +116,8 @@ def field_of(
     data: Mapping[Hashable, Any], *, field_mm: float, image_size: int, z_field_mm: float | None = None
 ) -> SliceField:
     """The fixed field of an item with ``ct``, ``spacing`` and ``center``."""
-    shape, spacing, center = data["ct"].shape, data["spacing"], data["center"]
     return SliceField(
-        shape=tuple(int(n) for n in shape),
-        spacing=tuple(float(s) for s in spacing),
-        center=tuple(float(c) for c in center),
+        **position_of(data),
         field_mm=float(field_mm),
         image_size=int(image_size),
         z_field_mm=None if z_field_mm is None else float(z_field_mm),

@@ -10,6 +10,9 @@ import torch
 from monai.transforms import Randomizable, Transform
 
 from lung_nodule.core import CubeField, nine_views, window
+from lung_nodule.io import InputError
+
+from .fields import checked_window, position_of
 
 
 class NineViews(Transform):
@@ -25,25 +28,23 @@ class NineViews(Transform):
         image_size: voxels along that edge, so pixels along a view's.
         order: of the resampling, 3 (cubic spline, published) or 1 (linear).
         hu_window: HU that become 0 and 1.
+
+    Raises:
+        InputError: ``order`` is neither, or ``hu_window`` no window.
     """
 
     def __init__(
         self, *, field_mm: float, image_size: int, order: int = 3, hu_window: tuple[float, float] = (-1000.0, 400.0)
     ) -> None:
+        if order not in (1, 3):
+            raise InputError(f"spline_order must be 3 (cubic) or 1 (linear), got {order!r}")
         self.field_mm = float(field_mm)
         self.image_size = int(image_size)
         self.order = order
-        self.hu_window = tuple(hu_window)
+        self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        field = CubeField(
-            shape=tuple(int(n) for n in data["ct"].shape),
-            spacing=tuple(float(s) for s in data["spacing"]),
-            center=tuple(float(c) for c in data["center"]),
-            cube_mm=self.field_mm,
-            size=self.image_size,
-            order=self.order,
-        )
+        field = CubeField(**position_of(data), cube_mm=self.field_mm, size=self.image_size, order=self.order)
         views = nine_views(window(field.sample(data["ct"]), *self.hu_window))
         malignancy = torch.tensor([data["malignant"]], dtype=torch.float32)
         return {**data, "image": torch.from_numpy(views), "malignancy": malignancy}

@@ -28,11 +28,12 @@ class LoadVOI(Transform):
         with_mask: without it no mask is read (inference).
 
     Raises:
-        InputError: files are missing, do not share a grid, or hold a VOI that nothing can be said about.
+        InputError: ``consensus`` is no share; files are missing, do not share a grid, or hold a VOI that nothing can be
+            said about.
     """
 
     def __init__(self, *, consensus: float | str | None = None, with_mask: bool = True) -> None:
-        self.consensus = None if consensus is None else float(Fraction(str(consensus)))
+        self.consensus = None if consensus is None else _share(consensus)
         self.with_mask = with_mask
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -62,3 +63,14 @@ class LoadVOI(Transform):
         if self.consensus is None:
             return (marked.data > 0).astype(np.uint8)
         return ((marked.data > 0).mean(axis=3) >= self.consensus - CONSENSUS_TOLERANCE).astype(np.uint8)
+
+
+def _share(consensus: float | str) -> float:
+    """A share of the readers, above 0 and at most 1."""
+    try:
+        share = float(Fraction(str(consensus)))
+    except (ValueError, ZeroDivisionError):
+        share = 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"consensus must be a share of the readers such as 0.5 or 2/3, got {consensus!r}")
+    return share

@@ -11,7 +11,7 @@ from lung_nodule.core import MASK_THRESHOLD, VIEWS
 from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES, HIGH_FROM
 from lung_nodule.data.adaptive import square_of
 from lung_nodule.io import InputError
-from lung_nodule.networks import AsCubeMaps, AsScores, ViewScores
+from lung_nodule.networks import AsCubeMaps, AsScores, AsViewScores
 
 Settings = Mapping[str, Any]
 
@@ -162,7 +162,7 @@ SERVED: dict[str, ServedBundle] = {
         client=_mtmrnet_client,
     ),
     "mtcnn": ServedBundle(
-        nets={"mtcnn": lambda network: ServedNet(ViewScores(network), ("IMAGE",), "PRED")},
+        nets={"mtcnn": lambda network: ServedNet(AsViewScores(network), ("IMAGE",), "PRED")},
         image_shape=lambda settings: (len(VIEWS), _edge(settings), _edge(settings)),
         client=_mtcnn_client,
     ),

@@ -116,7 +116,7 @@ def _auc_above_diameter(rows: pd.DataFrame) -> float:
 def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
     synthetic = ["SYNTHETIC DATA: these figures show that the software runs. They are no result."]
     segmentation = [
-        "Segmentation is measured on the slices of the fixed field; accuracy and specificity depend on its size.",
+        "Segmentation is measured in the fixed field around the centre; accuracy and specificity depend on its size.",
         "macro is the mean over nodules, pooled counts all pixels together.",
         "threshold_dice: everything above -400 HU that hangs together with the nodule's centre.",
         "On crops that end with the nodule Dice is optimistic: there are no slices beyond it to be wrong on.",

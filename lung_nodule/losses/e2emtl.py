@@ -9,6 +9,8 @@ from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional
 
+from .errors import LossOptionError
+
 MALIGNANCY_LOSSES = ("l1", "bce")
 NEVER = -1e4  # a logit whose probability is 0
 
@@ -27,13 +29,15 @@ class EndToEndLoss(nn.Module):
         malignancy_loss: ``"l1"`` as printed, or ``"bce"``.
 
     Raises:
-        ValueError: ``malignancy_loss`` is neither.
+        LossOptionError: ``malignancy_loss`` is neither.
     """
 
     def __init__(self, *, malignancy_loss: str = "l1") -> None:
         super().__init__()
         if malignancy_loss not in MALIGNANCY_LOSSES:
-            raise ValueError(f"malignancy_loss must be one of {', '.join(MALIGNANCY_LOSSES)}, got {malignancy_loss!r}")
+            raise LossOptionError(
+                f"malignancy_loss must be one of {', '.join(MALIGNANCY_LOSSES)}, got {malignancy_loss!r}"
+            )
         self.malignancy_loss = malignancy_loss
         self.dice = DiceLoss(sigmoid=True, smooth_nr=1e-5, smooth_dr=1e-5)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .errors import LossOptionError
+
 
 class MarginRankingLoss(nn.Module):
     """Order the predicted malignancies as the readers' scores are ordered (MTMR-Net, eqs. 3-4).
@@ -22,13 +24,13 @@ class MarginRankingLoss(nn.Module):
             every pair of the batch.
 
     Raises:
-        ValueError: ``pairs`` is neither.
+        LossOptionError: ``pairs`` is neither.
     """
 
     def __init__(self, *, margin: float = 0.1, pairs: str = "halves") -> None:
         super().__init__()
         if pairs not in ("halves", "all"):
-            raise ValueError(f"pairs must be 'halves' or 'all', got {pairs!r}")
+            raise LossOptionError(f"pairs must be 'halves' or 'all', got {pairs!r}")
         self.margin = margin
         self.pairs = pairs
 

@@ -33,7 +33,7 @@ class MTMRLoss(nn.Module):
         self.rank_weight = rank_weight
         self.rank = MarginRankingLoss(margin=margin, pairs=pairs)
 
-    def parts(
+    def terms(
         self, prediction: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The terms without their weights: ``class``, ``rank`` and, where attributes are predicted, ``regression``.
@@ -55,8 +55,8 @@ class MTMRLoss(nn.Module):
         return terms
 
     def forward(self, prediction: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """See :meth:`parts`; the weighted sum, a scalar."""
-        terms = self.parts(prediction, target)
+        """See :meth:`terms`; the weighted sum, a scalar."""
+        terms = self.terms(prediction, target)
         weights = {"class": 1.0, "rank": self.rank_weight, "regression": self.regression_weight}
         return sum(weights[name] * term for name, term in terms.items())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .errors import LossOptionError
+
 
 class RankLoss(nn.Module):
     """Push the hardest foreground pixels above the hardest background pixels (MT-Net, eq. 3).
@@ -19,13 +21,13 @@ class RankLoss(nn.Module):
         margin: by how much a foreground pixel should exceed a background pixel, in probability (0.3 published).
 
     Raises:
-        ValueError: ``k`` is below 1.
+        LossOptionError: ``k`` is below 1.
     """
 
     def __init__(self, *, k: int = 20, margin: float = 0.3) -> None:
         super().__init__()
         if k < 1:
-            raise ValueError(f"the rank loss needs k of at least 1 pixel, got {k}")
+            raise LossOptionError(f"the rank loss needs k of at least 1 pixel, got {k}")
         self.k = k
         self.margin = margin
 

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .errors import LossOptionError
+
 
 class ViewLoss(nn.Module):
     """Cross-entropy of the class plus alpha times the pixels' mean cross-entropy, per view (MT-CNN, eqs. 1-3).
@@ -20,13 +22,13 @@ class ViewLoss(nn.Module):
         alpha: weight of the reconstruction (0.3 published); 0 is the single-task network.
 
     Raises:
-        ValueError: ``alpha`` is negative.
+        LossOptionError: ``alpha`` is negative.
     """
 
     def __init__(self, *, alpha: float = 0.3) -> None:
         super().__init__()
         if alpha < 0:
-            raise ValueError(f"alpha must be 0 or more, got {alpha}")
+            raise LossOptionError(f"alpha must be 0 or more, got {alpha}")
         self.alpha = alpha
 
     def forward(self, prediction: Mapping[str, torch.Tensor], malignant: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,10 @@
 """The networks of the bundles, and the files that hold their weights."""
 
-from .checkpoint import CheckpointError, load_network, read_settings
+from .checkpoint import load_network, read_settings
 from .classnet import ClassNet
 from .e2emtl import E2EMTL, AsCubeMaps
-from .mtcnn import MTCNN, RunningViews, ViewNet, ViewScores, ViewSizeError
+from .errors import CheckpointError, NetworkOptionError
+from .mtcnn import MTCNN, AsViewScores, RunningViews, ViewNet
 from .mtmrnet import AsScores, MTMRNet
 from .mtnet import AsMaps, GuidedByCoarse, MTNet
 from .outputs import OneOutput
@@ -17,6 +18,7 @@ __all__ = [
     "AsCubeMaps",
     "AsMaps",
     "AsScores",
+    "AsViewScores",
     "CheckpointError",
     "ClassNet",
     "CoarseSegNet",
@@ -27,11 +29,10 @@ __all__ = [
     "MTCNN",
     "MTMRNet",
     "MTNet",
+    "NetworkOptionError",
     "OneOutput",
     "RunningViews",
     "ViewNet",
-    "ViewScores",
-    "ViewSizeError",
     "load_network",
     "load_pretrained",
     "read_settings",

@@ -1,4 +1,4 @@
-"""Blocks that the Xception networks share, on top of MONAI's ``Convolution``."""
+"""Blocks that networks share, on top of MONAI's ``Convolution``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ import torch
 from monai.networks.blocks import Convolution
 from torch import nn
 
+from .errors import NetworkOptionError
+
 
 def scaled(channels: int, width: float) -> int:
-    """A published channel count times ``width``, a multiple of 8 and at least 8."""
+    """A published channel count times ``width``, a multiple of 8 and at least 8.
+
+    Raises:
+        NetworkOptionError: the width is no number above 0.
+    """
+    if not isinstance(width, int | float) or not width > 0:
+        raise NetworkOptionError(f"the width must be a number above 0 (1 as published), got {width!r}")
     return max(8, 8 * round(channels * width / 8))
 
 

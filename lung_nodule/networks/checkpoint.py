@@ -11,18 +11,13 @@ import torch
 from torch import nn
 
 from .e2emtl import E2EMTL
+from .errors import CheckpointError
 from .mtcnn import MTCNN
 from .mtmrnet import MTMRNet
 from .mtnet import MTNet
 
 NETWORKS: dict[str, type[nn.Module]] = {"e2emtl": E2EMTL, "mtcnn": MTCNN, "mtmrnet": MTMRNet, "mtnet": MTNet}
 """Each bundle's network."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, unreadable or made for another network; the message is one line."""
-
-    user_can_mend = True
 
 
 def read_settings(checkpoint: str | Path) -> dict[str, Any]:

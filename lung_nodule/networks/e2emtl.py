@@ -8,15 +8,13 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 from torch.nn import functional
 
+from .blocks import scaled
+from .errors import NetworkOptionError
+
 FEATURES = (32, 32, 64, 128, 256, 32)
+NORMS = ("instance", "batch")
 POOLING = 16  # from the cube to the deepest map
 LEAKY = ("leakyrelu", {"negative_slope": 0.1, "inplace": True})
-
-
-class CubeSizeError(ValueError):
-    """A cube whose edge the network cannot halve four times; the message is one line."""
-
-    user_can_mend = True
 
 
 class E2EMTL(nn.Module):
@@ -32,6 +30,9 @@ class E2EMTL(nn.Module):
         attributes: attribute logits; 7 as in the slides' Table III.
         multi_task: without it there is no classification branch (the slides' single-task row).
         norm: normalization of the U-Net, ``"instance"`` (MONAI's) or ``"batch"``.
+
+    Raises:
+        NetworkOptionError: ``norm`` is neither, or the width is not above 0.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class E2EMTL(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        features = [_scaled(channels, width) for channels in FEATURES]
+        if norm not in NORMS:
+            raise NetworkOptionError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+        features = [scaled(channels, width) for channels in FEATURES]
         self.unet = BasicUNet(
             spatial_dims=3, in_channels=in_channels, out_channels=1, features=features, norm=(norm, {"affine": True})
         )
         self.classifier = (
-            JointClassifier(features[4], hidden=_scaled(128, width), attributes=attributes) if multi_task else None
+            JointClassifier(features[4], hidden=scaled(128, width), attributes=attributes) if multi_task else None
         )
 
     def forward(self, cube: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -60,7 +63,7 @@ class E2EMTL(nn.Module):
             ``[N, 1]``.
 
         Raises:
-            CubeSizeError: the edge is another.
+            NetworkOptionError: the edge is another.
         """
         _check_edges(cube)
         deepest, skipped = self._down(cube)
@@ -153,14 +156,10 @@ def _in_float32(module: nn.Module, features: torch.Tensor) -> torch.Tensor:
         return module(features.float())
 
 
-def _scaled(channels: int, width: float) -> int:
-    return max(8, 8 * round(channels * width / 8))
-
-
 def _check_edges(cube: torch.Tensor) -> None:
     if any(edge % POOLING or edge < 2 * POOLING for edge in cube.shape[2:]):
         edges = "x".join(str(int(edge)) for edge in cube.shape[2:])
-        raise CubeSizeError(
+        raise NetworkOptionError(
             f"a cube of {edges} voxels does not fit: give an --image_size that "
             f"is a multiple of {POOLING} and at least {2 * POOLING}, such as 32, 48 or 64"
         )

@@ -8,17 +8,12 @@ import torch
 from torch import nn
 
 from .blocks import scaled
+from .errors import NetworkOptionError
 
 VIEWS = 9
 CHANNELS = (24, 32, 64, 64)
 KERNELS = (5, 3, 3, 3)
 HIDDEN = (256, 16)
-
-
-class ViewSizeError(ValueError):
-    """An image size that the layers cannot halve and restore exactly; the message is one line."""
-
-    user_can_mend = True
 
 
 class ShareNet(nn.Sequential):
@@ -81,14 +76,13 @@ class ViewNet(nn.Module):
         image_size: pixels along a view's edge (64 published).
 
     Raises:
-        ViewSizeError: the layers do not halve this size exactly.
-        ValueError: another number of layers.
+        NetworkOptionError: the layers do not halve this size exactly, or there are not 1 to 4 of them.
     """
 
     def __init__(self, *, width: float = 1.0, conv_layers: int = 3, image_size: int = 64) -> None:
         super().__init__()
         if conv_layers not in (1, 2, 3, 4):
-            raise ValueError(f"conv_layers must be 1, 2, 3 or 4, got {conv_layers!r}")
+            raise NetworkOptionError(f"conv_layers must be 1, 2, 3 or 4, got {conv_layers!r}")
         channels = tuple(scaled(c, width) for c in CHANNELS[:conv_layers])
         kernels = KERNELS[:conv_layers]
         edge = _encoded_edge(image_size, kernels)
@@ -170,7 +164,7 @@ class RunningViews(nn.Module):
         return result
 
 
-class ViewScores(nn.Module):
+class AsViewScores(nn.Module):
     """MT-CNN with one output tensor: what validation, evaluation and inference run.
 
     Args:
@@ -200,7 +194,7 @@ def _encoded_edge(image_size: int, kernels: tuple[int, ...]) -> int:
         edge -= kernel - 1
         if edge < 2 or edge % 2:
             step = 2 ** len(kernels)
-            raise ViewSizeError(
+            raise NetworkOptionError(
                 f"views of {image_size} pixels cannot be halved {len(kernels)} times and restored exactly: "
                 f"--image_size must be a multiple of {step} and at least {3 * step}, such as 64"
             )

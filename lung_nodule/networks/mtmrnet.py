@@ -7,6 +7,7 @@ from monai.networks.nets import resnet50
 from torch import nn
 
 from .blocks import as_rgb, scaled
+from .errors import NetworkOptionError
 
 TRUNK_PLANES = 64  # of the first block; 2048 channels leave the last
 
@@ -26,7 +27,7 @@ class MTMRNet(nn.Module):
         dropout: before the classifier.
 
     Raises:
-        ValueError: ``bidirectional`` without ``regression``, or a width that leaves the first block no channel.
+        NetworkOptionError: ``bidirectional`` without ``regression``, or a width that leaves the first block no channel.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class MTMRNet(nn.Module):
     ) -> None:
         super().__init__()
         if bidirectional and not regression:
-            raise ValueError(
+            raise NetworkOptionError(
                 "bidirectional needs the attribute branch: set regression to true or bidirectional to false"
             )
-        if TRUNK_PLANES * width < 1:
-            raise ValueError(f"the width must be at least 1/{TRUNK_PLANES}, got {width}")
+        if not isinstance(width, int | float) or TRUNK_PLANES * width < 1:
+            raise NetworkOptionError(f"the width must be at least 1/{TRUNK_PLANES}, got {width!r}")
         self.trunk = resnet50(
             spatial_dims=2, n_input_channels=3, feed_forward=False, conv1_t_stride=2, bias_downsample=False,
             widen_factor=width,

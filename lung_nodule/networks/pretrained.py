@@ -20,7 +20,7 @@ import torch
 from monai.networks import copy_model_state
 from torch import nn
 
-from .checkpoint import CheckpointError
+from .errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from .aggregation import AggregateSlices, segmentation_and_label
 from .autocast import AutocastInferer
-from .batches import PrepareSlices
+from .batches import PrepareTargets
 from .checkpoints import StageCheckpoints
-from .cubes import AggregateCube, LabelledROCAUC, PrepareCubes, score_and_class
+from .cubes import AggregateCube, LabelledROCAUC, score_and_class
 from .distributed import (
     SameBuffers,
     ShareOfRank,
@@ -17,8 +17,9 @@ from .distributed import (
     world_size,
 )
 from .errors import expected_errors_in_one_line
+from .options import require_folds, require_positive, require_whole
 from .pretrained import Pretrained, pretrained_hash
-from .scores import EachSlice, MeanOfSlices, PrepareScores
+from .scores import EachSlice, MeanOfSlices
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
 from .views import FuseViews, ViewCheckpoints, ViewSelection
@@ -30,10 +31,8 @@ __all__ = [
     "FuseViews",
     "EachSlice",
     "MeanOfSlices",
-    "PrepareScores",
     "LabelledROCAUC",
-    "PrepareCubes",
-    "PrepareSlices",
+    "PrepareTargets",
     "Pretrained",
     "SameBuffers",
     "SeedEpochs",
@@ -49,6 +48,9 @@ __all__ = [
     "device_of_rank",
     "end_ranks",
     "rank",
+    "require_folds",
+    "require_positive",
+    "require_whole",
     "segmentation_and_label",
     "share",
     "start_ranks",

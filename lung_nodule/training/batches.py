@@ -1,23 +1,24 @@
-"""What the trainer takes from a batch of slices."""
+"""What an engine takes from a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
 
 
-class PrepareSlices(PrepareBatch):
-    """Image and one target of a batch, on the engine's device.
+class PrepareTargets(PrepareBatch):
+    """Image and targets of a batch, on the engine's device.
 
     Args:
-        target: ``"label"`` for the mask, ``"malignancy"`` for the class; none (inference) when not given.
+        targets: a key of the batch, whose tensor is the target (``"label"`` for the mask, ``"malignancy"`` for the
+            class); several keys, whose tensors the loss takes as one dict; none (inference) when not given.
     """
 
-    def __init__(self, target: str | None = None) -> None:
-        self.target = target
+    def __init__(self, targets: str | Sequence[str] | None = None) -> None:
+        self.targets = targets
 
     def __call__(
         self,
@@ -25,8 +26,10 @@ class PrepareSlices(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor | dict[str, torch.Tensor] | None]:
         image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
-        if self.target is None:
+        if self.targets is None:
             return image, None
-        return image, batchdata[self.target].to(device=device, non_blocking=non_blocking)
+        if isinstance(self.targets, str):
+            return image, batchdata[self.targets].to(device=device, non_blocking=non_blocking)
+        return image, {key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in self.targets}

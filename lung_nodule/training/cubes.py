@@ -1,4 +1,4 @@
-"""Batches, scores and masks of the end-to-end multi-task network."""
+"""Scores and masks of the end-to-end multi-task network."""
 
 from __future__ import annotations
 
@@ -7,27 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.engines import PrepareBatch
 from monai.handlers import ROCAUC
 from monai.transforms import Transform
 
 from lung_nodule.core import MASK_THRESHOLD, central_component
-
-TARGETS = ("label", "inside", "highs", "malignancy")
-
-
-class PrepareCubes(PrepareBatch):
-    """Image and all targets of a batch of cubes, on the engine's device (for ``EndToEndLoss``)."""
-
-    def __call__(
-        self,
-        batchdata: Mapping[str, torch.Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
-        return image, {name: batchdata[name].to(device=device, non_blocking=non_blocking) for name in TARGETS}
 
 
 class AggregateCube(Transform):

@@ -1,4 +1,4 @@
-"""MTMR-Net between its engines and its nodules: batches with their targets, slices one by one, slices to nodule."""
+"""MTMR-Net between its engines and its nodules: slices one by one, slices to nodule."""
 
 from __future__ import annotations
 
@@ -6,27 +6,10 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from monai.transforms import Transform
 
 from lung_nodule.data import ATTRIBUTES, original_scale
-
-TARGETS = ("malignancy", "score", "attributes")
-
-
-class PrepareScores(PrepareBatch):
-    """Image and, as one dict, the targets of :class:`~lung_nodule.losses.MTMRLoss`, on the engine's device."""
-
-    def __call__(
-        self,
-        batchdata: Mapping[str, torch.Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
-        return image, {key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in TARGETS}
 
 
 class EachSlice(Inferer):

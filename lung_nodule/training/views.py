@@ -13,6 +13,7 @@ from monai.metrics import compute_roc_auc
 from monai.transforms import Transform
 
 from lung_nodule.core import fused_score, fusion_weights
+from lung_nodule.io import InputError
 from lung_nodule.networks import MTCNN
 
 from .checkpoints import StageCheckpoints
@@ -30,11 +31,14 @@ class ViewSelection:
     Args:
         network: the nine networks.
         patience: validations without a better AUC after which a view stops.
+
+    Raises:
+        InputError: ``patience`` is below 1.
     """
 
     def __init__(self, *, network: MTCNN, patience: int = 10) -> None:
         if patience < 1:
-            raise ValueError(f"patience must be at least 1 validation, got {patience}")
+            raise InputError(f"patience must be at least 1 validation, got {patience}")
         self.network = network
         self.patience = patience
         views = len(network.views)

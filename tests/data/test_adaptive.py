@@ -114,7 +114,7 @@ def test_the_released_codes_crop_cuts_the_border_and_stretches(nodule: dict) -> 
 def test_bad_input_is_named(nodule: dict) -> None:
     with pytest.raises(InputError, match=r"SYN-0000_a0001: .* got nan; mend `diameter_mm`"):
         AdaptiveSlices(image_size=SIZE)({**nodule, "diameter_mm": float("nan")})
-    with pytest.raises(ValueError, match="crop must be one of adaptive, paper_code"):
+    with pytest.raises(InputError, match="crop must be one of adaptive, paper_code"):
         RandAdaptiveSlice(image_size=SIZE, crop="tight")
-    with pytest.raises(ValueError, match="scale must be"):
+    with pytest.raises(InputError, match="scale must be"):
         RandAdaptiveSlice(image_size=SIZE, scale=(0.5, 1.5))

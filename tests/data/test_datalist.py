@@ -106,6 +106,8 @@ def test_the_class_follows_the_chosen_rule(painted: Path) -> None:
     for item, item_of_all in zip(default, every, strict=True):
         assert math.isnan(item["malignant"]) == (item["malignancy_mean"] == 3)
         assert item_of_all["malignant"] == float(item["malignancy_mean"] >= 3.5)
+    from_a_command_line = nodule_datalist(painted, folds=folds, malignancy_threshold=3.5, exclude_score=False)
+    assert [item["malignant"] for item in from_a_command_line] == [item["malignant"] for item in every]
 
 
 def test_the_median_may_be_another_class(painted: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lung_nodule.losses import MarginRankingLoss, MTMRLoss
+from lung_nodule.losses import LossOptionError, MarginRankingLoss, MTMRLoss
 
 
 def batch(count: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,7 +102,7 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
         MarginRankingLoss()(torch.rand(4, 1), torch.rand(4))
     with pytest.raises(ValueError, match="two vectors of one length"):
         MarginRankingLoss()(torch.rand(4, 1), torch.rand(4, 1))
-    with pytest.raises(ValueError, match="pairs must be"):
+    with pytest.raises(LossOptionError, match="pairs must be"):
         MarginRankingLoss(pairs="thirds")
 
 

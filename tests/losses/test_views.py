@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from lung_nodule.losses import ViewLoss
+from lung_nodule.losses import LossOptionError, ViewLoss
 from lung_nodule.networks import MTCNN, RunningViews
 
 LABEL = torch.tensor([[1.0], [0.0], [1.0], [0.0]])
@@ -36,7 +36,7 @@ def test_equals_the_papers_equations(alpha: float) -> None:
 def test_the_single_task_needs_no_reconstruction() -> None:
     output = {"logits": prediction()["logits"]}
     assert ViewLoss(alpha=0)(output, LABEL) > 0
-    with pytest.raises(ValueError, match="alpha must be 0 or more"):
+    with pytest.raises(LossOptionError, match="alpha must be 0 or more"):
         ViewLoss(alpha=-0.1)
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from lung_nodule.networks import E2EMTL, AsCubeMaps
-from lung_nodule.networks.e2emtl import CubeSizeError
+from lung_nodule.networks import E2EMTL, AsCubeMaps, NetworkOptionError
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +109,7 @@ def test_bfloat16_gradients_are_float32s_at_the_smallest_cube(cubes: torch.Tenso
 
 @pytest.mark.parametrize("edge", [16, 40])
 def test_a_cube_that_does_not_fit_is_refused_in_one_line(network: E2EMTL, edge: int) -> None:
-    with pytest.raises(CubeSizeError, match=rf"^a cube of {edge}x{edge}x{edge} voxels does not fit: .*32, 48 or 64"):
+    with pytest.raises(
+        NetworkOptionError, match=rf"^a cube of {edge}x{edge}x{edge} voxels does not fit: .*32, 48 or 64"
+    ):
         network(torch.zeros(1, 3, edge, edge, edge))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lung_nodule.networks import MTCNN, RunningViews, ViewNet, ViewScores, ViewSizeError
+from lung_nodule.networks import MTCNN, AsViewScores, NetworkOptionError, RunningViews, ViewNet
 
 SMALL = {"width": 0.125, "image_size": 32}
 
@@ -38,13 +38,13 @@ def test_one_to_four_convolutions(layers: int, features: int) -> None:
     assert logits.shape == (2, 2)
     assert pixels.shape == (2, 1, 64, 64)
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in net.share) == layers
-    with pytest.raises(ValueError, match="must be 1, 2, 3 or 4"):
+    with pytest.raises(NetworkOptionError, match="must be 1, 2, 3 or 4"):
         ViewNet(conv_layers=5)
 
 
 @pytest.mark.parametrize(("layers", "size"), [(3, 30), (3, 60), (3, 16), (4, 56), (4, 32)])
 def test_sizes_that_cannot_be_mirrored_are_refused(layers: int, size: int) -> None:
-    with pytest.raises(ViewSizeError, match=f"views of {size} pixels .* multiple of {2**layers} and at least"):
+    with pytest.raises(NetworkOptionError, match=f"views of {size} pixels .* multiple of {2**layers} and at least"):
         ViewNet(conv_layers=layers, image_size=size)
 
 
@@ -58,7 +58,7 @@ def test_kaiming_start_without_biases() -> None:
 
 def test_outputs() -> None:
     network, image = MTCNN(**SMALL).eval(), torch.rand(3, 9, 32, 32)
-    output, scores = network(image), ViewScores(network)(image)
+    output, scores = network(image), AsViewScores(network)(image)
     assert output["logits"].shape == (3, 9, 2)
     assert output["reconstruction"].shape == image.shape
     torch.testing.assert_close(scores, torch.softmax(output["logits"], dim=2)[..., 1])
@@ -68,7 +68,7 @@ def test_a_view_sees_its_own_plane_alone() -> None:
     network, image = MTCNN(**SMALL).eval(), torch.rand(2, 9, 32, 32)
     other = image.clone()
     other[:, 4] = torch.rand(2, 32, 32)
-    changed = (ViewScores(network)(image) - ViewScores(network)(other)).abs().amax(dim=0) > 0
+    changed = (AsViewScores(network)(image) - AsViewScores(network)(other)).abs().amax(dim=0) > 0
     assert changed.tolist() == [False] * 4 + [True] + [False] * 4
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.networks.nets import resnet50
 
-from lung_nodule.networks import AsScores, MTMRNet
+from lung_nodule.networks import AsScores, MTMRNet, NetworkOptionError
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_one_tensor_for_inference(small: MTMRNet) -> None:
 
 
 def test_bad_options_are_named() -> None:
-    with pytest.raises(ValueError, match="needs the attribute branch"):
+    with pytest.raises(NetworkOptionError, match="needs the attribute branch"):
         MTMRNet(width=0.125, regression=False, bidirectional=True)
-    with pytest.raises(ValueError, match="at least 1/64"):
+    with pytest.raises(NetworkOptionError, match="at least 1/64"):
         MTMRNet(width=0.01)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lung_nodule.data import HIGH_FROM, ScannedCube
-from lung_nodule.training import AggregateCube, LabelledROCAUC, PrepareCubes, score_and_class
+from lung_nodule.training import AggregateCube, LabelledROCAUC, PrepareTargets, score_and_class
 
 FIELD = ScannedCube(shape=(16, 16, 16), spacing=(1.0, 1.0, 1.0), center=(7.5, 7.5, 7.5), cube_mm=16.0, size=16)
 
@@ -64,6 +64,8 @@ def test_the_area_passes_over_nodules_without_a_class() -> None:
 
 def test_a_batch_keeps_image_and_targets_apart() -> None:
     batch = {name: torch.zeros(2, 1) for name in ("image", "label", "inside", "highs", "malignancy")}
-    image, targets = PrepareCubes()({**batch, "nodule_id": ["a", "b"]}, "cpu")
-    assert image is not None
+    image, targets = PrepareTargets(["label", "inside", "highs", "malignancy"])(
+        {**batch, "nodule_id": ["a", "b"]}, "cpu"
+    )
+    assert image is batch["image"]
     assert set(targets) == {"label", "inside", "highs", "malignancy"}

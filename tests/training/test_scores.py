@@ -6,7 +6,7 @@ import torch
 from lung_nodule.data import ATTRIBUTES
 from lung_nodule.losses import MTMRLoss
 from lung_nodule.networks import AsScores, MTMRNet
-from lung_nodule.training import EachSlice, MeanOfSlices, PrepareScores
+from lung_nodule.training import EachSlice, MeanOfSlices, PrepareTargets
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,9 @@ def test_a_batch_reaches_the_loss(network: MTMRNet) -> None:
         "attributes": torch.rand(4, 8),
         "nodule_id": list("abcd"),
     }
-    image, target = PrepareScores()(batch, "cpu", memory_format=torch.channels_last)
+    image, target = PrepareTargets(["malignancy", "score", "attributes"])(
+        batch, "cpu", memory_format=torch.channels_last
+    )
     assert set(target) == {"malignancy", "score", "attributes"}
     loss = MTMRLoss()(network(image), target)
     assert loss.ndim == 0

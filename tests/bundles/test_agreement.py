@@ -1,0 +1,106 @@
+"""What differs between two bundles is what differs between two papers; and what a bad option ends in."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from lung_nodule.io import user_can_mend
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = ("mtnet", "mtmrnet", "mtcnn", "e2emtl")
+SAME = {
+    "train": (
+        "bundle_root", "repository", "dataset_dir", "output_dir", "device", "fold", "validation_fold", "training_folds",
+        "min_readers", "max_slice_thickness_mm", "consensus", "hu_window", "val_interval", "num_workers", "seed",
+        "model_path", "run", "load",
+    ),
+    "evaluate": (
+        "bundle_root", "repository", "dataset_dir", "output_dir", "model_path", "results_dir", "device", "settings",
+        "fold", "cohort", "consensus", "crop_margin_mm", "num_workers", "seed", "initialize", "evaluating", "run",
+        "load", "tighten", "preprocessing", "dataloader",
+    ),
+    "inference": (
+        "bundle_root", "repository", "dataset_dir", "output_dir", "model_path", "results_dir", "device", "settings",
+        "folds", "min_readers", "max_slice_thickness_mm", "num_workers", "seed", "initialize", "inferring", "run",
+        "load", "preprocessing", "dataset", "dataloader", "evaluator",
+    ),
+}  # fmt: skip
+METHODS_OWN = re.compile(r"(?<=, )slices=@slices, ")  # of the two that look at slices
+
+
+def config(bundle: str, name: str) -> dict:
+    return json.loads((ROOT / "bundles" / bundle / "configs" / f"{name}.json").read_text())
+
+
+def card(bundle: str) -> str:
+    return (ROOT / "bundles" / bundle / "docs" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("bundle", BUNDLES[1:])
+def test_what_no_paper_changes_is_the_same_in_every_bundle(bundle: str, name: str) -> None:
+    first, other = config(BUNDLES[0], name), config(bundle, name)
+    for key in SAME[name]:
+        assert json.dumps(other[key]).replace(bundle, BUNDLES[0]) == json.dumps(first[key]), key
+
+
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("bundle", BUNDLES[1:])
+def test_shared_keys_come_in_one_order(bundle: str, name: str) -> None:
+    first, other = config(BUNDLES[0], name), config(bundle, name)
+    assert [key for key in other if key in first] == [key for key in first if key in other]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES[1:])
+def test_every_evaluation_reports_the_same_settings(bundle: str) -> None:
+    said = [config(name, "evaluate")["handlers"][0]["settings"] for name in (BUNDLES[0], bundle)]
+    assert METHODS_OWN.sub("", said[1]) == METHODS_OWN.sub("", said[0])
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_every_card_has_the_same_sections(bundle: str) -> None:
+    assert re.findall(r"^## (.+)$", card(bundle), re.MULTILINE) == [
+        "What it does", "Use", "Protocol", "Results", "Where the paper is silent or wrong, and what is done here",
+        "Limits", "Citation and licence",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_every_option_that_a_card_names_exists(bundle: str) -> None:
+    known = {key for name in SAME for key in config(bundle, name)} | {"config_file"}
+    named = set(re.findall(r"--([a-z]\w+)", card(bundle)))
+    assert "width" in named
+    assert not named - known
+
+
+BAD_OPTIONS = [
+    *((bundle, option) for bundle in BUNDLES for option in ({"width": 0}, {"fold": 9}, {"max_epochs": 0})),
+    *((bundle, {"consensus": "most"}) for bundle in BUNDLES),
+    *((bundle, {"hu_window": [400, -1000]}) for bundle in BUNDLES),
+    ("mtnet", {"image_size": 100}), ("mtnet", {"rank_k": 0}), ("mtnet", {"segmentation_batch_size": 1}),
+    ("mtmrnet", {"rank_pairs": "x"}), ("mtmrnet", {"crop": "x"}), ("mtmrnet", {"batch_size": 1}),
+    ("mtmrnet", {"regression": False, "bidirectional": True}), ("mtmrnet", {"slices_per_nodule": 0}),
+    ("mtcnn", {"conv_layers": 7}), ("mtcnn", {"alpha": -1}), ("mtcnn", {"spline_order": 2}), ("mtcnn", {"patience": 0}),
+    ("mtcnn", {"malignancy": "mode"}), ("mtcnn", {"image_size": 60}),
+    ("e2emtl", {"norm": "foo"}), ("e2emtl", {"malignancy_loss": "x"}), ("e2emtl", {"channels": ["x"]}),
+    ("e2emtl", {"crop_variants": 0}), ("e2emtl", {"cycles": 0}), ("e2emtl", {"image_size": 40}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bundle", "options"), BAD_OPTIONS)
+def test_a_bad_option_is_the_users_to_mend(bundle: str, options: dict, painted: Path, tmp_path: Path) -> None:
+    """Refused while the training is built, by an error whose message is one line that names the value."""
+    parser = ConfigParser()
+    parser.read_config(ROOT / "bundles" / bundle / "configs" / "train.json")
+    small = {"width": 0.125, "image_size": 32, "dataset_dir": str(painted), "output_dir": str(tmp_path / "out")}
+    parser.update({**small, "device": "cpu", **options})
+    parser["start"] = ["%initialize", "@coarse#trainer" if bundle == "mtnet" else "@train#trainer"]
+    with pytest.raises(RuntimeError) as raised:
+        parser.get_parsed_content("start")
+    mendable = user_can_mend(raised.value)
+    assert mendable is not None
+    assert "\n" not in str(mendable)
+    assert not (tmp_path / "out").exists()
