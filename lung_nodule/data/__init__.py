@@ -12,7 +12,7 @@ from .attributes import (
 from .binary_attributes import HIGH_COLUMNS, HIGH_FROM, binary_attributes
 from .channels import CubeChannels
 from .crop_variants import RandCropVariant
-from .crops import RandTightenCrop, TightenCrop
+from .crops import RandLoosenCrop, RandTightenCrop, TightenCrop
 from .cubes import CubeView, ScannedCube, fill_channel_cache
 from .datalist import (
     fingerprint,
@@ -42,6 +42,7 @@ __all__ = [
     "NoduleSlices",
     "RandAugmentViews",
     "RandAdaptiveSlice",
+    "RandLoosenCrop",
     "RandNoduleSlice",
     "RandTightenCrop",
     "TightenCrop",

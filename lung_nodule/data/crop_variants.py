@@ -10,29 +10,31 @@ from monai.transforms import Randomizable, Transform
 
 from lung_nodule.io import InputError
 
-from .crops import RandTightenCrop
+from .crops import RandLoosenCrop, RandTightenCrop
 
 
 class RandCropVariant(Randomizable, Transform):
     """One of a nodule's fixed crops, drawn anew every epoch.
 
-    :class:`~lung_nodule.data.RandTightenCrop` never cuts twice in one way, so nothing that is computed from its voxels
-    could be kept. Here variant 0 is the whole VOI and every other one a random crop that the nodule's identity and the
-    variant's number fix.
+    :class:`~lung_nodule.data.RandTightenCrop` and :class:`~lung_nodule.data.RandLoosenCrop` never make one crop twice,
+    so nothing that is computed from its voxels could be kept. Here variant 0 is the whole VOI and every other one is
+    tightened, then perhaps loosened, as the nodule's identity and the variant's number say.
 
     Args:
         variants: how many a nodule has, the whole one included.
-        margin_mm: what stays around the nodule on every side.
+        margin_mm: what a tightened crop keeps around the nodule on every side.
+        loosen_prob: how often a tightened crop is grown again by parenchyma.
 
     Raises:
         InputError: ``variants`` is below 1.
     """
 
-    def __init__(self, *, variants: int = 4, margin_mm: float = 6.0) -> None:
+    def __init__(self, *, variants: int = 4, margin_mm: float = 6.0, loosen_prob: float = 0.5) -> None:
         if variants < 1:
             raise InputError(f"crop_variants must be at least 1 (the whole VOI), got {variants}")
         self.variants = int(variants)
         self.margin_mm = margin_mm
+        self.loosen_prob = loosen_prob
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes and gives ``nodule_id``, ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``."""
@@ -43,5 +45,7 @@ class RandCropVariant(Randomizable, Transform):
         if number == 0:
             return dict(data)
         digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
-        tighten = RandTightenCrop(prob=1.0, margin_mm=self.margin_mm)
-        return tighten.set_random_state(seed=int.from_bytes(digest[:4]))(data)
+        seed = int.from_bytes(digest[:4])
+        tighten = RandTightenCrop(prob=1.0, margin_mm=self.margin_mm).set_random_state(seed=seed)
+        loosen = RandLoosenCrop(prob=self.loosen_prob).set_random_state(seed=seed)
+        return loosen(tighten(data))

@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 from monai.transforms import RandomizableTransform, Transform
+from scipy.ndimage import gaussian_filter
+
+LUNG_BELOW_HU = -500
+USUAL_LUNG_HU = (-850.0, 60.0)  # mean and standard deviation, where a VOI shows too little lung to measure them
 
 
 class RandTightenCrop(RandomizableTransform):
@@ -34,6 +38,44 @@ class RandTightenCrop(RandomizableTransform):
         low = np.array([self.R.randint(0, f + 1) for f in first])
         high = np.array([self.R.randint(s, n + 1) for s, n in zip(stop, data["mask"].shape, strict=True)])
         return _cut(data, low, high)
+
+
+class RandLoosenCrop(RandomizableTransform):
+    """Grow a VOI at random by parenchyma beyond its faces, for methods that look beyond the nodule's own slices.
+
+    A tight crop of a small nodule is replicated border for the most part, that of a large one is not: a cube tells the
+    size by how much of it was never scanned, and a whole scan then looks like the largest of nodules. Cutting cannot
+    take that clue away, since the nodule must stay; adding can. What is added is noise with the mean, the deviation and
+    about the grain of the lung in the VOI itself: no vessels, no walls.
+
+    Args:
+        prob: how often a crop is grown at all.
+        reach_mm: how far at most on each side.
+    """
+
+    def __init__(self, *, prob: float = 0.5, reach_mm: float = 24.0) -> None:
+        super().__init__(prob)
+        self.reach_mm = reach_mm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes and gives ``ct`` (HU), ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``; what was scanned is kept."""
+        self.randomize(None)
+        if not self._do_transform:
+            return dict(data)
+        most = np.ceil(self.reach_mm / np.asarray(data["spacing"])).astype(int)
+        added = np.array([[self.R.randint(n + 1), self.R.randint(n + 1)] for n in most])
+        shape = np.array(data["ct"].shape) + added.sum(axis=1)
+        scanned = tuple(slice(before, before + n) for (before, _), n in zip(added, data["ct"].shape, strict=True))
+        ct, mask = self._parenchyma(data, shape), np.zeros(shape, dtype=data["mask"].dtype)
+        ct[scanned], mask[scanned] = data["ct"], data["mask"]
+        return {**data, "ct": ct, "mask": mask, "center": (data["center"] + added[:, 0]).astype(np.float32)}
+
+    def _parenchyma(self, data: Mapping[Hashable, Any], shape: np.ndarray) -> np.ndarray:
+        """int16 noise like the VOI's own lung."""
+        lung = data["ct"][(data["ct"] < LUNG_BELOW_HU) & (data["mask"] == 0)]
+        mean, deviation = (lung.mean(), lung.std()) if lung.size >= 100 else USUAL_LUNG_HU
+        grain = gaussian_filter(self.R.standard_normal(shape).astype(np.float32), (1.0, 1.0, 0.0))
+        return np.rint(mean + deviation * grain / grain.std()).clip(-1024, 3071).astype(data["ct"].dtype)
 
 
 class TightenCrop(Transform):

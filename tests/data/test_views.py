@@ -10,6 +10,7 @@ from lung_nodule.data import (
     FieldSlices,
     LoadVOI,
     NoduleSlices,
+    RandLoosenCrop,
     RandNoduleSlice,
     RandTightenCrop,
     TightenCrop,
@@ -148,6 +149,38 @@ def test_a_crop_of_one_margin_is_the_tightest_that_training_draws(nodule: dict) 
     draw = RandTightenCrop(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
     assert all((np.array(draw(nodule)["ct"].shape) >= tight["ct"].shape).all() for _ in range(20))
     assert TightenCrop()(nodule)["ct"].shape == nodule["ct"].shape
+
+
+def test_loosened_crops_keep_what_was_scanned_where_it_is(nodule: dict) -> None:
+    loosen = RandLoosenCrop(prob=1.0, reach_mm=10.0).set_random_state(seed=0)
+    most = np.ceil(10.0 / nodule["spacing"]).astype(int)
+    shapes = set()
+    for _ in range(20):
+        crop = loosen(nodule)
+        shapes.add(crop["ct"].shape)
+        before = np.rint(crop["center"] - nodule["center"]).astype(int)
+        assert ((before >= 0) & (before <= most)).all()
+        assert (np.array(crop["ct"].shape) - nodule["ct"].shape <= 2 * most).all()
+        scanned = tuple(slice(b, b + n) for b, n in zip(before, nodule["ct"].shape, strict=True))
+        np.testing.assert_array_equal(crop["ct"][scanned], nodule["ct"])
+        np.testing.assert_array_equal(crop["mask"][scanned], nodule["mask"])
+        assert crop["mask"].sum() == nodule["mask"].sum()
+    assert len(shapes) == 20
+
+
+def test_what_is_added_looks_like_the_lung_of_the_voi(nodule: dict) -> None:
+    ct = np.where(nodule["mask"] > 0, 40, np.random.default_rng(1).normal(-800, 25, nodule["ct"].shape)).astype(
+        np.int16
+    )
+    crop = RandLoosenCrop(prob=1.0, reach_mm=20.0).set_random_state(seed=1)({**nodule, "ct": ct})
+    outside = np.ones(crop["ct"].shape, dtype=bool)
+    before = np.rint(crop["center"] - nodule["center"]).astype(int)
+    outside[tuple(slice(b, b + n) for b, n in zip(before, ct.shape, strict=True))] = False
+    assert crop["ct"].dtype == np.int16
+    assert crop["ct"][outside].mean() == pytest.approx(-800, abs=5)
+    assert crop["ct"][outside].std() == pytest.approx(25, abs=5)
+    soft = RandLoosenCrop(prob=1.0).set_random_state(seed=1)({**nodule, "ct": np.full_like(ct, 40)})
+    assert soft["ct"].min() < -500  # no lung in the VOI: the usual one
 
 
 def test_tightness_outside_the_field_changes_no_pixel(nodule: dict) -> None:
