@@ -87,6 +87,7 @@ say "5/7 export to ONNX and fill the model repository"
 python -m lung_nodule export --bundle $bundle --checkpoint "$out/model/model.pt" --repository "$out/repository"
 
 say "6/7 serve with Triton on free ports"
+: > "$out/serve.log"
 python -m lung_nodule serve --repository "$out/repository" --http_port 0 --grpc_port 0 --metrics_port 0 \
     --log_file "$out/triton.log" > "$out/serve.log" 2>&1 &
 server=$!
