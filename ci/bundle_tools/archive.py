@@ -112,7 +112,7 @@ def _weights(bundle: Path, url: str | None) -> tuple[dict[str, bytes], str]:
     if not weights.is_file():
         if (bundle / LARGE_FILES).is_file():
             return side, f"weights to download, as {LARGE_FILES} says"
-        return {}, "no weights: train it first"
+        return {}, "no weights: copy model.pt and model.json of a training into its models/ first"
     if not side:
         raise InputError(f"{weights} has no side file {side_file.name} beside it; take the pair that training wrote")
     if weights.stat().st_size <= LARGEST:
