@@ -18,7 +18,7 @@ from lung_nodule.deployment.model_repository import (
     replaced_models,
     template_models,
 )
-from lung_nodule.deployment.onnx_files import MAX_ERROR, MAX_RELATIVE_ERROR, OPSET, check_parity, write_onnx
+from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
 from lung_nodule.deployment.served import SERVED, ServedBundle
 from lung_nodule.io import InputError, write_json
 from lung_nodule.networks import CheckpointError, load_network, read_settings
@@ -127,7 +127,6 @@ def _write_nets(
         record[name] = {
             "max_abs_error": parity.max_abs_error,
             "allowed_error": MAX_ERROR,
-            "allowed_relative_error": MAX_RELATIVE_ERROR,
             "images_compared": parity.images,
         }
         if builder is not None:
