@@ -1,10 +1,11 @@
 """The ONNX files: named tensors, dynamic batch, the same numbers as torch, and no way around that check."""
 
-from pathlib import Path
+from pathlib import copy
 
 import numpy as np
 import onnx
 import onnxruntime
+import Path
 import pytest
 import torch
 from onnx import numpy_helper
@@ -66,6 +67,13 @@ def test_a_file_with_other_weights_is_refused(network, repository: Path, tmp_pat
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(InputError, match="differs from torch"):
         check_parity(SERVED_NETS["mtnet_class"](network).eval(), tmp_path / "model.onnx", image_shape=IMAGE)
+
+
+def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> None:
+    broken = copy.deepcopy(SERVED_NETS["mtnet_class"](network)).eval()
+    next(broken.parameters()).data.fill_(float("nan"))
+    with pytest.raises(InputError, match="differs from torch by inf"):
+        check_parity(broken, repository / "mtnet_class" / "1" / "model.onnx", image_shape=IMAGE)
 
 
 @pytest.mark.parametrize("name", [pytest.param("mtnet_fine", marks=pytest.mark.slow), "mtnet_class"])
