@@ -1,11 +1,11 @@
 """The ONNX files: named tensors, dynamic batch, the same numbers as torch, and no way around that check."""
 
-from pathlib import copy
+import copy
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-import Path
 import pytest
 import torch
 from onnx import numpy_helper
