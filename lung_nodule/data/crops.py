@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class RandTightenCrop(RandomizableTransform):
 
 
 class RandLoosenCrop(RandomizableTransform):
-    """Grow a VOI at random by parenchyma beyond its faces, for methods that look beyond the nodule's own slices.
+    """Grow a VOI at random by parenchyma beyond its faces.
 
     A tight crop of a small nodule is replicated border for the most part, that of a large one is not: a cube tells the
     size by how much of it was never scanned, and a whole scan then looks like the largest of nodules. Cutting cannot
@@ -50,10 +50,10 @@ class RandLoosenCrop(RandomizableTransform):
 
     Args:
         prob: how often a crop is grown at all.
-        reach_mm: how far at most on each side.
+        reach_mm: how far at most on each side, one number or one per axis (a slice of a 2-D method sees no other).
     """
 
-    def __init__(self, *, prob: float = 0.5, reach_mm: float = 24.0) -> None:
+    def __init__(self, *, prob: float = 0.5, reach_mm: float | Sequence[float] = 24.0) -> None:
         super().__init__(prob)
         self.reach_mm = reach_mm
 
@@ -62,7 +62,7 @@ class RandLoosenCrop(RandomizableTransform):
         self.randomize(None)
         if not self._do_transform:
             return dict(data)
-        most = np.ceil(self.reach_mm / np.asarray(data["spacing"])).astype(int)
+        most = np.ceil(np.asarray(self.reach_mm) / np.asarray(data["spacing"])).astype(int)
         added = np.array([[self.R.randint(n + 1), self.R.randint(n + 1)] for n in most])
         shape = np.array(data["ct"].shape) + added.sum(axis=1)
         scanned = tuple(slice(before, before + n) for (before, _), n in zip(added, data["ct"].shape, strict=True))

@@ -22,7 +22,7 @@ class PlainSeparableConv(nn.Sequential):
 
 
 class PlainBlock(nn.Module):
-    """Pre-activated separable convolutions beside a residual path (Xception).
+    """Pre-activated separable convolutions beside a residual path (Xception), which alone is its start.
 
     Args:
         channels: input channels and those of each convolution.
@@ -36,6 +36,7 @@ class PlainBlock(nn.Module):
         for index, (before, after) in enumerate(itertools.pairwise(channels)):
             layers += [nn.ReLU()] if index or first_relu else []
             layers += [PlainSeparableConv(before, after)]
+        nn.init.zeros_(layers[-1][-1].weight)
         self.convs = nn.Sequential(*layers, *([nn.MaxPool2d(3, stride=2, padding=1)] if pool else []))
         same = channels[0] == channels[-1] and not pool
         self.residual = (

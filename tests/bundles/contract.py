@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.transforms import Compose
 
 from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
@@ -23,6 +26,16 @@ from .unzipped import train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
 TIGHTER_CROP_BOUND = 0.05  # of a probability
+CROPS = {"lung_nodule.data.RandTightenCrop", "lung_nodule.data.RandLoosenCrop", "lung_nodule.data.RandCropVariant"}
+
+
+def _targets(config: object, names: set[str], place: str = "") -> Iterator[str]:
+    """Where in a config, in its order, an object of one of these classes stands."""
+    if isinstance(config, dict) and config.get("_target_") in names:
+        yield place
+    children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    for key, value in children:
+        yield from _targets(value, names, f"{place}::{key}" if place else str(key))
 
 
 class BundleContract:
@@ -130,6 +143,20 @@ class BundleContract:
         scores = [pd.read_csv(folder / "predictions.csv")["malignancy_prob"] for folder in (whole, tight)]
         assert json.loads((tight / "metrics.json").read_text())["settings"]["crop_margin_mm"] == 6.0
         assert (scores[0] - scores[1]).abs().max() < TIGHTER_CROP_BOUND
+
+    def test_training_tightens_and_loosens_crops(self) -> None:
+        """Input contract (b): as `train.json` stands, some crops of a nodule are smaller than its VOI, some larger."""
+        parser = ConfigParser()
+        parser.read_config(self.configs / "train.json")
+        vary = Compose([parser.get_parsed_content(place) for place in _targets(parser.config, CROPS)])
+        vary.set_random_state(seed=0)
+        mask = np.zeros((40, 40, 20), dtype=np.uint8)
+        mask[16:24, 16:24, 8:12] = 1
+        voi = {"ct": np.full(mask.shape, -850, dtype=np.int16), "mask": mask, "spacing": np.ones(3, dtype=np.float32)}
+        crops = [vary({**voi, "nodule_id": f"n{i}", "center": np.array([19.5, 19.5, 9.5])}) for i in range(40)]
+        areas = [np.prod(crop["ct"].shape[:2]) for crop in crops]
+        assert min(areas) < 40 * 40 < max(areas)
+        assert all(crop["mask"].sum() == mask.sum() for crop in crops)
 
     def test_a_second_training_repeats_nothing(self, trained: Path, painted: Path) -> None:
         before = (trained / "model.pt").read_bytes()

@@ -168,6 +168,14 @@ def test_loosened_crops_keep_what_was_scanned_where_it_is(nodule: dict) -> None:
     assert len(shapes) == 20
 
 
+def test_a_crop_is_loosened_along_the_axes_that_are_asked_for(nodule: dict) -> None:
+    loosen = RandLoosenCrop(prob=1.0, reach_mm=[10.0, 5.0, 0.0]).set_random_state(seed=0)
+    most = np.ceil(np.array([10.0, 5.0, 0.0]) / nodule["spacing"])
+    grown = np.max([np.array(loosen(nodule)["ct"].shape) - nodule["ct"].shape for _ in range(40)], axis=0)
+    assert (grown <= 2 * most).all()
+    assert (grown > 1.5 * most - (most == 0)).all()
+
+
 def test_what_is_added_looks_like_the_lung_of_the_voi(nodule: dict) -> None:
     ct = np.where(nodule["mask"] > 0, 40, np.random.default_rng(1).normal(-800, 25, nodule["ct"].shape)).astype(
         np.int16

@@ -15,6 +15,7 @@ from lung_nodule.deployment.served import SERVED
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Volume
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
+from tests.networks import published
 
 SETTINGS = {
     "bundle": "mtnet",
@@ -70,7 +71,7 @@ def settings() -> dict:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle folder with a random MT-Net whose answers spread over 0..1 instead of lying at one half."""
     torch.manual_seed(3)
-    network = MTNet(**SETTINGS["network"]).eval()
+    network = published.opened(MTNet(**SETTINGS["network"]))
     _spread_answers(network)
     models = tmp_path_factory.mktemp("bundle") / "mtnet" / "models"
     models.mkdir(parents=True)

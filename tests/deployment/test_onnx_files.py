@@ -14,6 +14,7 @@ from lung_nodule.deployment.onnx_files import OPSET, check_parity, write_onnx
 from lung_nodule.deployment.served import SERVED
 from lung_nodule.io import InputError
 from lung_nodule.networks import MTNet, load_network
+from tests.networks import published
 
 SERVED_NETS = SERVED["mtnet"].nets
 IMAGE = (1, 64, 64)
@@ -80,7 +81,7 @@ def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> No
 def test_the_ablation_without_the_coarse_mask_fits_the_same_ensemble(name: str, settings: dict, tmp_path: Path) -> None:
     """The input COARSE stays and is not looked at: the ensemble, which weighs slices by it, needs no other template."""
     torch.manual_seed(0)
-    net = SERVED_NETS[name](MTNet(**settings["network"], coarse_mask=False)).eval()
+    net = SERVED_NETS[name](published.opened(MTNet(**settings["network"], coarse_mask=False))).eval()
     write_onnx(net, tmp_path / "model.onnx", image_shape=IMAGE)
     check_parity(net, tmp_path / "model.onnx", image_shape=IMAGE)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")

@@ -17,6 +17,7 @@ from lung_nodule.evaluation import SaveActivationMaps
 from lung_nodule.evaluation.activation_maps import activation_maps
 from lung_nodule.io import InputError, read_nifti
 from lung_nodule.networks import GuidedByCoarse, MTNet, OneOutput
+from tests.networks import published
 
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # the analytic layer is the first
 
@@ -116,7 +117,7 @@ def test_files_on_the_vois_grid(bright: bool, tmp_path: Path) -> None:
 def test_a_network_behind_another_is_mapped_and_left_as_it_was(tmp_path: Path) -> None:
     """Class-net behind Coarse Seg-net: not in training mode afterwards, no gradients left, the same answers."""
     torch.manual_seed(0)
-    network = MTNet(width=0.125, middle_blocks=1).eval()
+    network = published.opened(MTNet(width=0.125, middle_blocks=1))
     image = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         before = network(image)["malignancy"]

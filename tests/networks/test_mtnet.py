@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from lung_nodule.networks import AsMaps, CheckpointError, ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
+from lung_nodule.networks.blocks import XceptionBlock
+from lung_nodule.networks.classnet import PlainBlock
+from tests.networks import published
 
 SETTINGS = {
     "bundle": "mtnet",
@@ -19,7 +22,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def small() -> MTNet:
     torch.manual_seed(0)
-    return MTNet(width=0.125, middle_blocks=1).eval()
+    return published.opened(MTNet(width=0.125, middle_blocks=1))
 
 
 def parameters(module: torch.nn.Module) -> float:
@@ -68,6 +71,20 @@ def test_fourth_channel_starts_as_the_mean_of_three() -> None:
     torch.testing.assert_close(kernel[:, 3], kernel[:, :3].mean(dim=1))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_every_residual_block_starts_as_its_residual_path(training: bool) -> None:
+    torch.manual_seed(0)
+    network = MTNet(width=0.125, middle_blocks=2).train(training)
+    blocks = [module for module in network.modules() if isinstance(module, XceptionBlock | PlainBlock)]
+    assert len(blocks) == 2 * (3 + 2 + 1) + 3 + 1 + 1
+    for block in blocks:
+        channels = next(module for module in block.modules() if isinstance(module, torch.nn.Conv2d)).in_channels
+        x = torch.randn(2, channels, 16, 16)
+        torch.testing.assert_close(block(x), block.residual(x), rtol=0, atol=0)
+    x = torch.randn(2, 8, 16, 16)
+    assert not torch.equal(published.opened(blocks[0])(x), blocks[0].residual(x))
+
+
 def test_maps_are_the_networks_probabilities(small: MTNet) -> None:
     image = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
@@ -97,7 +114,7 @@ def test_training_behind_a_frozen_coarse_network_leaves_it_as_it_was(guided: str
 @pytest.fixture(scope="module")
 def unguided() -> MTNet:
     torch.manual_seed(0)
-    return MTNet(width=0.125, middle_blocks=1, coarse_mask=False).eval()
+    return published.opened(MTNet(width=0.125, middle_blocks=1, coarse_mask=False))
 
 
 def test_without_the_coarse_mask_nothing_depends_on_it(unguided: MTNet) -> None:
