@@ -21,7 +21,7 @@ def choose(dataset: str, predictions: str | None = None) -> str:
         InputError: a table is missing, or there is no nodule to choose by.
     """
     nodules = read_table(Path(dataset) / "nodules.csv", required=["nodule_id", "patient_id", "series_uid"])
-    scans = read_table(Path(dataset) / "scans.csv", required=["series_uid", "ct"])
+    scans = read_table(Path(dataset) / "scans.csv", required=["series_uid", "patient_id", "ct"])
     if predictions is not None:
         nodules = nodules[nodules["nodule_id"].isin(read_table(Path(predictions), ["nodule_id"])["nodule_id"])]
     if nodules.empty:

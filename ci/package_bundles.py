@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's library, whatever is installed
 
 from ci.bundle_tools.archive import bundles_named, sha256, write_package  # noqa: E402
-from lung_nodule.io import report_in_one_line  # noqa: E402
+from lung_nodule.io import InputError, report_in_one_line  # noqa: E402
 
 
 def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights_url: str | None = None) -> None:
@@ -21,7 +21,10 @@ def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights
         bundles: the folder of the bundles.
         weights_url: where one bundle's weights above 25 MB lie.
     """
-    for bundle in bundles_named(Path(bundles), names):
+    chosen = bundles_named(Path(bundles), names)
+    if weights_url is not None and len(chosen) != 1:
+        raise InputError(f"--weights_url says where one bundle's weights lie, not those of {len(chosen)}: name one")
+    for bundle in chosen:
         path, weights = write_package(bundle, Path(out), weights_url=weights_url)
         print(f"{path}  {sha256(path)}  {weights}")
 

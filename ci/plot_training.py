@@ -22,9 +22,7 @@ def plot(output_dir: str, out: str) -> str:
         output_dir: of the training; its stages are the folders that hold ``events``.
         out: the picture.
     """
-    stages = sorted(
-        Path(output_dir).glob("*/events"), key=lambda folder: min(f.stat().st_mtime for f in folder.iterdir())
-    )
+    stages = sorted(Path(output_dir).glob("*/events"), key=started)
     if not stages:
         raise SystemExit(f"error: no TensorBoard events under {output_dir}: name the --output_dir of a training")
     figure, axes = plt.subplots(1, len(stages), figsize=(3.7 * len(stages), 3.0), squeeze=False, layout="constrained")
@@ -51,8 +49,9 @@ def scalars(events: Path) -> dict[str, dict[int, float]]:
 
 def panel(axis: Axes, name: str, found: dict[str, dict[int, float]]) -> None:
     """Loss on the left axis, validation metric on the right one."""
-    loss = found.pop("train_loss")
-    key = next(tag for tag in METRICS if tag in found)
+    loss, key = found.get("train_loss"), next((tag for tag in METRICS if tag in found), None)
+    if loss is None or key is None:
+        raise SystemExit(f"error: the events of {name} hold no validated epoch yet: wait for its first")
     epochs = sorted(found[key])
     means = [float(part.mean()) for part in np.array_split([loss[step] for step in sorted(loss)], len(epochs))]
     axis.plot(epochs, means, color=LOSS, label="training loss")
@@ -67,6 +66,7 @@ def panel(axis: Axes, name: str, found: dict[str, dict[int, float]]) -> None:
 
 METRICS = {  # the first that a stage has is the one that picks its weights
     "dice_and_auc": "mean of Dice and AUC", "mean_auc": "AUC, mean of the views", "jaccard": "Jaccard", "auc": "AUC",
+    "dice": "Dice",
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ def packaged(root: Path, expected: dict[str, str]) -> Path:
 
 
 def test_in_the_repository_nothing_is_checked(tmp_path: Path) -> None:
-    refuse_other_library(LIBRARY.parent / "bundles" / "mtnet")
-    refuse_other_library(tmp_path)
+    assert refuse_other_library(LIBRARY.parent / "bundles" / "mtnet") is None
+    assert refuse_other_library(tmp_path) is None
 
 
 def test_the_packages_own_library_is_taken(tmp_path: Path) -> None:
-    refuse_other_library(packaged(tmp_path, library_stamp()))
+    assert refuse_other_library(packaged(tmp_path, library_stamp())) is None
 
 
 def test_another_library_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -63,9 +63,10 @@ def write_package(
     entries |= {
         "configs/metadata.json": _json({**metadata, KEY: stamp}),
         f"lung_nodule/{STAMP}": _json(stamp),
-        "requirements.txt": requirements_of(metadata).encode(),
         **weights,
     }
+    needed = requirements_of(metadata) + (f"PyYAML=={yaml.__version__}\n" if LARGE_FILES in entries else "")
+    entries["requirements.txt"] = needed.encode()
     name = bundle.resolve().name
     path = out / f"{name}_v{metadata['version']}.zip"
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:

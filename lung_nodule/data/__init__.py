@@ -1,6 +1,6 @@
 """From the nodule table to what a network sees."""
 
-from .adaptive import AdaptiveSlices, RandAdaptiveSlice
+from .adaptive import AdaptiveSlices, RandAdaptiveView
 from .attributes import (
     ATTRIBUTE_COLUMNS,
     ATTRIBUTE_MAXIMUM,
@@ -23,7 +23,7 @@ from .datalist import (
     require_dataset,
 )
 from .dataset import NoduleSlices, one_nodule
-from .slices import FieldSlices, RandNoduleSlice
+from .slices import FieldSlices, RandNoduleSlice, SliceView
 from .views import NineViews, RandAugmentViews
 from .voi import LoadVOI
 
@@ -41,13 +41,14 @@ __all__ = [
     "NineViews",
     "NoduleSlices",
     "RandAugmentViews",
-    "RandAdaptiveSlice",
+    "RandAdaptiveView",
     "RandLoosenCrop",
     "RandNoduleSlice",
     "RandTightenCrop",
     "TightenCrop",
     "RandCropVariant",
     "ScannedCube",
+    "SliceView",
     "attribute_medians",
     "binary_attributes",
     "fill_channel_cache",

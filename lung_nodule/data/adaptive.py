@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import Randomizable, Transform
 
 from lung_nodule.core import SQUARES, AdaptiveSquare
 from lung_nodule.io import InputError
 
 from .attributes import scaled_attributes
-from .slices import FieldSlices, RandNoduleSlice, field_of
+from .fields import checked_window
+from .slices import FieldSlices, field_of
 
 MALIGNANCY_RANGE = 4  # the readers rate 1-5
 
@@ -58,14 +60,14 @@ class AdaptiveSlices(FieldSlices):
         return data
 
 
-class RandAdaptiveSlice(RandNoduleSlice):
-    """One random slice of the nodule's mask in a random part of the adaptive square (training).
+class RandAdaptiveView(Randomizable, Transform):
+    """A VOI of one slice in a random part of the adaptive square (training).
 
     The part is a square of 70-100 % of the area anywhere inside, sampled from the CT once: the paper's random crop
     without a second interpolation, and without stretching.
 
-    Adds ``image`` (float32 ``[1, H, W]`` in 0..1) and the targets, float32: ``malignancy`` (1 or 0), ``score`` (the
-    readers' mean on 0..1) and ``attributes`` ``[8]`` on 0..1.
+    Gives ``nodule_id``, ``image`` (float32 ``[1, H, W]`` in 0..1) and the targets, float32: ``malignancy`` (1 or 0),
+    ``score`` (the readers' mean on 0..1) and ``attributes`` ``[8]`` on 0..1.
 
     Args:
         crop: a name of :data:`lung_nodule.core.SQUARES`.
@@ -89,18 +91,17 @@ class RandAdaptiveSlice(RandNoduleSlice):
             raise InputError(f"scale must be two shares of the area, 0 < smallest <= largest <= 1, got {list(scale)}")
         self.square = square_of(crop)
         self.scale = tuple(scale)
-        super().__init__(field_mm=self.square.minimum_mm, image_size=image_size, hu_window=hu_window)
+        self.image_size = image_size
+        self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        z = self._draw(data)
+        """Takes what ``RandNoduleSlice`` gives: ``ct`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``."""
         edge, shift = self._part(edge_of(data, self.square))
-        ct = data["ct"][:, :, z : z + 1]
         center = np.append(data["center"][:2] + shift / data["spacing"][:2], 0.0)
-        options = {"field_mm": edge, "image_size": self.options["image_size"]}
-        field = field_of({"ct": ct, "spacing": data["spacing"], "center": center}, **options)
+        field = field_of({**data, "center": center}, field_mm=edge, image_size=self.image_size)
         return {
             "nodule_id": data["nodule_id"],
-            "image": torch.from_numpy(self.square.sample(ct, field, self.hu_window)),
+            "image": torch.from_numpy(self.square.sample(data["ct"], field, self.hu_window)),
             "malignancy": torch.tensor(data["malignant"], dtype=torch.float32),
             "score": torch.tensor((data["malignancy_mean"] - 1) / MALIGNANCY_RANGE, dtype=torch.float32),
             "attributes": torch.from_numpy(scaled_attributes(data)),

@@ -45,7 +45,7 @@ class RandCropVariant(Randomizable, Transform):
         if number == 0:
             return dict(data)
         digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
-        seed = int.from_bytes(digest[:4])
-        tighten = RandTightenCrop(prob=1.0, margin_mm=self.margin_mm).set_random_state(seed=seed)
-        loosen = RandLoosenCrop(prob=self.loosen_prob).set_random_state(seed=seed)
+        seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]))  # or what is cut would be what is added
+        tighten = RandTightenCrop(prob=1.0, margin_mm=self.margin_mm).set_random_state(seed=seeds[0])
+        loosen = RandLoosenCrop(prob=self.loosen_prob).set_random_state(seed=seeds[1])
         return loosen(tighten(data))

@@ -50,7 +50,7 @@ class RandLoosenCrop(RandomizableTransform):
 
     Args:
         prob: how often a crop is grown at all.
-        reach_mm: how far at most on each side, one number or one per axis (a slice of a 2-D method sees no other).
+        reach_mm: how far at most on each side, one number or one per axis (a slice grows in its plane alone).
     """
 
     def __init__(self, *, prob: float = 0.5, reach_mm: float | Sequence[float] = 24.0) -> None:

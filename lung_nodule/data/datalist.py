@@ -76,6 +76,7 @@ def nodule_datalist(
     dataset_dir = Path(dataset_dir)
     required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
     nodules = read_table(dataset_dir / "nodules.csv", required=required)
+    folds = [folds] if isinstance(folds, int | str) else list(folds)
     table = nodules.merge(_fold_of_patients(dataset_dir), on="patient_id", how="left", validate="many_to_one")
     chosen = table[
         table["fold"].isin([str(fold) for fold in folds])
@@ -84,11 +85,11 @@ def nodule_datalist(
     ]
     if chosen.empty:
         raise InputError(
-            f"{dataset_dir}: none of its {len(table)} nodules stands in folds {list(folds)} with at least "
+            f"{dataset_dir}: none of its {len(table)} nodules stands in folds {folds} with at least "
             f"{min_readers} readers and slices of at most {max_slice_thickness_mm} mm; loosen these or add scans"
         )
     patients = chosen["patient_id"].nunique()
-    logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {list(folds)}")
+    logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {folds}")
     score = chosen[f"malignancy_{malignancy}"]
     excluded = None if exclude_score is False else exclude_score
     label = (score >= malignancy_threshold).astype(float).mask(score == excluded)

@@ -72,12 +72,32 @@ class FieldSlices(Transform):
 
 
 class RandNoduleSlice(Randomizable, Transform):
-    """One random slice of the nodule's mask, in the fixed field around the nodule's centre (training).
+    """Cut a VOI to one random slice of the nodule's mask (training).
 
     With ``part`` and ``parts`` in the item, the slice is drawn from that part of the mask's slices, so that the draws
-    of one epoch spread over the nodule.
+    of one epoch spread over the nodule. Where the mask is empty, any slice is drawn.
+    """
 
-    Adds ``image`` and ``label``, float32 ``[1, H, W]``, and ``malignancy``, float32 ``[1]``.
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``; gives ``[X, Y, 1]`` and ``(x, y, 0)``."""
+        z = self._draw(data)
+        one, center = slice(z, z + 1), np.array([*data["center"][:2], 0.0], dtype=np.float32)
+        return {**data, "ct": data["ct"][:, :, one], "mask": data["mask"][:, :, one], "center": center}
+
+    def _draw(self, data: Mapping[Hashable, Any]) -> int:
+        """A z index of the VOI: of the mask's slices, or of all where the mask is empty."""
+        marked = np.flatnonzero(data["mask"].any(axis=(0, 1)))
+        candidates = marked if len(marked) else np.arange(data["ct"].shape[2])
+        part, parts = data.get("part", 0), data.get("parts", 1)
+        pieces = np.array_split(candidates, parts)
+        piece = pieces[part] if len(pieces[part]) else candidates
+        return int(piece[self.R.randint(len(piece))])
+
+
+class SliceView(Transform):
+    """A VOI of one slice in the fixed field around its centre, as a network sees it in training.
+
+    Gives ``nodule_id``, ``image`` and ``label``, float32 ``[1, H, W]``, and ``malignancy``, float32 ``[1]``.
 
     Args:
         field_mm: edge of the square field in mm.
@@ -90,26 +110,14 @@ class RandNoduleSlice(Randomizable, Transform):
         self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        z = self._draw(data)
-        one = slice(z, z + 1)
-        center = (data["center"][0], data["center"][1], 0.0)
-        ct, mask = data["ct"][:, :, one], data["mask"][:, :, one]
-        field = field_of({"ct": ct, "spacing": data["spacing"], "center": center}, **self.options)
+        """Takes ``ct``, ``mask`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``, as :class:`RandNoduleSlice` gives them."""
+        field = field_of(data, **self.options)
         return {
             "nodule_id": data["nodule_id"],
-            "image": torch.from_numpy(field.sample(window(ct, *self.hu_window))),
-            "label": torch.from_numpy((field.sample(mask) >= 0.5).astype(np.float32)),
+            "image": torch.from_numpy(field.sample(window(data["ct"], *self.hu_window))),
+            "label": torch.from_numpy((field.sample(data["mask"]) >= 0.5).astype(np.float32)),
             "malignancy": torch.tensor([data["malignant"]], dtype=torch.float32),
         }
-
-    def _draw(self, data: Mapping[Hashable, Any]) -> int:
-        """A z index of the VOI: of the mask's slices, or of all where the mask is empty."""
-        marked = np.flatnonzero(data["mask"].any(axis=(0, 1)))
-        candidates = marked if len(marked) else np.arange(data["ct"].shape[2])
-        part, parts = data.get("part", 0), data.get("parts", 1)
-        pieces = np.array_split(candidates, parts)
-        piece = pieces[part] if len(pieces[part]) else candidates
-        return int(piece[self.R.randint(len(piece))])
 
 
 def field_of(

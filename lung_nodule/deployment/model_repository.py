@@ -121,6 +121,7 @@ def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
     Raises:
         InputError: the folder is in use for something else.
     """
+    repository = repository.resolve()
     _check_ours(repository)
     repository.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from ignite.engine import Engine
 
 from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_mask
@@ -21,8 +22,9 @@ COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
 def nodule_of(engine: Engine) -> dict[str, Any]:
-    """What is known of an iteration's one nodule: its item of the dataset and what the network made of it."""
-    return {**engine.state.batch, **engine.state.output}
+    """An iteration's one nodule, on the CPU: its item of the dataset and what the network made of it."""
+    known = {**engine.state.batch, **engine.state.output}
+    return {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in known.items()}
 
 
 def evaluation_row(nodule: Mapping[str, Any]) -> dict[str, Any]:

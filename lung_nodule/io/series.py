@@ -67,10 +67,12 @@ class Series:
         if self.duplicates:
             found["duplicate_z"] = f"one of each kept of the equal slices at {format_positions(self.duplicates)}"
         if len(self.grid.unused) or not (self.grid.share == 0).all():
+            left_out = np.asarray(self.slice_positions)[self.grid.unused]
             made = self.z_positions[self.grid.interpolated]
             found["non_uniform_z"] = (
                 f"{len(self.slice_positions)} slices laid on a grid of {self.grid.spacing:g} mm: "
-                f"{len(self.grid.unused)} act through interpolation only, "
+                f"{len(self.grid.blended)} act through interpolation only, "
+                f"{len(left_out)} not at all{_where(left_out)}, "
                 f"{len(made)} positions interpolated{_where(made)}"
             )
         if not self.grid.measured.all():

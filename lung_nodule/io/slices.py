@@ -38,6 +38,7 @@ class SliceGrid:
         lower: int [grid], the slice at or below each grid position.
         share: float [grid], 0 <= share < 1, weight of the slice above.
         nearest: int [grid], the nearest slice; -1 where nothing was measured.
+        slices: how many slices are laid on the grid.
     """
 
     spacing: float
@@ -45,6 +46,7 @@ class SliceGrid:
     lower: np.ndarray
     share: np.ndarray
     nearest: np.ndarray
+    slices: int
 
     @property
     def measured(self) -> np.ndarray:
@@ -57,10 +59,22 @@ class SliceGrid:
         return self.measured & (self.share > 0)
 
     @property
+    def blended(self) -> np.ndarray:
+        """Numbers of the slices that no grid position copies, but that act through interpolation."""
+        return np.setdiff1d(self._blended, self._copied)
+
+    @property
     def unused(self) -> np.ndarray:
-        """Numbers of the slices that no grid position copies: they act through interpolation only."""
-        copied = self.lower[self.measured & (self.share == 0)]
-        return np.setdiff1d(np.arange(self.lower.max() + 1), copied)
+        """Numbers of the slices that act on no grid position at all."""
+        return np.setdiff1d(np.arange(self.slices), [*self._copied, *self._blended])
+
+    @property
+    def _copied(self) -> np.ndarray:
+        return self.lower[self.measured & (self.share == 0)]
+
+    @property
+    def _blended(self) -> np.ndarray:
+        return np.union1d(self.lower[self.interpolated], self.lower[self.interpolated] + 1)
 
     def resample(self, slice_of: Callable[[int], np.ndarray], *, empty: int) -> np.ndarray:
         """Lay slices on the grid.
@@ -101,7 +115,9 @@ def slice_grid(positions: np.ndarray, *, complete: bool = False) -> SliceGrid:
         spacing = float(positions[-1] - positions[0]) / len(gaps)
         numbers = np.arange(len(positions))
         even = positions[0] + spacing * numbers
-        return SliceGrid(spacing=spacing, positions=even, lower=numbers, share=np.zeros(len(numbers)), nearest=numbers)
+        return SliceGrid(
+            spacing, even, lower=numbers, share=np.zeros(len(gaps) + 1), nearest=numbers, slices=len(numbers)
+        )
     spacing = float(gaps[~odd].mean()) if not odd.all() else float(np.median(gaps))
     if not complete and (gaps > MISSING_STEPS * spacing).any():
         raise InputError(_describe_gaps(positions, gaps, spacing))
@@ -139,7 +155,7 @@ def _regular(positions: np.ndarray, gaps: np.ndarray, spacing: float) -> SliceGr
     share = np.where(share < away, 0.0, share)
     widest = np.r_[gaps, 0.0][lower] > WIDEST_STEPS * spacing
     nearest = np.where(widest & (share > 0), -1, lower + (share > 0.5))
-    return SliceGrid(spacing=spacing, positions=grid, lower=lower, share=share, nearest=nearest)
+    return SliceGrid(spacing=spacing, positions=grid, lower=lower, share=share, nearest=nearest, slices=len(positions))
 
 
 def _describe_gaps(positions: np.ndarray, gaps: np.ndarray, spacing: float) -> str:

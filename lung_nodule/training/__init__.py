@@ -17,7 +17,7 @@ from .distributed import (
     world_size,
 )
 from .errors import expected_errors_in_one_line
-from .options import require_folds, require_positive, require_whole
+from .options import require_folds, require_positive, require_validation, require_whole
 from .pretrained import Pretrained, pretrained_hash
 from .scores import EachSlice, MeanOfSlices
 from .seeding import SeedEpochs
@@ -50,6 +50,7 @@ __all__ = [
     "rank",
     "require_folds",
     "require_positive",
+    "require_validation",
     "require_whole",
     "segmentation_and_label",
     "share",

@@ -97,10 +97,16 @@ class StageCheckpoints:
         logger.info(f"{self.directory}: resumed after epoch {saved['epoch']} of {engine.state.max_epochs}")
 
     def _check(self, saved: dict[str, Any], engine: Engine, path: Path) -> None:
+        unknown = sorted(self.settings.keys() - saved["settings"].keys())
+        if unknown:
+            raise InputError(
+                f"{path} was written by another version, which did not know {', '.join(unknown)}: remove it or name "
+                "another --output_dir"
+            )
         differing = sorted(
-            f"{key}={saved['settings'].get(key)!r}, not {value!r}"
+            f"{key}={saved['settings'][key]!r}, not {value!r}"
             for key, value in self.settings.items()
-            if saved["settings"].get(key) != value
+            if saved["settings"][key] != value
         )
         if differing:
             raise InputError(

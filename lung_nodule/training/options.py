@@ -9,7 +9,7 @@ from lung_nodule.io import InputError
 FOLDS = 5
 
 
-def require_folds(*, test: int, validation: int, training: Sequence[int]) -> None:
+def require_folds(*, test: int, validation: int, training: int | Sequence[int]) -> None:
     """Test, validation and training folds are numbered ones and share none.
 
     The hold-out has no number, so nothing can be trained or chosen on it.
@@ -17,7 +17,8 @@ def require_folds(*, test: int, validation: int, training: Sequence[int]) -> Non
     Raises:
         InputError: a fold is none of 0-4, or stands in two parts.
     """
-    named = {"fold": [test], "validation_fold": [validation], "training_folds": list(training)}
+    training = [training] if isinstance(training, int) else list(training)
+    named = {"fold": [test], "validation_fold": [validation], "training_folds": training}
     for option, folds in named.items():
         unknown = [fold for fold in folds if fold not in range(FOLDS)]
         if unknown or not folds:
@@ -28,7 +29,7 @@ def require_folds(*, test: int, validation: int, training: Sequence[int]) -> Non
     if shared:
         raise InputError(
             f"fold {', '.join(map(str, shared))} stands in two of --fold {test}, --validation_fold {validation} and "
-            f"--training_folds {list(training)}: patients must not cross a split"
+            f"--training_folds {training}: patients must not cross a split"
         )
 
 
@@ -42,6 +43,20 @@ def require_whole(*, least: int = 1, multiple_of: int = 1, **options: object) ->
         if isinstance(value, bool) or not isinstance(value, int) or value < least or value % multiple_of:
             multiple = f", a multiple of {multiple_of}," if multiple_of > 1 else ""
             raise InputError(f"--{name} must be a whole number{multiple} of at least {least}, got {value!r}")
+
+
+def require_validation(*, val_interval: int, **max_epochs: int) -> None:
+    """Every stage is validated once at least: the validation picks the weights that are kept.
+
+    Raises:
+        InputError: a stage ends before its first validation.
+    """
+    for name, epochs in max_epochs.items():
+        if val_interval > epochs:
+            raise InputError(
+                f"--val_interval {val_interval} is above --{name} {epochs}: no epoch would be validated, and the "
+                "validation picks the weights that are kept"
+            )
 
 
 def require_positive(**options: object) -> None:

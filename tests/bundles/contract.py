@@ -43,6 +43,8 @@ class BundleContract:
 
     name: ClassVar[str]
     small: ClassVar[dict[str, object]]  # overrides that make it small
+    on_request: ClassVar[dict[str, object]] = {}  # options of inference that write more, and the files they write
+    requested: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[set[str]]  # what its predictions.csv holds
     needed_column: ClassVar[str] = "malignancy_mean"  # of nodules.csv, without which it cannot be trained
 
@@ -122,7 +124,9 @@ class BundleContract:
     def test_its_package_runs_alone(self, painted: Path, tmp_path: Path) -> None:
         path, _ = write_package(self.configs.parent, tmp_path / "zip")
         package = unzipped(path, tmp_path / "unzipped")
-        train_evaluate_and_infer_alone(package, dataset=painted, small=self.small)
+        train_evaluate_and_infer_alone(package, dataset=painted, small=self.small, inference=self.on_request)
+        for picture in self.requested:
+            assert list((package / "out").rglob(picture)), f"no {picture}"
         for results in ("evaluation", "inference"):
             assert len(pd.read_csv(package / "out" / results / "predictions.csv")) == 4
 

@@ -31,6 +31,8 @@ class TestMTMRNet(BundleContract):
         "trunk_factor": 1.0,
         "device": "cpu",
     }
+    on_request = {"activation_maps": True}  # noqa: RUF012
+    requested = ("*_activation.nii.gz", "*_activation.png")
     columns = {"nodule_id", "fold", "malignancy_prob", *(f"{a}_pred" for a in ATTRIBUTES)}  # noqa: RUF012
 
     def parsed(self, config: str, **options: object) -> ConfigParser:

@@ -35,6 +35,8 @@ class TestMTNet(BundleContract):
         "class_batch_size": 8,
         "device": "cpu",
     }
+    on_request = {"activation_maps": True}  # noqa: RUF012
+    requested = ("*_activation.nii.gz", "*_activation.png")
     columns = {"nodule_id", "fold", "malignancy_prob", "dice", "jaccard", "coarse_dice", "dice_voi"}  # noqa: RUF012
 
     def test_stages_run_alone_and_hand_over(self, painted: Path, tmp_path: Path) -> None:

@@ -102,6 +102,15 @@ def test_weights_go_into_it_or_are_named(copy: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert {file.name for file in (root / "models").iterdir()} == {"model.json"}
     CHECKS["large files"](root)
+    assert "PyYAML==" in (root / "requirements.txt").read_text()  # what MONAI reads the file with
+
+
+def test_one_address_is_not_that_of_two_bundles(tmp_path: Path) -> None:
+    command = [str(ROOT / "ci" / "package_bundles.py"), "mtnet", "mtcnn", "--out", str(tmp_path), "--weights_url", "u"]
+    ended = run_alone(command, tmp_path)
+    assert ended.returncode != 0
+    assert "one bundle's weights lie, not those of 2: name one" in ended.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:

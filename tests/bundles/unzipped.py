@@ -24,12 +24,14 @@ def run_alone(command: list[str], root: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def train_evaluate_and_infer_alone(package: Path, *, dataset: Path, small: dict[str, object]) -> str:
+def train_evaluate_and_infer_alone(
+    package: Path, *, dataset: Path, small: dict[str, object], inference: dict[str, object] | None = None
+) -> str:
     """One small training, evaluation and inference into ``out`` (alone.py); what they said."""
     options = {
         "all": {"dataset_dir": str(dataset), "output_dir": "out", "device": "cpu"},
         "train": {key: value for key, value in small.items() if key != "device"},
-        "inference": {"folds": [0]},
+        "inference": {"folds": [0], **(inference or {})},
     }
     command = [str(Path(__file__).with_name("alone.py")), json.dumps(options), "train", "evaluate", "inference"]
     ended = run_alone(command, package)

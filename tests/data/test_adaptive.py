@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lung_nodule.data import AdaptiveSlices, LoadVOI, RandAdaptiveSlice, nodule_datalist
+from lung_nodule.data import AdaptiveSlices, LoadVOI, RandAdaptiveView, RandNoduleSlice, nodule_datalist
 from lung_nodule.io import InputError
 
 SIZE = 48
@@ -15,6 +15,12 @@ SIZE = 48
 @pytest.fixture(scope="module")
 def nodule(painted: Path) -> dict:
     return LoadVOI()(nodule_datalist(painted, folds=[0])[1])
+
+
+@pytest.fixture(scope="module")
+def drawn(nodule: dict) -> dict:
+    """One of its slices."""
+    return RandNoduleSlice().set_random_state(seed=1)(nodule)
 
 
 def coordinates(data: dict) -> dict:
@@ -74,17 +80,17 @@ def test_what_lies_beyond_the_square_changes_nothing(nodule: dict) -> None:
     np.testing.assert_allclose(cropped, whole, atol=1e-5)
 
 
-def test_training_without_chance_is_inference(nodule: dict) -> None:
-    trained = RandAdaptiveSlice(image_size=SIZE, scale=(1.0, 1.0)).set_random_state(seed=1)(nodule)
+def test_training_without_chance_is_inference(nodule: dict, drawn: dict) -> None:
+    trained = RandAdaptiveView(image_size=SIZE, scale=(1.0, 1.0))(drawn)
     viewed = AdaptiveSlices(image_size=SIZE, slices="mask")(nodule)["image"]
     nearest = (viewed[0] - trained["image"][0, :, :, None]).abs().amax(dim=(0, 1)).min()
     assert nearest < 1e-5
 
 
-def test_a_random_part_lies_inside_the_square_and_keeps_its_shape(nodule: dict) -> None:
-    draw, edges, middles = RandAdaptiveSlice(image_size=SIZE).set_random_state(seed=0), [], []
+def test_a_random_part_lies_inside_the_square_and_keeps_its_shape(drawn: dict) -> None:
+    draw, edges, middles = RandAdaptiveView(image_size=SIZE).set_random_state(seed=0), [], []
     for _ in range(60):
-        seen = in_mm(draw(coordinates({**nodule, "diameter_mm": 20.0}))["image"])[0, :, 0]
+        seen = in_mm(draw(coordinates({**drawn, "diameter_mm": 20.0}))["image"])[0, :, 0]
         edges.append((seen[-1] - seen[0]) * SIZE / (SIZE - 1))
         middles.append((seen[-1] + seen[0]) / 2)
     edges, middles = np.array(edges), np.array(middles)
@@ -95,8 +101,8 @@ def test_a_random_part_lies_inside_the_square_and_keeps_its_shape(nodule: dict) 
     assert middles.std() > 0.2
 
 
-def test_targets_are_the_readers_on_zero_to_one(nodule: dict) -> None:
-    item = RandAdaptiveSlice(image_size=SIZE)({**nodule, "malignancy_mean": 4.0, "calcification_mean": 6.0})
+def test_targets_are_the_readers_on_zero_to_one(drawn: dict) -> None:
+    item = RandAdaptiveView(image_size=SIZE)({**drawn, "malignancy_mean": 4.0, "calcification_mean": 6.0})
     assert item["image"].shape == (1, SIZE, SIZE)
     assert (item["malignancy"], item["score"]) == (1.0, 0.75)
     assert item["attributes"].shape == (8,)
@@ -115,6 +121,6 @@ def test_bad_input_is_named(nodule: dict) -> None:
     with pytest.raises(InputError, match=r"SYN-0000_a0001: .* got nan; mend `diameter_mm`"):
         AdaptiveSlices(image_size=SIZE)({**nodule, "diameter_mm": float("nan")})
     with pytest.raises(InputError, match="crop must be one of adaptive, paper_code"):
-        RandAdaptiveSlice(image_size=SIZE, crop="tight")
+        RandAdaptiveView(image_size=SIZE, crop="tight")
     with pytest.raises(InputError, match="scale must be"):
-        RandAdaptiveSlice(image_size=SIZE, scale=(0.5, 1.5))
+        RandAdaptiveView(image_size=SIZE, scale=(0.5, 1.5))

@@ -189,6 +189,18 @@ def test_variants_are_fixed_and_differ(nodule: dict) -> None:
         RandCropVariant(variants=0)
 
 
+def test_what_is_added_to_a_crop_does_not_follow_what_was_cut(nodule: dict) -> None:
+    """On a roomy VOI a loosened face seldom lies where the VOI's own does."""
+    mask = np.zeros((115, 115, 64), dtype=np.uint8)
+    mask[55:60, 55:60, 30:34] = 1
+    ct = np.full(mask.shape, -850, dtype=np.int16)
+    voi = {**nodule, "ct": ct, "mask": mask, "center": np.array([57.0, 57.0, 31.5]), "spacing": np.full(3, 0.7)}
+    crops = RandCropVariant(variants=41, loosen_prob=1.0)
+    middles = [crops.variant({**voi, "nodule_id": f"n{i}"}, 1)["center"] for i in range(60)]
+    unmoved = np.mean([np.abs(middle - voi["center"]) < 1 for middle in middles], axis=0)
+    assert (unmoved < 0.2).all()
+
+
 def test_an_epoch_draws_one_variant_and_a_seed_repeats_it(nodule: dict) -> None:
     crops = RandCropVariant(variants=3, margin_mm=3.0)
     fixed = [crops.variant(nodule, number)["ct"].shape for number in range(3)]

@@ -61,6 +61,12 @@ def test_bad_datasets_are_named(painted: Path, tmp_path: Path) -> None:
         nodule_datalist(copy, folds=[0])
 
 
+@pytest.mark.parametrize("fold", [2, "2"])
+def test_one_fold_needs_no_list(painted: Path, fold: int | str) -> None:
+    one, listed = (nodule_datalist(painted, folds=folds) for folds in (fold, [2]))
+    assert [item["nodule_id"] for item in one] == [item["nodule_id"] for item in listed]
+
+
 def test_a_patient_in_two_folds_is_refused(painted: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(painted, tmp_path / "copy")
     with (copy / "folds.csv").open("a") as file:

@@ -129,6 +129,14 @@ def test_an_error_names_the_line_of_a_broken_config(tmp_path: Path) -> None:
         read_config(tmp_path / "config.pbtxt")
 
 
+def test_the_folder_one_stands_in_may_be_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with replaced_models(Path("."), "mtnet") as fresh:
+        (fresh / "mtnet").mkdir()
+    assert (tmp_path / "here" / "mtnet").is_dir()
+
+
 def test_a_failed_export_leaves_the_repository_as_it_was(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     with replaced_models(repository, "mtnet") as fresh:

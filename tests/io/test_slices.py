@@ -60,7 +60,17 @@ def test_most_slices_are_copied_unchanged(name: str) -> None:
     data = grid.resample(images(positions).__getitem__, empty=-1024)
     copied = grid.measured & (grid.share == 0)
     np.testing.assert_array_equal(data[copied], images(positions)[grid.lower[copied]])
-    assert copied.sum() == len(positions) - len(grid.unused) > 0.6 * len(positions)
+    assert copied.sum() == len(positions) - len(grid.blended) - len(grid.unused) > 0.6 * len(positions)
+
+
+def test_a_slice_that_acts_on_nothing_is_told_from_one_that_is_blended() -> None:
+    left_out = slice_grid(np.array([*np.arange(0.0, 20.0, 2.0), 18.9]), complete=True)
+    assert (left_out.blended.tolist(), left_out.unused.tolist()) == ([], [10])
+    blended = slice_grid(np.array([*np.arange(0.0, 20.0, 2.0), 21.0, 22.0]), complete=True)
+    assert (blended.blended.tolist(), blended.unused.tolist()) == ([10], [])
+    asked: list[int] = []
+    left_out.resample(lambda k: asked.append(k) or np.zeros((1, 1), dtype=np.int16), empty=-1024)
+    assert asked == list(range(10))
 
 
 def test_a_gap_of_38_mm_is_not_filled_with_inventions() -> None:

@@ -55,6 +55,12 @@ def best(folder: Path) -> float:
     return torch.load(folder / "best.pt", weights_only=True)["weight"].item()
 
 
+def test_a_stage_of_another_version_is_refused_by_what_it_did_not_know(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2]).go()
+    with pytest.raises(InputError, match="another version, which did not know loosen: remove it or name another"):
+        Run(tmp_path, [0.2, 0.3], {"width": 1.0, "loosen": 0.5}).go()
+
+
 def test_best_weights_are_kept(tmp_path: Path) -> None:
     Run(tmp_path, [0.2, 0.6, 0.4]).go()
     assert best(tmp_path) == 2

@@ -3,12 +3,13 @@
 import pytest
 
 from lung_nodule.io import InputError
-from lung_nodule.training import require_folds, require_positive, require_whole
+from lung_nodule.training import require_folds, require_positive, require_validation, require_whole
 
 
-def test_folds_that_share_none_pass() -> None:
-    require_folds(test=0, validation=1, training=[2, 3, 4])
-    require_folds(test=4, validation=0, training=[2])
+@pytest.mark.parametrize("folds", [(0, 1, [2, 3, 4]), (4, 0, [2]), (0, 1, 2)])
+def test_folds_that_share_none_pass(folds: tuple) -> None:
+    test, validation, training = folds
+    assert require_folds(test=test, validation=validation, training=training) is None
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,12 @@ def test_other_folds_are_refused(folds: tuple, message: str) -> None:
     test, validation, training = folds
     with pytest.raises(InputError, match=message):
         require_folds(test=test, validation=validation, training=training)
+
+
+def test_a_stage_without_a_validation_is_refused() -> None:
+    require_validation(val_interval=5, segmentation_max_epochs=5, class_max_epochs=7)
+    with pytest.raises(InputError, match="--val_interval 6 is above --segmentation_max_epochs 5"):
+        require_validation(val_interval=6, class_max_epochs=7, segmentation_max_epochs=5)
 
 
 def test_counts() -> None:
