@@ -8,8 +8,8 @@ import fire
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's library, whatever is installed
 
-from ci.bundle_tools.archive import bundles_named, sha256, write_package  # noqa: E402
-from lung_nodule.io import InputError, report_in_one_line  # noqa: E402
+from ci.bundle_tools.archive import bundles_named, write_package  # noqa: E402
+from lung_nodule.io import InputError, file_sha256, report_in_one_line  # noqa: E402
 
 
 def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights_url: str | None = None) -> None:
@@ -26,7 +26,7 @@ def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights
         raise InputError(f"--weights_url says where one bundle's weights lie, not those of {len(chosen)}: name one")
     for bundle in chosen:
         path, weights = write_package(bundle, Path(out), weights_url=weights_url)
-        print(f"{path}  {sha256(path)}  {weights}")
+        print(f"{path}  {file_sha256(path)}  {weights}")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from lung_nodule.io import InputError, write_json, write_table, write_text
+from lung_nodule.io import InputError, file_sha256, write_json, write_table, write_text
 
 from .folds import FOLDS, HOLDOUT, committed_folds
-from .ledger import Record, read_record, remove_unrecorded, sha256
+from .ledger import Record, read_record, remove_unrecorded
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
 from .settings import LAYOUT_VERSION, Settings
 
@@ -113,5 +113,5 @@ def _write_manifest(out: Path, records: Sequence[Record], tables: Sequence[str])
     """SHA-256 of every file of the dataset in the format of ``sha256sum``, ordered by path."""
     digests = {name: entry["sha256"] for record in records for name, entry in record["files"].items()}
     own = [*tables, "dataset.json", *(f"scans/{record['scan']['scan']}.json" for record in records)]
-    digests |= {name: sha256(out / name) for name in own}
+    digests |= {name: file_sha256(out / name) for name in own}
     write_text(out / "MANIFEST.sha256", "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.io import InputError
+from lung_nodule.io import InputError, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +20,9 @@ SCAN_FILE = re.compile(r"LIDC-IDRI-\d{4}_[as]\d.*")
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)*")  # names that lung_nodule.io.atomic_path gives
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(path: Path) -> dict[str, Any]:
     """What a record keeps of a file: ``bytes`` and ``sha256``."""
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def read_record(path: Path) -> Record:
@@ -73,7 +66,7 @@ def _as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> bo
     status = path.stat()
     if status.st_size != entry["bytes"]:
         return False
-    return status.st_mtime_ns < record_written or sha256(path) == entry["sha256"]
+    return status.st_mtime_ns < record_written or file_sha256(path) == entry["sha256"]
 
 
 def remove_temporaries(out: Path) -> None:

@@ -12,13 +12,14 @@ from scipy import ndimage
 
 from .clustering import MOST_READERS
 from .database import scans
-from .records import AnnotationRecord, NoduleRecord, ScanRecord
+from .records import HIGHEST_RATING, AnnotationRecord, NoduleRecord, ScanRecord
 
 FLAGS = (
     "more_than_four_annotations",
     "several_components",
     "exclusion_contours",
     "self_overlap",
+    "rating_off_scale",
     "non_uniform_z",
     "two_scans",
 )
@@ -39,13 +40,14 @@ def nodule_flags(nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray) -> di
         several_components=_components(mask) > 1,
         exclusion_contours=any(mark["exclusion_contours"] for mark in marks),
         self_overlap=any(mark["self_overlap"] for mark in marks),
+        rating_off_scale=any(mark["rating_off_scale"] for mark in marks),
     )
 
 
 def annotation_flags(
     annotation: AnnotationRecord, nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray
 ) -> dict[str, bool]:
-    """The flags of FLAGS for one reader's marks: components, exclusions and overlap are the reader's own.
+    """The flags of FLAGS for one reader's marks: components, holes, overlap and ratings are the reader's own.
 
     Args:
         annotation: one of the nodule's.
@@ -80,6 +82,11 @@ def self_overlap(annotation: AnnotationRecord) -> bool:
     return any(_meet(on_slice) or _nested(on_slice) for on_slice in rings.values())
 
 
+def rating_off_scale(annotation: AnnotationRecord) -> bool:
+    """Whether a rating lies beyond its scale: one reader of LIDC-IDRI-0510 gives internal structure 5, of 1-4."""
+    return not all(1 <= rating <= HIGHEST_RATING[name] for name, rating in annotation.ratings.items())
+
+
 def _ring(points: np.ndarray) -> np.ndarray:
     """The outline's points without the repeated first one at its end."""
     return points[:-1] if len(points) > 1 and (points[0] == points[-1]).all() else points
@@ -104,6 +111,7 @@ def _mark_flags(annotation: AnnotationRecord) -> dict[str, bool]:
     return {
         "exclusion_contours": not all(contour.inclusion for contour in annotation.contours),
         "self_overlap": self_overlap(annotation),
+        "rating_off_scale": rating_off_scale(annotation),
     }
 
 

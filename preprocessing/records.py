@@ -18,6 +18,7 @@ CHARACTERISTICS: dict[str, str] = {
     "texture": "texture",
     "malignancy": "malignancy",
 }
+HIGHEST_RATING = {**dict.fromkeys(CHARACTERISTICS, 5), "internal_structure": 4, "calcification": 6}
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lung_nodule.io import InputError, read_nifti, read_table
+from lung_nodule.io import InputError, file_sha256, read_nifti, read_table
 
-from .ledger import sha256
 from .progress import progress
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
 
@@ -95,7 +94,7 @@ def _files(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
 
 
 def _digest(path: Path) -> str | None:
-    return sha256(path) if path.is_file() else None
+    return file_sha256(path) if path.is_file() else None
 
 
 def _tables(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:

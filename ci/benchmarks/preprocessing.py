@@ -176,7 +176,7 @@ def measure(variant: str, root: str, patient: str) -> None:
 
 
 def _in_a_process(variant: str, root: Path, patient: str) -> dict:
-    # One thread everywhere: "on one worker" means one core.
+    # One worker each. Ours writes the compressed files on up to four threads of it: the processor's time counts them.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
     command = [sys.executable, __file__, "measure", variant, str(root), patient]
     ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from lung_nodule.io import InputError, atomic_path
+from lung_nodule.io import InputError, atomic_path, file_sha256
 from lung_nodule.stamp import KEY, LIBRARY, STAMP, library_files, library_stamp
 
 LARGEST = 25 * 1024 * 1024
@@ -86,12 +85,6 @@ def requirements_of(metadata: dict[str, object]) -> str:
     return "".join(f"{package}=={version}\n" for package, version in versions.items())
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal text."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _metadata(bundle: Path) -> dict[str, object]:
     path = bundle / "configs" / "metadata.json"
     if not path.is_file():
@@ -130,7 +123,7 @@ def _large_files(bundle: Path, weights: Path, url: str | None) -> dict[str, byte
             f"{weights} is above 25 MB: say where it will lie with --weights_url URL, "
             f"or add {LARGE_FILES} to the bundle"
         )
-    described = {"path": WEIGHTS, "url": url, "hash_val": sha256(weights), "hash_type": "sha256"}
+    described = {"path": WEIGHTS, "url": url, "hash_val": file_sha256(weights), "hash_type": "sha256"}
     return {LARGE_FILES: yaml.safe_dump({"large_files": [described]}, sort_keys=False).encode()}
 
 

@@ -24,8 +24,12 @@ _RANGE = np.array([ATTRIBUTE_MAXIMUM[attribute] - 1 for attribute in ATTRIBUTES]
 
 
 def scaled_attributes(item: Mapping[str, Any]) -> np.ndarray:
-    """float32 ``[8]`` in 0..1: the readers' mean ratings of :data:`ATTRIBUTES`, (rating - 1) / (maximum - 1)."""
-    return (np.array([item[column] for column in ATTRIBUTE_COLUMNS], dtype=np.float32) - 1) / _RANGE
+    """float32 ``[8]`` in 0..1: the readers' mean ratings of :data:`ATTRIBUTES`, (rating - 1) / (maximum - 1).
+
+    A rating beyond its scale (``preprocessing`` flags it) counts as the scale's end.
+    """
+    ratings = np.array([item[column] for column in ATTRIBUTE_COLUMNS], dtype=np.float32)
+    return np.clip((ratings - 1) / _RANGE, 0, 1)
 
 
 def original_scale(scaled: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ class LoadVOI(Transform):
         return {
             **{key: value for key, value in data.items() if key not in ("mask", "reader_masks")},
             **masks,
-            "ct": ct.data.astype(np.int16),
+            "ct": _as_int16(ct.data),
             "spacing": ct.spacing.astype(np.float32),
             "center": center.astype(np.float32),
             "affine": ct.affine,
@@ -63,6 +63,12 @@ class LoadVOI(Transform):
         if self.consensus is None:
             return (marked.data > 0).astype(np.uint8)
         return ((marked.data > 0).mean(axis=3) >= self.consensus - CONSENSUS_TOLERANCE).astype(np.uint8)
+
+
+def _as_int16(hounsfield: np.ndarray) -> np.ndarray:
+    """What is beyond int16 (metal in some reconstructions) becomes its end instead of wrapping around."""
+    limits = np.iinfo(np.int16)
+    return np.clip(hounsfield, limits.min, limits.max).astype(np.int16)
 
 
 def _share(consensus: float | str) -> float:

@@ -4,7 +4,6 @@ TensorRT is optional: it is imported when an engine is asked for. The builder ta
 that TensorRT for RTX, which builds without a GPU, can drive the same code.
 """
 
-import hashlib
 import importlib
 import json
 import logging
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lung_nodule.io import InputError, atomic_path, write_json
+from lung_nodule.io import InputError, atomic_path, file_sha256, write_json
 
 LOGGER = logging.getLogger(__name__)
 PRECISION = "fp32"
@@ -129,7 +128,7 @@ def _identity(onnx_file: Path, api: ModuleType, capability: str) -> dict[str, An
         "version": api.__version__,
         "compute_capability": capability,
         "precision": PRECISION,
-        "onnx_sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest(),
+        "onnx_sha256": file_sha256(onnx_file),
     }
 
 

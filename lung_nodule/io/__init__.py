@@ -4,6 +4,7 @@ from .atomic import atomic_path, write_json, write_text
 from .ct import read_ct
 from .dicom import find_series, read_series
 from .errors import InputError, report_in_one_line, user_can_mend
+from .hashes import file_sha256
 from .nifti import read_nifti, write_nifti
 from .series import Series, SeriesFiles
 from .slices import SliceGrid, format_positions
@@ -17,6 +18,7 @@ __all__ = [
     "SliceGrid",
     "Volume",
     "atomic_path",
+    "file_sha256",
     "find_series",
     "format_positions",
     "read_ct",

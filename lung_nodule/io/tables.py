@@ -11,7 +11,7 @@ from .atomic import atomic_path
 from .errors import InputError
 
 TEXT_COLUMNS = ("nodule_id", "patient_id", "study_uid", "series_uid", "fold")
-NUMBER_ENDINGS = ("_mm", "_mm3", "_ras", "_mean", "_median", "_prob")
+NUMBER_ENDINGS = ("_mm", "_mm3", "_ras", "_mean", "_median", "_prob", "readers")
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -35,7 +35,7 @@ def read_table(path: str | Path, required: Sequence[str] = (), *, numeric: Seque
         path: the table.
         required: columns that must be there.
         numeric: columns, among those required, whose every cell must hold a finite number; by default the required
-            ones whose names end in ``_mm``, ``_mm3``, ``_ras``, ``_mean``, ``_median`` or ``_prob``.
+            ones whose names end in ``_mm``, ``_mm3``, ``_ras``, ``_mean``, ``_median``, ``_prob`` or ``readers``.
 
     Raises:
         InputError: no such file, no table, a column is missing, or a cell is not a number (its line is named).

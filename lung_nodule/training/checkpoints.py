@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from lung_nodule.io import InputError, atomic_path
+from lung_nodule.io import InputError, atomic_path, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +19,6 @@ def save_tensors(path: str | Path, content: dict[str, Any]) -> None:
     """Save atomically; the same content gives the same bytes (torch would write the temporary file's name into it)."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, as hexadecimal text."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class StageCheckpoints:

@@ -7,10 +7,8 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 
-from lung_nodule.io import InputError
+from lung_nodule.io import InputError, file_sha256
 from lung_nodule.networks import load_pretrained
-
-from .checkpoints import file_sha256
 
 
 class Pretrained:

@@ -11,9 +11,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.networks import copy_model_state
 
-from lung_nodule.io import InputError, write_json
+from lung_nodule.io import InputError, file_sha256, write_json
 
-from .checkpoints import file_sha256, save_tensors
+from .checkpoints import save_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -108,11 +108,16 @@ class BundleContract:
         assert metrics["counts"]["nodules"] == len(predictions) == 4
 
     def test_two_processes_evaluate_as_one(self, trained: Path, painted: Path, tmp_path: Path) -> None:
-        evaluated = trained / "evaluation" / "predictions.csv"
-        if not evaluated.is_file():
-            self.run("evaluating", "evaluate", dataset=painted, output=trained, device="cpu")
-        self.run_on_two("evaluating", "evaluate", dataset=painted, output=trained, results_dir=tmp_path)
-        assert (tmp_path / "predictions.csv").read_text() == evaluated.read_text()
+        """Three nodules on two ranks: one of them has a nodule less."""
+        odd = shutil.copytree(painted, tmp_path / "odd")
+        nodules = pd.read_csv(odd / "nodules.csv")
+        left_out = nodules.index[nodules["patient_id"] == "SYN-0005"][0]
+        nodules.drop(left_out).to_csv(odd / "nodules.csv", index=False)
+        one, two = tmp_path / "one", tmp_path / "two"
+        self.run("evaluating", "evaluate", dataset=odd, output=trained, results_dir=one, device="cpu")
+        self.run_on_two("evaluating", "evaluate", dataset=odd, output=trained, results_dir=two)
+        assert len(pd.read_csv(one / "predictions.csv")) == 3
+        assert (two / "predictions.csv").read_text() == (one / "predictions.csv").read_text()
 
     @pytest.mark.slow
     def test_two_processes_train_what_one_evaluates(self, painted: Path, tmp_path: Path) -> None:

@@ -104,3 +104,17 @@ def test_a_bad_option_is_the_users_to_mend(bundle: str, options: dict, painted: 
     assert mendable is not None
     assert "\n" not in str(mendable)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("fold", "abc"), ("fold", 1.5), ("learning_rate", "fast")])
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_an_option_of_another_type_is_one_line(bundle: str, option: str, value: object, painted: Path) -> None:
+    """Also where other options are computed from it."""
+    parser = ConfigParser()
+    parser.read_config(ROOT / "bundles" / bundle / "configs" / "train.json")
+    parser.update({option: value, "dataset_dir": str(painted)})
+    with pytest.raises(RuntimeError) as raised:
+        parser.get_parsed_content("initialize")
+    mendable = user_can_mend(raised.value)
+    assert mendable is not None
+    assert f"--{option} must be a" in str(mendable)

@@ -49,14 +49,15 @@ class TestE2EMTL(BundleContract):
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
 
-    def test_single_channel_single_task_by_configuration(self, painted: Path, tmp_path: Path) -> None:
-        """The slides' first row: Dice alone decides, nothing is classified, no channel is derived."""
-        small = {**self.small, "channels": "['ct']", "multi_task": False}
+    @pytest.mark.parametrize("multi_task", [False, True])
+    def test_a_single_channel_by_configuration(self, multi_task: bool, painted: Path, tmp_path: Path) -> None:
+        """The slides' first two rows: no channel is derived; without the second task Dice alone decides."""
+        small = {**self.small, "channels": "['ct']", "multi_task": multi_task}
         said = self.run("training", "train", dataset=painted, output=tmp_path, **small)
-        assert "dice_and_auc" not in said
+        assert ("dice_and_auc" in said) is multi_task
         self.run("evaluating", "evaluate", dataset=painted, output=tmp_path)
         predictions = pd.read_csv(tmp_path / "evaluation" / "predictions.csv")
-        assert predictions["malignancy_prob"].isna().all()
+        assert (predictions["malignancy_prob"].notna() == multi_task).all()
         assert predictions["dice"].notna().all()
         assert not (tmp_path / "cache").exists()
 

@@ -13,9 +13,8 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from lung_nodule.io import InputError, read_nifti
+from lung_nodule.io import InputError, file_sha256, read_nifti
 from lung_nodule.networks import load_network
-from lung_nodule.training.checkpoints import file_sha256
 from tests.networks import published
 
 from .contract import BundleContract

@@ -94,6 +94,7 @@ BROKEN = {
         lambda b: large_file(b, hash_val="0" * 64, hash_type="sha256"),
         "another sha256",
     ),
+    "wrong md5": ("large files", lambda b: large_file(b, hash_val="0" * 32, hash_type="md5"), "another md5"),
     "md5 called sha256": (
         "large files",
         lambda b: large_file(b, hash_val="0" * 32, hash_type="sha256"),

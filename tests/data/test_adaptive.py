@@ -107,6 +107,8 @@ def test_targets_are_the_readers_on_zero_to_one(drawn: dict) -> None:
     assert (item["malignancy"], item["score"]) == (1.0, 0.75)
     assert item["attributes"].shape == (8,)
     assert item["attributes"][2] == 1.0
+    off = RandAdaptiveView(image_size=SIZE)({**drawn, "internal_structure_mean": 5.0})  # of 1-4, as LIDC-IDRI-0510 has
+    assert off["attributes"].max() <= 1
     assert {value.dtype for key, value in item.items() if key != "nodule_id"} == {torch.float32}
 
 

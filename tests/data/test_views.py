@@ -18,7 +18,7 @@ from lung_nodule.data import (
     nodule_datalist,
     one_nodule,
 )
-from lung_nodule.io import InputError
+from lung_nodule.io import InputError, Volume, read_nifti, write_nifti
 
 FIELD = {"field_mm": 32.0, "image_size": 64}
 
@@ -207,3 +207,21 @@ def test_real_nodules_keep_their_volume_in_the_field(lidc_vois: Path) -> None:
         viewed = FieldSlices(field_mm=32.0, image_size=112)(LoadVOI()(item))
         pixel = (32 / 112) ** 2 * viewed["spacing"][2]
         assert float(viewed["label"].sum() * pixel) == pytest.approx(item["volume_mm3"], rel=0.12)
+
+
+def test_what_a_voi_may_hold(painted: Path, tmp_path: Path) -> None:
+    item = nodule_datalist(painted, folds=[0])[1]
+    ct = read_nifti(item["ct"])
+
+    def loaded(data: np.ndarray) -> dict:
+        write_nifti(tmp_path / "ct.nii.gz", Volume(data, ct.affine))
+        return LoadVOI()({**item, "ct": str(tmp_path / "ct.nii.gz")})
+
+    metal = ct.data.astype(np.float32)
+    metal[0, 0, 0], metal[1, 0, 0] = 1e6, -1e6
+    assert {loaded(metal)["ct"].max(), loaded(metal)["ct"].min()} == {32767, -32768}  # nothing wraps around
+    metal[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match=r"ct\.nii\.gz: the VOI holds 1 voxels that are NaN or infinite"):
+        loaded(metal)
+    with pytest.raises(InputError, match=r"ct\.nii\.gz"):
+        loaded(ct.data[..., None].repeat(2, axis=3))

@@ -121,7 +121,7 @@ def test_columns_are_the_datasets_without_its_files_and_with_flags(benchmark: Co
 def test_flags_of_annotations_and_nodules_agree(benchmark: Cohort) -> None:
     of_marks = benchmark.annotations.groupby("nodule_id")
     of_nodules = benchmark.nodules.set_index("nodule_id")[list(FLAGS)]
-    for name in ("exclusion_contours", "self_overlap"):
+    for name in ("exclusion_contours", "self_overlap", "rating_off_scale"):
         pd.testing.assert_series_equal(of_marks[name].any(), of_nodules[name].sort_index())
     for name in ("more_than_four_annotations", "non_uniform_z", "two_scans"):
         assert (of_marks[name].nunique() == 1).all()
@@ -137,12 +137,15 @@ def test_flags_of_all() -> None:
         "several_components": 47,
         "exclusion_contours": 174,
         "self_overlap": 461,
+        "rating_off_scale": 1,
         "non_uniform_z": 4,
         "two_scans": 49,
     }
     assert counts["flagged_annotations"]["exclusion_contours"] == 226
     flagged = cohort.nodules.query("non_uniform_z")["patient_id"].str[-4:]
     assert set(flagged) == {"0123", "0267", "0672"}  # 0514 has no nodule
+    (nodule,) = cohort.nodules.query("rating_off_scale").itertuples()
+    assert (nodule.patient_id, counts["flagged_annotations"]["rating_off_scale"]) == ("LIDC-IDRI-0510", 1)
 
 
 def test_rows_equal_the_published_ones(benchmark: Cohort, lidc_vois: Path) -> None:

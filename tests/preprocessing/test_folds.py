@@ -97,7 +97,7 @@ def nodules_of(preset: str) -> pd.DataFrame:
     return pd.DataFrame(row for *_, row in chosen_nodules(PRESETS[preset]))
 
 
-def test_the_committed_files_come_from_the_database_alone() -> None:
+def test_the_committed_files_follow_from_the_database_and_the_published_folds() -> None:
     made = make_folds()
     assert list(made) == list(PRESETS)
     assert {path.stem for path in fold_file("all").parent.glob("*.csv")} == {*PRESETS, "published"}

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from preprocessing import database
-from preprocessing.quality import FLAGS, annotation_flags, has_two_scans, nodule_flags, non_uniform_z, self_overlap
+from preprocessing.quality import (
+    FLAGS,
+    annotation_flags,
+    has_two_scans,
+    nodule_flags,
+    non_uniform_z,
+    rating_off_scale,
+    self_overlap,
+)
 from preprocessing.records import CHARACTERISTICS, AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
 
 RING = [(0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3), (2, 3), (1, 3), (0, 3), (0, 2), (0, 1)]
@@ -61,6 +69,17 @@ def test_uneven_slices() -> None:
     assert non_uniform_z(scan_of([0.0, 1.0, 2.6, 3.6]))
     uneven = {scan.patient_id[-4:] for scan in database.scans() if non_uniform_z(scan)}
     assert uneven == {"0123", "0267", "0514", "0672"}
+
+
+def test_a_rating_beyond_its_scale() -> None:
+    assert not rating_off_scale(annotation(contour(RING)))
+    for name, rating, off in (("internal_structure", 5, True), ("calcification", 6, False), ("texture", 0, True)):
+        mark = annotation(contour(RING))
+        mark.ratings[name] = rating
+        assert rating_off_scale(mark) is off
+    (scan,) = database.scans(["LIDC-IDRI-0510"])
+    marks = [mark for nodule in database.nodules(scan) for mark in nodule.annotations]
+    assert [mark.ratings["internal_structure"] for mark in marks if rating_off_scale(mark)] == [5]
 
 
 def test_two_scans() -> None:

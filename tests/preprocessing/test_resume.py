@@ -94,7 +94,7 @@ def test_a_finished_scan_is_known_without_reading_its_files(
     record = out / "scans" / f"{SMALL}_s0.json"
     os.utime(record, ns=(time.time_ns(), time.time_ns()))
     read = []
-    monkeypatch.setattr(ledger, "sha256", lambda path: read.append(path) or "")
+    monkeypatch.setattr(ledger, "file_sha256", lambda path: read.append(path) or "")
     assert ledger.finished_record(out, record) is not None
     assert read == []
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from lung_nodule.io import InputError
+from lung_nodule.io import InputError, file_sha256
 from lung_nodule.training import StageCheckpoints, TakeOver, write_model
-from lung_nodule.training.checkpoints import file_sha256
 
 
 class Run:

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from lung_nodule.io import InputError
+from lung_nodule.io import InputError, file_sha256
 from lung_nodule.networks import ClassNet
 from lung_nodule.training import Pretrained, pretrained_hash
-from lung_nodule.training.checkpoints import file_sha256
 from tests.networks import published
 
 
