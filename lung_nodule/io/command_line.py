@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import fire
+from fire import helptext
+from fire.trace import FireTrace
 
 from .errors import InputError, user_can_mend
 
@@ -38,7 +41,8 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if {"--help", "-h"} & set(given):
-        given = [given[0], "--help"] if given[0] in commands else ["--help"]
+        sys.stdout.write(help_text(commands, name=name, command=given[0]))
+        return 0
     try:
         job = fire.Fire(dict(commands), command=given, name=name, serialize=lambda _: None)
         if not isinstance(job, Job):
@@ -55,6 +59,17 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
     except KeyboardInterrupt:
         logger.error("%s: interrupted; finished work is kept, run the same command to go on", name)
         return INTERRUPTED
+
+
+def help_text(commands: Mapping[str, Callable[..., Job]], *, name: str, command: str) -> str:
+    """Fire's help on one of the commands, or on all where ``command`` is none of them; types as they are written."""
+    every = dict(commands)
+    trace = FireTrace(every, name=name)
+    if command in every:
+        trace.AddAccessedProperty(every[command], command, [command], None, None)
+    text = helptext.HelpText(every.get(command, every), trace=trace)
+    text = re.sub(r"Optional\['?([^\]']+?)(?: \| None)?'?\]", r"\1", text)
+    return re.sub(r"Type: '([^']+)'", r"Type: \1", text) + "\n"
 
 
 def names(value: object, flag: str) -> list[str] | None:

@@ -15,6 +15,7 @@ from lung_nodule.deployment.predict import predict_ct, read_nodules
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.deployment.voi import cut_voi
 from lung_nodule.io import InputError, Volume, read_nifti, write_nifti
+from tests.io.dicom_series import SeriesPlan, write_series
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (72, 64, 30)
@@ -65,16 +66,21 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
 
 
 def test_the_answer_does_not_depend_on_how_the_ct_is_stored(server: TritonServer, ball_ct, tmp_path: Path) -> None:
-    """The same voxels in another order: same probability, same masks in the world."""
+    """The same voxels in another order, or as a DICOM series: same probability, same masks in the world."""
     ct = ball_ct(SHAPE, LPS, CENTERS[0], 7.0)
+    write_nifti(tmp_path / "a.nii.gz", ct)
     turned = Volume(np.ascontiguousarray(ct.data[::-1, :, ::-1].transpose(1, 0, 2)), _turned(LPS))
+    write_nifti(tmp_path / "b.nii.gz", turned)
+    corners = [(0.0, 0.0, 110.0 + 2.0 * k) for k in range(SHAPE[2])]
+    plan = SeriesPlan(corners, stored=lambda k: (ct.data[:, :, k].T + 1024).astype(np.int16), pixel_spacing=(0.9, 0.8))
+    write_series(tmp_path / "dicom", plan)
     results = []
-    for name, volume in (("a", ct), ("b", turned)):
-        write_nifti(tmp_path / f"{name}.nii.gz", volume)
-        nodules = _table(tmp_path / "n.csv")
-        predict_ct(ct=tmp_path / f"{name}.nii.gz", nodules=nodules, out=tmp_path / name, url=server.grpc_url)
-        results.append(pd.read_csv(tmp_path / name / "nodules.csv"))
-    pd.testing.assert_frame_equal(*results, atol=1e-4)
+    for source in ("a.nii.gz", "b.nii.gz", "dicom"):
+        out, nodules = tmp_path / f"of_{source}", _table(tmp_path / "n.csv")
+        predict_ct(ct=tmp_path / source, nodules=nodules, out=out, url=server.grpc_url)
+        results.append(pd.read_csv(out / "nodules.csv"))
+    for other in results[1:]:
+        pd.testing.assert_frame_equal(other, results[0], atol=1e-4)
 
 
 def _turned(affine: np.ndarray) -> np.ndarray:

@@ -118,6 +118,15 @@ def test_columns_are_the_datasets_without_its_files_and_with_flags(benchmark: Co
     assert benchmark.annotations["annotation_id"].is_unique
 
 
+def test_what_the_papers_print_stands_beside_what_the_rules_give() -> None:
+    assert {name: dict(preset.printed) for name, preset in PRESETS.items() if preset.printed} == {
+        "luna16": {"scans": 888, "nodules": 1186},
+        "mtcnn": {"benign": 369, "malignant": 335, "uncertain": 405},
+        "mtmrnet": {"benign": 972, "malignant": 450},
+        "mtnet": {"benign": 470, "malignant": 1073},
+    }
+
+
 def test_flags_of_annotations_and_nodules_agree(benchmark: Cohort) -> None:
     of_marks = benchmark.annotations.groupby("nodule_id")
     of_nodules = benchmark.nodules.set_index("nodule_id")[list(FLAGS)]

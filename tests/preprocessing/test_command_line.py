@@ -27,6 +27,7 @@ def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixtu
     wanted = ["DICOM_ROOT", "--patients", "--workers", "--consensus", "--margin_mm", "whole 80 mm cube"]
     for word in wanted if "convert" in arguments else ["convert", "phantom"]:
         assert word in shown
+    assert not any(word in shown for word in ("Optional[", "INFO:", "'str'"))
 
 
 @pytest.mark.parametrize(
