@@ -103,7 +103,8 @@ class ViewNet(nn.Module):
 class MTCNN(nn.Module):
     """Nine independent :class:`ViewNet`, one per view of a nodule (MT-CNN, Fig. 2d).
 
-    A loop over nine networks is faster than one grouped network or a vectorised map over stacked weights on a CPU.
+    A loop over nine networks is faster than one grouped network or a vectorised map over stacked weights on a CPU
+    (``ci/benchmarks/mtcnn_views.py``).
 
     Args:
         width: factor on the published channel counts.
