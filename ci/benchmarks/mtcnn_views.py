@@ -27,6 +27,7 @@ from lung_nodule.networks.mtcnn import VIEWS
 logger = logging.getLogger(__name__)
 Answers = tuple[torch.Tensor, torch.Tensor]
 Step = Callable[[torch.Tensor], Answers]
+PARTS = ("share", "classify", "reconstruct")
 
 
 def loop(network: MTCNN) -> Step:
@@ -55,7 +56,7 @@ def vectorised(network: MTCNN) -> Step:
 
 def grouped(network: MTCNN) -> Step:
     """One network of nine groups."""
-    share, classify, mirror = ([getattr(view, part) for view in network.views] for part in _PARTS)
+    share, classify, mirror = ([getattr(view, part) for view in network.views] for part in PARTS)
     layers = {id(stack): [_stacked(same) for same in zip(*stack, strict=True)] for stack in (share, classify, mirror)}
 
     def run(stack: list[nn.Sequential], x: torch.Tensor) -> torch.Tensor:
@@ -77,9 +78,6 @@ def grouped(network: MTCNN) -> Step:
         return run(classify, features).transpose(0, 1), run(mirror, features)
 
     return step
-
-
-_PARTS = ("share", "classify", "reconstruct")
 
 
 def _stacked(same: tuple[nn.Module, ...]) -> tuple[torch.Tensor | None, torch.Tensor | None]:

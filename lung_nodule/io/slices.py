@@ -115,9 +115,8 @@ def slice_grid(positions: np.ndarray, *, complete: bool = False) -> SliceGrid:
         spacing = float(positions[-1] - positions[0]) / len(gaps)
         numbers = np.arange(len(positions))
         even = positions[0] + spacing * numbers
-        return SliceGrid(
-            spacing, even, lower=numbers, share=np.zeros(len(gaps) + 1), nearest=numbers, slices=len(numbers)
-        )
+        whole = np.zeros(len(numbers))
+        return SliceGrid(spacing, even, lower=numbers, share=whole, nearest=numbers, slices=len(numbers))
     spacing = float(gaps[~odd].mean()) if not odd.all() else float(np.median(gaps))
     if not complete and (gaps > MISSING_STEPS * spacing).any():
         raise InputError(_describe_gaps(positions, gaps, spacing))
