@@ -1,18 +1,24 @@
-"""The gRPC client of the served ensembles."""
+"""The gRPC client of the served ensembles.
 
-import queue
+It never hangs up on a request under way. gRPC would cancel the request, and a cancelled ensemble request can crash
+Triton 2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034).
+"""
+
+import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.deployment.voi import Voi
 from lung_nodule.io import InputError
 
+LOGGER = logging.getLogger(__name__)
 _OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY")
 _ASK_TIMEOUT_S = 10.0
 
@@ -45,12 +51,12 @@ class Answer:
 
 
 class NoduleClient:
-    """A connection to a server, as a context manager.
+    """A connection to a server, as a context manager that waits, on leaving, for the answers under way.
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
         model: name of the ensemble.
-        timeout_s: how long one answer may take.
+        timeout_s: how long one answer may take; then its request is cancelled.
         in_flight: requests that are under way at once; the server merges their slices into batches.
     """
 
@@ -58,6 +64,7 @@ class NoduleClient:
         self._url, self._model = url, model
         self._timeout_s, self._in_flight = timeout_s, in_flight
         self._client = InferenceServerClient(url)
+        self._under_way: set[Future[InferResult]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +72,16 @@ class NoduleClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the answers under way, at most ``timeout_s`` each, then hang up."""
+        try:
+            if left := set(self._under_way):
+                LOGGER.info("waiting for %d answers under way before hanging up", len(left))
+                wait(left)
+        finally:
+            self._client.close()
 
     def describe(self) -> ServedModel:
         """What the server holds under the model's name.
@@ -105,30 +121,39 @@ class NoduleClient:
         Raises:
             InputError: the server refuses a VOI (its reason is passed on) or stops answering.
         """
-        done: queue.Queue[tuple[int, Any, InferenceServerException | None]] = queue.Queue()
-        waiting, under_way = iter(enumerate(vois)), 0
+        waiting, positions = iter(enumerate(vois)), dict[Future[InferResult], int]()
         while True:
-            while under_way < self._in_flight and (item := next(waiting, None)) is not None:
-                self._send(*item, done)
-                under_way += 1
-            if not under_way:
+            while len(positions) < self._in_flight and (item := next(waiting, None)) is not None:
+                positions[self._send(item[1])] = item[0]
+            if not positions:
                 return
-            index, result, error = done.get()
-            under_way -= 1
-            if error is not None:
-                raise self._explained(error, vois[index].nodule_id)
-            coarse, fine, malignancy = (result.as_numpy(name) for name in _OUTPUTS)
-            yield index, Answer(coarse, fine, float(malignancy[0]))
+            for future in wait(positions, return_when=FIRST_COMPLETED).done:
+                index = positions.pop(future)
+                yield index, self._answer(future, vois[index].nodule_id)
 
-    def _send(self, index: int, voi: Voi, done: queue.Queue) -> None:
+    def _send(self, voi: Voi) -> Future[InferResult]:
+        future: Future[InferResult] = Future()
+
+        def settle(result: InferResult, error: InferenceServerException | None) -> None:
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
         outputs = [InferRequestedOutput(name) for name in _OUTPUTS]
         self._client.async_infer(
-            self._model,
-            request_inputs(voi),
-            lambda result, error: done.put((index, result, error)),
-            outputs=outputs,
-            client_timeout=self._timeout_s,
+            self._model, request_inputs(voi), settle, outputs=outputs, client_timeout=self._timeout_s
         )
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+    def _answer(self, future: Future[InferResult], nodule_id: str) -> Answer:
+        try:
+            coarse, fine, malignancy = (future.result().as_numpy(name) for name in _OUTPUTS)
+        except InferenceServerException as error:
+            raise self._explained(error, nodule_id) from None
+        return Answer(coarse, fine, float(malignancy[0]))
 
     def _held(self) -> str:
         index = self._client.get_model_repository_index(client_timeout=_ASK_TIMEOUT_S)

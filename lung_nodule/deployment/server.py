@@ -192,7 +192,7 @@ class TritonServer:
 
     def _check_alive(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            raise InputError(f"the Triton server ended with status {self._process.returncode}:\n{self._tail()}")
+            raise InputError(f"the Triton server {_ending(self._process.returncode)}:\n{self._tail()}")
 
     def _tail(self) -> str:
         """The part of the server's log that tells most: its errors (a missing GPU is none), else its last lines."""
@@ -222,6 +222,14 @@ def _interrupting(server: TritonServer) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _ending(status: int) -> str:
+    """How a process ended, in words; its status is negative where a signal killed it."""
+    if status >= 0:
+        return f"ended with status {status}"
+    cause = "; a client that cancelled its request can cause this" if -status == signal.SIGSEGV else ""
+    return f"was killed by signal {-status} ({signal.strsignal(-status)}{cause})"
 
 
 def _check_repository(repository: Path) -> None:

@@ -1,5 +1,7 @@
 """The predict command on synthetic CTs against the real server."""
 
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.core import nodule_mask
+from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct, read_nodules
 from lung_nodule.deployment.server import TritonServer
@@ -94,6 +97,26 @@ def test_a_center_outside_leaves_nothing_behind(server: TritonServer, ct_file: P
     nodules = _table(tmp_path / "n.csv", np.array([CENTERS[0], [500.0, 0, 0]]))
     with pytest.raises(InputError, match=r"nodule nodule_1: the centre .* lies outside the CT"):
         predict_ct(ct=ct_file, nodules=nodules, out=tmp_path / "out", url=server.grpc_url)
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_a_server_that_answers_and_nothing_half_written(
+    server: TritonServer, ball_ct, tmp_path: Path
+) -> None:
+    write_nifti(tmp_path / "ct.nii.gz", ball_ct(SHAPE, LPS, CENTERS[0], 7.0))
+    nodules = _table(tmp_path / "n.csv", np.tile(CENTERS, (200, 1)))
+    command = [sys.executable, "-m", "lung_nodule", "predict", f"--url={server.grpc_url}", f"--nodules={nodules}"]
+    command += [f"--ct={tmp_path / 'ct.nii.gz'}", f"--out={tmp_path / 'out'}"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, bufsize=0) as process:
+        assert process.stderr is not None
+        seen = b""
+        while not re.search(rb"[1-9]\d*/400", seen) and (piece := process.stderr.read(64)):
+            seen += piece
+        process.send_signal(signal.SIGINT)
+        seen += process.stderr.read()
+    assert process.returncode == 130, seen.decode()
+    assert b"lung_nodule: interrupted" in seen
+    assert ask_canary(server.grpc_url) == ["mtnet"]
     assert not (tmp_path / "out").exists()
 
 

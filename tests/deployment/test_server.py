@@ -62,6 +62,14 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
     server.stop()
 
 
+def test_a_server_that_crashes_is_noticed_and_the_signal_named(repository: Path) -> None:
+    with TritonServer(repository) as server:
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSEGV)
+        with pytest.raises(InputError, match=r"server was killed by signal 11 \(Segmentation fault; a client"):
+            server.wait()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_line_stops_in_order(repository: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
