@@ -105,8 +105,10 @@ def test_ctrl_c_leaves_a_server_that_answers_and_nothing_half_written(
 ) -> None:
     write_nifti(tmp_path / "ct.nii.gz", ball_ct(SHAPE, LPS, CENTERS[0], 7.0))
     nodules = _table(tmp_path / "n.csv", np.tile(CENTERS, (200, 1)))
-    command = [sys.executable, "-m", "lung_nodule", "predict", f"--url={server.grpc_url}", f"--nodules={nodules}"]
-    command += [f"--ct={tmp_path / 'ct.nii.gz'}", f"--out={tmp_path / 'out'}"]
+    # A shell's background job ignores Ctrl-C, and so does all that it starts, unless told otherwise.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "lung_nodule", "predict"]
+    command += [f"--url={server.grpc_url}", f"--ct={tmp_path / 'ct.nii.gz'}"]
+    command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, bufsize=0) as process:
         assert process.stderr is not None
         seen = b""

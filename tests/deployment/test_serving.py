@@ -151,27 +151,6 @@ def test_the_clients_error_names_the_nodule(server: TritonServer) -> None:
         list(client.ask([VOIS[1], bad]))
 
 
-def _answered(grpc: InferenceServerClient) -> int:
-    """How many requests of the ensemble the server has answered well so far."""
-    return grpc.get_inference_statistics("mtnet").model_stats[0].inference_stats.success.count
-
-
-def test_leaving_early_waits_for_the_answers_under_way(server: TritonServer, grpc: InferenceServerClient) -> None:
-    """A request that is cancelled can crash Triton 2.51, so that nobody is answered any more."""
-    before = _answered(grpc)
-    with NoduleClient(server.grpc_url, in_flight=4) as client:
-        next(client.ask(VOIS))
-    assert _answered(grpc) == before + 4
-
-
-def test_an_error_waits_for_the_answers_under_way(server: TritonServer, grpc: InferenceServerClient) -> None:
-    bad = Voi("bad", Volume(_spoiled(np.nan), VOIS[3].volume.affine), VOIS[3].box, VOIS[3].center)
-    before = _answered(grpc)
-    with pytest.raises(InputError, match="NaN"), NoduleClient(server.grpc_url, in_flight=4) as client:
-        list(client.ask([VOIS[0], VOIS[0], VOIS[0], bad]))
-    assert _answered(grpc) == before + 3
-
-
 def test_the_server_describes_its_model(server: TritonServer, settings: dict) -> None:
     with NoduleClient(server.grpc_url) as client:
         served = client.describe()
