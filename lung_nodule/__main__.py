@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lung_nodule.io.command_line import Job, path_text, run, whole_number
+
+LOGGER = logging.getLogger(__name__)
+CRASHED = 1
 
 
 def export(bundle: str, repository: str, checkpoint: str | None = None, engine: str = "onnxruntime") -> Job:
@@ -44,7 +48,8 @@ def serve(
 ) -> Job:
     """Serve a model repository with NVIDIA Triton on this machine (127.0.0.1) until Ctrl-C or SIGTERM.
 
-    "ready" is logged when every ensemble, and every net that stands alone, has answered an inference.
+    "ready" is logged when every ensemble, and every net that stands alone, has answered an inference. The exit status
+    is 0 after Ctrl-C or SIGTERM, 1 when the server ended by itself, 2 when it could not start.
 
     Args:
         repository: The folder that export wrote.
@@ -58,9 +63,13 @@ def serve(
     ports = {name: whole_number(port, f"--{name}", least=0) for name, port in given.items()}
 
     def action() -> int:
-        from lung_nodule.deployment.server import TritonServer, serve_until_interrupted
+        from lung_nodule.deployment.server import ServerEndedError, TritonServer, serve_until_interrupted
 
-        serve_until_interrupted(TritonServer(folder, log_file=log_file, **ports))
+        try:
+            serve_until_interrupted(TritonServer(folder, log_file=log_file, **ports))
+        except ServerEndedError as error:
+            LOGGER.error("lung_nodule: %s", error)
+            return CRASHED
         return 0
 
     return Job(action)
@@ -96,6 +105,7 @@ def predict(
     def action() -> int:
         from lung_nodule.deployment.predict import predict_ct
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a request under way is waited for, as after Ctrl-C
         predict_ct(**paths, url=url, model=model, keep={"patient_id": patient_id, "series_uid": series_uid}, note=note)
         return 0
 
@@ -113,7 +123,7 @@ def check_plans(repository: str) -> Job:
     def action() -> int:
         from lung_nodule.deployment.tensorrt_engine import check_plans as check
 
-        logging.getLogger(__name__).info("%d plans fit this machine", check(folder))
+        LOGGER.info("%d plans fit this machine", check(folder))
         return 0
 
     return Job(action)

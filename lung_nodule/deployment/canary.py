@@ -11,6 +11,7 @@ import numpy as np
 _VOI_SHAPE = (24, 24, 3)
 _HU_LUNG = -850.0
 _DARK = 0.1
+_QUICK_S = 2.0
 
 
 class CanaryError(RuntimeError):
@@ -21,14 +22,15 @@ class CanaryError(RuntimeError):
         self.final = final
 
 
-def ask_canary(grpc_url: str, *, timeout_s: float = 60.0) -> list[str]:
+def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
     """Send a small piece of lung through every ensemble that the server holds, and an image through every other net.
 
     An ensemble's steps answer within it. A model that is no ensemble is asked where its inputs have fixed sizes.
 
     Args:
         grpc_url: ``host:port``.
-        timeout_s: how long one inference may take, in seconds.
+        timeout_s: how long one inference may take, in seconds. Give more than the server's longest queue: a canary that
+            waits no longer is cancelled, and that can crash Triton 2.51 (see ``lung_nodule.deployment.client``).
 
     Returns:
         Names of the models that answered, sorted.
@@ -41,15 +43,17 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 60.0) -> list[str]:
 
     with InferenceServerClient(grpc_url) as client:
         try:
-            if not client.is_server_live(client_timeout=2.0) or not client.is_server_ready(client_timeout=2.0):
+            if not client.is_server_live(client_timeout=_QUICK_S) or not client.is_server_ready(
+                client_timeout=_QUICK_S
+            ):
                 raise CanaryError("it is still loading its models", final=False)
-            index = client.get_model_repository_index(client_timeout=2.0)
+            index = client.get_model_repository_index(client_timeout=_QUICK_S)
+            failed = [f"{model.name}: {model.reason}" for model in index.models if model.state != "READY"]
+            if failed:
+                raise CanaryError("; ".join(failed), final=True)
+            configs = [client.get_model_config(model.name, client_timeout=_QUICK_S).config for model in index.models]
         except InferenceServerException as error:
             raise CanaryError(str(error.message()), final=False) from None
-        failed = [f"{model.name}: {model.reason}" for model in index.models if model.state != "READY"]
-        if failed:
-            raise CanaryError("; ".join(failed), final=True)
-        configs = [client.get_model_config(model.name).config for model in index.models]
         asked = {config.name: values for config in _entrances(configs) if (values := _values(config)) is not None}
         for name in sorted(asked):
             _ask(client, name, asked[name], timeout_s)

@@ -1,18 +1,20 @@
 """The gRPC client of the served ensembles.
 
-It never hangs up on a request under way. gRPC would cancel the request, and a cancelled ensemble request can crash
-Triton 2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034).
+On leaving, it waits for its requests. Hanging up would cancel them, and a cancelled ensemble request can crash Triton
+2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034). Only the client's own
+threads speak gRPC: Ctrl-C, which strikes the main thread, may leave a lock of gRPC taken and every call waiting for it.
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.deployment.voi import Voi
@@ -51,12 +53,14 @@ class Answer:
 
 
 class NoduleClient:
-    """A connection to a server, as a context manager that waits, on leaving, for the answers under way.
+    """A connection to a server, as a context manager that waits, on leaving, for the requests under way.
+
+    They are cancelled where nothing else is left: after ``timeout_s``, by a second Ctrl-C, or when the process dies.
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
         model: name of the ensemble.
-        timeout_s: how long one answer may take; then its request is cancelled.
+        timeout_s: how long one answer may take, in seconds; then its request is cancelled.
         in_flight: requests that are under way at once; the server merges their slices into batches.
     """
 
@@ -64,7 +68,7 @@ class NoduleClient:
         self._url, self._model = url, model
         self._timeout_s, self._in_flight = timeout_s, in_flight
         self._client = InferenceServerClient(url)
-        self._under_way: set[Future[InferResult]] = set()
+        self._threads = _started_threads(in_flight)
 
     def __enter__(self) -> Self:
         return self
@@ -72,14 +76,14 @@ class NoduleClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is KeyboardInterrupt:
+            LOGGER.info("waiting at most %.0f s for what the server computes; Ctrl-C again: at once", self._timeout_s)
         self.close()
 
     def close(self) -> None:
-        """Wait for the answers under way, at most ``timeout_s`` each, then hang up."""
+        """Wait for the requests under way, at most ``timeout_s`` each, then hang up; what was not sent is dropped."""
         try:
-            if left := set(self._under_way):
-                LOGGER.info("waiting for %d answers under way before hanging up", len(left))
-                wait(left)
+            self._threads.shutdown(wait=True, cancel_futures=True)
         finally:
             self._client.close()
 
@@ -89,6 +93,38 @@ class NoduleClient:
         Raises:
             InputError: no server answers, it does not hold the model, or the model takes no CT.
         """
+        return self._threads.submit(self._describe).result()
+
+    def ask(self, vois: Sequence[Voi]) -> Iterator[tuple[int, Answer]]:
+        """Send every VOI and yield (position, answer) as the answers come in.
+
+        Requests under way go on when the caller stops iterating; ``close`` waits for them.
+
+        Raises:
+            InputError: the server refuses a VOI (its reason is passed on) or stops answering.
+        """
+        waiting = iter(enumerate(vois))
+        positions: dict[Future[Answer], int] = {}
+        while True:
+            while len(positions) < self._in_flight and (item := next(waiting, None)) is not None:
+                index, voi = item
+                positions[self._threads.submit(self._infer, voi)] = index
+            if not positions:
+                return
+            for future in wait(positions, return_when=FIRST_COMPLETED).done:
+                yield positions.pop(future), future.result()
+
+    def _infer(self, voi: Voi) -> Answer:
+        outputs = [InferRequestedOutput(name) for name in _OUTPUTS]
+        inputs = request_inputs(voi)
+        try:
+            result = self._client.infer(self._model, inputs, outputs=outputs, client_timeout=self._timeout_s)
+        except InferenceServerException as error:
+            raise self._explained(error, voi.nodule_id) from None
+        coarse, fine, malignancy = (result.as_numpy(name) for name in _OUTPUTS)
+        return Answer(coarse, fine, float(malignancy[0]))
+
+    def _describe(self) -> ServedModel:
         try:
             if not self._client.is_model_ready(self._model, client_timeout=_ASK_TIMEOUT_S):
                 raise InputError(f"the server at {self._url} does not serve {self._model!r}; it has: {self._held()}")
@@ -115,60 +151,31 @@ class NoduleClient:
                 f"model {self._model!r} at {self._url} says nothing about its {error.args[0]}: serve an exported one"
             ) from None
 
-    def ask(self, vois: Sequence[Voi]) -> Iterator[tuple[int, Answer]]:
-        """Send every VOI and yield (position, answer) as the answers come in.
-
-        Raises:
-            InputError: the server refuses a VOI (its reason is passed on) or stops answering.
-        """
-        waiting, positions = iter(enumerate(vois)), dict[Future[InferResult], int]()
-        while True:
-            while len(positions) < self._in_flight and (item := next(waiting, None)) is not None:
-                positions[self._send(item[1])] = item[0]
-            if not positions:
-                return
-            for future in wait(positions, return_when=FIRST_COMPLETED).done:
-                index = positions.pop(future)
-                yield index, self._answer(future, vois[index].nodule_id)
-
-    def _send(self, voi: Voi) -> Future[InferResult]:
-        future: Future[InferResult] = Future()
-
-        def settle(result: InferResult, error: InferenceServerException | None) -> None:
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        outputs = [InferRequestedOutput(name) for name in _OUTPUTS]
-        self._client.async_infer(
-            self._model, request_inputs(voi), settle, outputs=outputs, client_timeout=self._timeout_s
-        )
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return future
-
-    def _answer(self, future: Future[InferResult], nodule_id: str) -> Answer:
-        try:
-            coarse, fine, malignancy = (future.result().as_numpy(name) for name in _OUTPUTS)
-        except InferenceServerException as error:
-            raise self._explained(error, nodule_id) from None
-        return Answer(coarse, fine, float(malignancy[0]))
-
     def _held(self) -> str:
         index = self._client.get_model_repository_index(client_timeout=_ASK_TIMEOUT_S)
         return ", ".join(sorted(f"{model.name} ({model.state.lower()})" for model in index.models)) or "no model"
 
     def _explained(self, error: InferenceServerException, nodule_id: str | None = None) -> InputError:
         where = f"nodule {nodule_id}: " if nodule_id is not None else ""
+        if "UNAVAILABLE" in str(error.status()) and nodule_id is not None:
+            return InputError(f"{where}the server at {self._url} is gone: look at its log and start it again")
         if "UNAVAILABLE" in str(error.status()):
             return InputError(
-                f"{where}no Triton server answers gRPC at {self._url}: start one with python -m lung_nodule serve, "
+                f"no Triton server answers gRPC at {self._url}: start one with python -m lung_nodule serve, "
                 "or give another --url"
             )
         if "DEADLINE_EXCEEDED" in str(error.status()):
             return InputError(f"{where}the server at {self._url} did not answer in time: look at its log")
         return InputError(f"{where}the server at {self._url} refused: {error.message()}")
+
+
+def _started_threads(number: int) -> ThreadPoolExecutor:
+    """Threads that run already: Ctrl-C while a thread is being started would lose the work it was started for."""
+    threads, all_here = ThreadPoolExecutor(number, thread_name_prefix="nodule_client"), threading.Barrier(number + 1)
+    for _ in range(number):
+        threads.submit(all_here.wait)
+    all_here.wait()
+    return threads
 
 
 def request_inputs(voi: Voi) -> list[InferInput]:

@@ -26,6 +26,10 @@ _EXIT_TIMEOUT_S = 5
 _LOG_TAIL_LINES = 15
 
 
+class ServerEndedError(RuntimeError):
+    """A server that had answered ended by itself; the message shows how, and the end of its log."""
+
+
 class TritonServer:
     """A Triton server on loopback, as a context manager.
 
@@ -120,8 +124,9 @@ class TritonServer:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=_EXIT_TIMEOUT_S + 5)
-            _end_group(self._process.pid)
+            _kill_group(self._process.pid)
             self._process.wait()
+            _wait_for_group(self._process.pid)
             self._process = None
             self._free_shared_memory()
         if self._home is not None:
@@ -136,10 +141,11 @@ class TritonServer:
         """Block until ``interrupt`` is called.
 
         Raises:
-            InputError: the server ended by itself; the message shows the end of its log.
+            ServerEndedError: the server ended by itself.
         """
         while not self._interrupted.wait(interval_s):
-            self._check_alive()
+            if ending := self._ending():
+                raise ServerEndedError(ending)
 
     def _log(self) -> Path:
         if self._log_file is not None:
@@ -176,7 +182,8 @@ class TritonServer:
         deadline = time.monotonic() + self._start_timeout_s
         reason = "it did not answer"
         while time.monotonic() < deadline and not self._interrupted.is_set():
-            self._check_alive()
+            if ending := self._ending():
+                raise InputError(ending)
             try:
                 ask_canary(self.grpc_url, timeout_s=max(1.0, deadline - time.monotonic()))
                 return
@@ -190,9 +197,11 @@ class TritonServer:
                 f"the Triton server was not ready in {self._start_timeout_s:.0f} s: {reason}\n{self._tail()}"
             )
 
-    def _check_alive(self) -> None:
-        if self._process is not None and self._process.poll() is not None:
-            raise InputError(f"the Triton server {_ending(self._process.returncode)}:\n{self._tail()}")
+    def _ending(self) -> str | None:
+        """How the server ended, with the end of its log; None while it runs."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        return f"the Triton server {_in_words(self._process.returncode)}:\n{self._tail()}"
 
     def _tail(self) -> str:
         """The part of the server's log that tells most: its errors (a missing GPU is none), else its last lines."""
@@ -205,7 +214,8 @@ def serve_until_interrupted(server: TritonServer) -> None:
     """Run a server until Ctrl-C or SIGTERM, then stop it in order.
 
     Raises:
-        InputError: it cannot start, or it ended by itself.
+        InputError: it cannot start.
+        ServerEndedError: it started and ended by itself.
     """
     with _interrupting(server), server:
         server.wait()
@@ -224,7 +234,7 @@ def _interrupting(server: TritonServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ending(status: int) -> str:
+def _in_words(status: int) -> str:
     """How a process ended, in words; its status is negative where a signal killed it."""
     if status >= 0:
         return f"ended with status {status}"
@@ -257,7 +267,16 @@ def _choose_ports(wanted: dict[str, int]) -> dict[str, int]:
         return chosen
 
 
-def _end_group(group: int) -> None:
+def _kill_group(group: int) -> None:
     """Kill what is left of a process group: stubs whose server is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+def _wait_for_group(group: int) -> None:
+    """Return when the last process of a killed group is gone, or after some seconds: orphans end in their own time."""
+    deadline = time.monotonic() + _EXIT_TIMEOUT_S
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.02)

@@ -60,7 +60,7 @@ def _dims(config) -> list[list[int]]:
 def _ask(client: InferenceServerClient, name: str, images: np.ndarray) -> np.ndarray:
     tensor = InferInput("IMAGE", list(images.shape), "FP32")
     tensor.set_data_from_numpy(images)
-    return client.infer(name, [tensor], client_timeout=30).as_numpy("PRED")
+    return client.infer(name, [tensor], client_timeout=120).as_numpy("PRED")
 
 
 def test_every_bundle_can_be_exported() -> None:

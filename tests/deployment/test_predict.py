@@ -100,26 +100,37 @@ def test_a_center_outside_leaves_nothing_behind(server: TritonServer, ct_file: P
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_leaves_a_server_that_answers_and_nothing_half_written(
-    server: TritonServer, ball_ct, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_server_that_answers(
+    repository: Path, ball_ct, tmp_path: Path, number: signal.Signals
 ) -> None:
     write_nifti(tmp_path / "ct.nii.gz", ball_ct(SHAPE, LPS, CENTERS[0], 7.0))
-    nodules = _table(tmp_path / "n.csv", np.tile(CENTERS, (200, 1)))
-    # A shell's background job ignores Ctrl-C, and so does all that it starts, unless told otherwise.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "lung_nodule", "predict"]
-    command += [f"--url={server.grpc_url}", f"--ct={tmp_path / 'ct.nii.gz'}"]
-    command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]
+    nodules = _table(tmp_path / "n.csv", np.tile(CENTERS, (500, 1)))
+    with TritonServer(repository) as server:
+        # A shell's background job ignores Ctrl-C, and so does all that it starts, unless told otherwise.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "lung_nodule", "predict"]
+        command += [f"--url={server.grpc_url}", f"--ct={tmp_path / 'ct.nii.gz'}"]
+        command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]
+        said = _interrupted(command, after=rb"[1-9]\d*/1000", number=number)
+        assert "lung_nodule: interrupted" in said
+        assert ask_canary(server.grpc_url) == ["mtnet"]
+    assert not (tmp_path / "out").exists()
+
+
+def _interrupted(command: list[str], *, after: bytes, number: signal.Signals) -> str:
+    """What a command says that gets a signal once it has said something."""
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, bufsize=0) as process:
         assert process.stderr is not None
-        seen = b""
-        while not re.search(rb"[1-9]\d*/400", seen) and (piece := process.stderr.read(64)):
-            seen += piece
-        process.send_signal(signal.SIGINT)
-        seen += process.stderr.read()
-    assert process.returncode == 130, seen.decode()
-    assert b"lung_nodule: interrupted" in seen
-    assert ask_canary(server.grpc_url) == ["mtnet"]
-    assert not (tmp_path / "out").exists()
+        try:
+            seen = b""
+            while not re.search(after, seen) and (piece := process.stderr.read(64)):
+                seen += piece
+            process.send_signal(number)
+            _, rest = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 130, (seen + rest).decode()
+    return (seen + rest).decode()
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -14,21 +14,21 @@ import pytest
 
 from lung_nodule.deployment import triton_runtime
 from lung_nodule.deployment.canary import CanaryError, ask_canary
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.server import ServerEndedError, TritonServer
 from lung_nodule.io import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _group(pgid: int) -> list[int]:
-    """Living processes of a process group."""
+def _living(parent: int | None = None, group: int | None = None) -> list[int]:
+    """Living processes that a process started, or of a process group."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            state, of_parent, of_group = stat.read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue
-        if int(fields[2]) == pgid and fields[0] != "Z":
+        if state != "Z" and (int(of_parent) == parent or int(of_group) == group):
             found.append(int(stat.parent.name))
     return found
 
@@ -49,25 +49,43 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
         group, home = server.pid, server._home
         assert group is not None
         assert home is not None
-        assert sum("stub" in _command(pid) for pid in _group(group)) >= 5
+        assert sum("stub" in _command(pid) for pid in _living(group=group)) >= 5
         assert ask_canary(server.grpc_url) == ["mtnet"]
-        victim = next(pid for pid in _group(group) if "mtnet_postprocess" in _command(pid))
+        victim = next(pid for pid in _living(group=group) if "mtnet_postprocess" in _command(pid))
         os.kill(victim, signal.SIGKILL)
         with pytest.raises(CanaryError, match="mtnet"):
-            ask_canary(server.grpc_url, timeout_s=20)
-    assert _group(group) == []
+            ask_canary(server.grpc_url, timeout_s=120)
+    assert _living(group=group) == []
     assert not home.exists()
     assert _shared_memory() == before
     assert server.pid is None
     server.stop()
 
 
-def test_a_server_that_crashes_is_noticed_and_the_signal_named(repository: Path) -> None:
+def test_a_crash_is_told_and_leaves_no_process_and_no_memory(repository: Path) -> None:
+    before = _shared_memory()
     with TritonServer(repository) as server:
-        assert server.pid is not None
-        os.kill(server.pid, signal.SIGSEGV)
-        with pytest.raises(InputError, match=r"server was killed by signal 11 \(Segmentation fault; a client"):
+        group = server.pid
+        assert group is not None
+        os.kill(group, signal.SIGSEGV)
+        with pytest.raises(ServerEndedError, match=r"server was killed by signal 11 \(Segmentation fault; a client"):
             server.wait()
+    assert _living(group=group) == []
+    assert _shared_memory() == before
+
+
+def test_the_command_line_ends_with_status_1_after_a_crash(repository: Path) -> None:
+    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
+    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("ready")
+    (server,) = _living(parent=process.pid)
+    os.kill(server, signal.SIGSEGV)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 1, rest
+    assert rest.startswith("lung_nodule: the Triton server was killed by signal 11")
+    assert "Traceback" not in rest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -97,7 +115,7 @@ def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
         group = server.pid
         server.wait()
     assert group is not None
-    assert _group(group) == []
+    assert _living(group=group) == []
     assert _shared_memory() == before
     assert time.monotonic() - started < 20
 
