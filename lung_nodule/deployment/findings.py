@@ -57,8 +57,8 @@ def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answ
         answer,
         fine,
         coarse,
-        measure(fine, spacing),
-        measure(coarse, spacing),
+        measure(fine, spacing).rounded(),
+        measure(coarse, spacing).rounded(),
     )
 
 
@@ -72,10 +72,10 @@ def as_row(finding: Finding) -> dict[str, object]:
         "center_y_ras": y,
         "center_z_ras": z,
         "malignancy_prob": round(finding.answer.malignancy, 6),
-        "volume_mm3": round(finding.size.volume_mm3, 2),
-        "equivalent_diameter_mm": round(finding.size.equivalent_diameter_mm, 2),
-        "axial_diameter_mm": round(finding.size.axial_diameter_mm, 2),
-        "coarse_volume_mm3": round(finding.coarse_size.volume_mm3, 2),
+        "volume_mm3": finding.size.volume_mm3,
+        "equivalent_diameter_mm": finding.size.equivalent_diameter_mm,
+        "axial_diameter_mm": finding.size.axial_diameter_mm,
+        "coarse_volume_mm3": finding.coarse_size.volume_mm3,
         "mean_hu": round(finding.mean_hu, 1),
         "mask": f"masks/{finding.nodule_id}.nii.gz",
     }

@@ -1,6 +1,6 @@
 """What a mask says about a nodule: volume and diameters."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from scipy.spatial.distance import pdist
@@ -14,6 +14,10 @@ class Measurement:
     volume_mm3: float
     equivalent_diameter_mm: float
     axial_diameter_mm: float
+
+    def rounded(self) -> "Measurement":
+        """To two decimals: all who show a size begin with the same number."""
+        return Measurement(*(round(value, 2) for value in astuple(self)))
 
 
 def measure(mask: np.ndarray, spacing: np.ndarray) -> Measurement:

@@ -1,9 +1,11 @@
 """Volume and diameters against bodies that are known in closed form."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
-from lung_nodule.deployment.measure import measure
+from lung_nodule.deployment.measure import Measurement, measure
 
 
 def _ball(radius: float, spacing: np.ndarray) -> np.ndarray:
@@ -39,3 +41,11 @@ def test_spacing_scales_every_length() -> None:
 def test_an_empty_mask_has_no_size() -> None:
     size = measure(np.zeros((4, 4, 4), dtype=bool), np.ones(3))
     assert (size.volume_mm3, size.equivalent_diameter_mm, size.axial_diameter_mm) == (0, 0, 0)
+
+
+def test_a_rounded_size_prints_the_same_from_a_table_as_in_a_report() -> None:
+    """5.9486 mm would be 5.9 in the report, and 6.0 by way of the table's 5.95."""
+    size = Measurement(67.1387, 5.0449, 5.9486).rounded()
+    table = Measurement(*(float(f"{value:.2f}") for value in astuple(size)))
+    assert [f"{value:.1f}" for value in astuple(table)] == [f"{value:.1f}" for value in astuple(size)]
+    assert table == size

@@ -53,7 +53,9 @@ def test_the_finding_is_the_component_at_the_centre(finding: Finding) -> None:
     assert finding.size.equivalent_diameter_mm == pytest.approx(2 * RADIUS, rel=0.05)
     assert finding.coarse_size.volume_mm3 > finding.size.volume_mm3
     assert finding.mean_hu == pytest.approx(50, abs=30)
-    assert as_row(finding)["malignancy_prob"] == 0.73
+    row = as_row(finding)
+    assert row["malignancy_prob"] == 0.73
+    assert row["axial_diameter_mm"] == finding.size.axial_diameter_mm == round(finding.size.axial_diameter_mm, 2)
 
 
 def test_outlines_lie_where_the_nodule_is(finding: Finding) -> None:
