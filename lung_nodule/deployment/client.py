@@ -6,10 +6,9 @@ threads speak gRPC: Ctrl-C, which strikes the main thread, may leave a lock of g
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +16,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from lung_nodule.deployment.call_threads import CallThreads, Reply
 from lung_nodule.deployment.voi import Voi
 from lung_nodule.io import InputError
 
@@ -68,7 +68,7 @@ class NoduleClient:
         self._url, self._model = url, model
         self._timeout_s, self._in_flight = timeout_s, in_flight
         self._client = InferenceServerClient(url)
-        self._threads = _started_threads(in_flight)
+        self._threads = CallThreads(in_flight, name="nodule_client")
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +83,7 @@ class NoduleClient:
     def close(self) -> None:
         """Wait for the requests under way, at most ``timeout_s`` each, then hang up; what was not sent is dropped."""
         try:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads.finish()
         finally:
             self._client.close()
 
@@ -93,7 +93,9 @@ class NoduleClient:
         Raises:
             InputError: no server answers, it does not hold the model, or the model takes no CT.
         """
-        return self._threads.submit(self._describe).result()
+        replies: SimpleQueue[Reply] = SimpleQueue()
+        self._threads.call(replies, 0, self._describe)
+        return replies.get().get()
 
     def ask(self, vois: Sequence[Voi]) -> Iterator[tuple[int, Answer]]:
         """Send every VOI and yield (position, answer) as the answers come in.
@@ -103,16 +105,18 @@ class NoduleClient:
         Raises:
             InputError: the server refuses a VOI (its reason is passed on) or stops answering.
         """
-        waiting = iter(enumerate(vois))
-        positions: dict[Future[Answer], int] = {}
-        while True:
-            while len(positions) < self._in_flight and (item := next(waiting, None)) is not None:
-                index, voi = item
-                positions[self._threads.submit(self._infer, voi)] = index
-            if not positions:
-                return
-            for future in wait(positions, return_when=FIRST_COMPLETED).done:
-                yield positions.pop(future), future.result()
+        replies: SimpleQueue[Reply] = SimpleQueue()
+        for index, voi in enumerate(vois):
+            if index >= self._in_flight:
+                yield self._next(replies)
+            self._threads.call(replies, index, self._infer, voi)
+        for _ in range(min(self._in_flight, len(vois))):
+            yield self._next(replies)
+
+    @staticmethod
+    def _next(replies: SimpleQueue[Reply]) -> tuple[int, Answer]:
+        reply = replies.get()
+        return reply.key, reply.get()
 
     def _infer(self, voi: Voi) -> Answer:
         outputs = [InferRequestedOutput(name) for name in _OUTPUTS]
@@ -167,15 +171,6 @@ class NoduleClient:
         if "DEADLINE_EXCEEDED" in str(error.status()):
             return InputError(f"{where}the server at {self._url} did not answer in time: look at its log")
         return InputError(f"{where}the server at {self._url} refused: {error.message()}")
-
-
-def _started_threads(number: int) -> ThreadPoolExecutor:
-    """Threads that run already: Ctrl-C while a thread is being started would lose the work it was started for."""
-    threads, all_here = ThreadPoolExecutor(number, thread_name_prefix="nodule_client"), threading.Barrier(number + 1)
-    for _ in range(number):
-        threads.submit(all_here.wait)
-    all_here.wait()
-    return threads
 
 
 def request_inputs(voi: Voi) -> list[InferInput]:
