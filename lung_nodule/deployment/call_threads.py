@@ -50,7 +50,7 @@ class CallThreads:
         for thread in self._threads:
             thread.start()
 
-    def call(self, replies: "SimpleQueue[Reply]", key: int, function: Callable[..., Any], *arguments: object) -> None:
+    def call(self, replies: SimpleQueue[Reply], key: int, function: Callable[..., Any], *arguments: object) -> None:
         """Have a function called soon; its Reply comes to ``replies``.
 
         Raises:

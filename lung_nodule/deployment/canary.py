@@ -43,9 +43,8 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
 
     with InferenceServerClient(grpc_url) as client:
         try:
-            if not client.is_server_live(client_timeout=_QUICK_S) or not client.is_server_ready(
-                client_timeout=_QUICK_S
-            ):
+            live = client.is_server_live(client_timeout=_QUICK_S)
+            if not live or not client.is_server_ready(client_timeout=_QUICK_S):
                 raise CanaryError("it is still loading its models", final=False)
             index = client.get_model_repository_index(client_timeout=_QUICK_S)
             failed = [f"{model.name}: {model.reason}" for model in index.models if model.state != "READY"]
