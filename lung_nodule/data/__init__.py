@@ -23,6 +23,7 @@ from .datalist import (
     require_dataset,
 )
 from .dataset import NoduleSlices, one_nodule
+from .rand_affine import RandSliceAffined
 from .slices import FieldSlices, RandNoduleSlice, SliceView
 from .views import NineViews, RandAugmentViews
 from .voi import LoadVOI
@@ -44,6 +45,7 @@ __all__ = [
     "RandAdaptiveView",
     "RandLoosenCrop",
     "RandNoduleSlice",
+    "RandSliceAffined",
     "RandTightenCrop",
     "TightenCrop",
     "RandCropVariant",
