@@ -75,7 +75,7 @@ def nodule_datalist(
     require_dataset(dataset_dir)
     dataset_dir = Path(dataset_dir)
     required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
-    nodules = read_table(dataset_dir / "nodules.csv", required=required)
+    nodules = read_table(dataset_dir / "nodules.csv", required=required, unique=["nodule_id"])
     folds = [folds] if isinstance(folds, int | str) else list(folds)
     table = nodules.merge(_fold_of_patients(dataset_dir), on="patient_id", how="left", validate="many_to_one")
     chosen = table[

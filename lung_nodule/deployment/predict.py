@@ -16,7 +16,7 @@ from lung_nodule.deployment.client import NoduleClient, ServedModel
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.report import write_report
 from lung_nodule.deployment.voi import Voi, cut_voi, edge_mm, paste
-from lung_nodule.io import InputError, Volume, read_ct, read_table, write_nifti, write_table
+from lung_nodule.io import InputError, Volume, check_unique, read_ct, read_table, write_nifti, write_table
 
 LOGGER = logging.getLogger(__name__)
 AIR_BELOW_HU = -500
@@ -87,7 +87,7 @@ def read_nodules(path: Path, keep: Mapping[str, str | None]) -> pd.DataFrame:
             )
     if table.empty:
         raise InputError(f"{path} holds no nodule: give one row per nodule")
-    _check_ids(table["nodule_id"], path)
+    check_unique(table["nodule_id"], path)
     return table[["nodule_id", *CENTER]].reset_index(drop=True)
 
 
@@ -98,15 +98,6 @@ def _check_hu(ct: Volume, path: Path) -> None:
             f"{path} holds no voxel below {AIR_BELOW_HU} HU (its smallest value is {ct.data.min():g}): give a chest CT "
             "in Hounsfield units, not scaled"
         )
-
-
-def _check_ids(ids: pd.Series, path: Path) -> None:
-    texts = ids.astype(str)
-    wrong = texts[ids.isna() | ~texts.str.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")]
-    if not wrong.empty:
-        raise InputError(f"{path}: nodule_id {wrong.iloc[0]!r} cannot name a file: use letters, digits, '.', '_', '-'")
-    if texts.duplicated().any():
-        raise InputError(f"{path}: nodule_id {texts[texts.duplicated()].iloc[0]!r} stands in several rows")
 
 
 def _center(row: object) -> tuple[float, float, float]:

@@ -5,6 +5,7 @@ from .ct import read_ct
 from .dicom import find_series, read_series
 from .errors import InputError, report_in_one_line, user_can_mend
 from .hashes import file_sha256
+from .names import check_file_names, check_unique
 from .nifti import read_nifti, write_nifti
 from .series import Series, SeriesFiles
 from .slices import SliceGrid, format_positions
@@ -18,6 +19,8 @@ __all__ = [
     "SliceGrid",
     "Volume",
     "atomic_path",
+    "check_file_names",
+    "check_unique",
     "file_sha256",
     "find_series",
     "format_positions",

@@ -9,8 +9,10 @@ import pandas as pd
 
 from .atomic import atomic_path
 from .errors import InputError
+from .names import check_file_names, check_unique
 
 TEXT_COLUMNS = ("nodule_id", "patient_id", "study_uid", "series_uid", "fold")
+NAMES_FILES = "nodule_id"
 NUMBER_ENDINGS = ("_mm", "_mm3", "_ras", "_mean", "_median", "_prob", "readers")
 
 
@@ -26,19 +28,28 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             raise InputError(f"a table's name ends in .csv or .parquet, got {path.name}")
 
 
-def read_table(path: str | Path, required: Sequence[str] = (), *, numeric: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path,
+    required: Sequence[str] = (),
+    *,
+    numeric: Sequence[str] | None = None,
+    unique: Sequence[str] = (),
+) -> pd.DataFrame:
     """Read a CSV or Parquet table and check the columns that are needed.
 
-    Ids, UIDs and folds are read as text, whatever they look like.
+    Ids, UIDs and folds are read as text, whatever they look like. A ``nodule_id`` names files wherever nodules are
+    written, so a table that holds one that cannot (``../../x``) is refused here, for all who read it.
 
     Args:
         path: the table.
         required: columns that must be there.
         numeric: columns, among those required, whose every cell must hold a finite number; by default the required
             ones whose names end in ``_mm``, ``_mm3``, ``_ras``, ``_mean``, ``_median``, ``_prob`` or ``readers``.
+        unique: columns in which nothing may stand twice.
 
     Raises:
-        InputError: no such file, no table, a column is missing, or a cell is not a number (its line is named).
+        InputError: no such file, no table, a column is missing, a cell is not a number, a ``nodule_id`` cannot name a
+            file, or a value stands twice (its line is named).
     """
     path = Path(path)
     if not path.is_file():
@@ -50,6 +61,10 @@ def read_table(path: str | Path, required: Sequence[str] = (), *, numeric: Seque
     for column in required:
         if column.endswith(NUMBER_ENDINGS) if numeric is None else column in numeric:
             table[column] = _numbers(table[column], path)
+    if NAMES_FILES in table.columns:
+        check_file_names(table[NAMES_FILES], path)
+    for column in unique:
+        check_unique(table[column], path)
     return table
 
 

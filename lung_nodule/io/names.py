@@ -1,0 +1,57 @@
+"""Names in a table that become names of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import InputError
+
+LONGEST = 128
+"""Characters; what is written adds endings such as ``_activation.nii.gz``, and a file system allows 255 bytes."""
+
+_FITTING = rf"[A-Za-z0-9_][A-Za-z0-9._+-]{{0,{LONGEST - 1}}}"
+
+
+def check_file_names(cells: pd.Series, source: str | Path) -> None:
+    """Refuse a column that holds anything but plain file names.
+
+    Nothing that passes can lead out of the folder that it is written to: no separator, no leading dot, no NUL.
+
+    Args:
+        cells: the column as it was read, its index counting the rows from 0.
+        source: the table, for the error.
+
+    Raises:
+        InputError: a cell is empty or cannot name a file; its line is named.
+    """
+    wrong = cells.isna() | ~cells.astype(str).str.fullmatch(_FITTING)
+    if wrong.any():
+        row = wrong.idxmax()
+        raise InputError(
+            f"{source}, line {row + 2}: {cells.name} {_shown(cells[row])} cannot name a file: use 1 to {LONGEST} "
+            "letters (A-Z), digits, '.', '_', '+' or '-', and no '.', '+' or '-' at the beginning"
+        )
+
+
+def check_unique(cells: pd.Series, source: str | Path) -> None:
+    """Refuse a column in which a value stands twice.
+
+    Raises:
+        InputError: one does; both lines are named.
+    """
+    repeated = cells.duplicated()
+    if repeated.any():
+        second = repeated.idxmax()
+        first = (cells == cells[second]).idxmax()
+        raise InputError(
+            f"{source}: {cells.name} {cells[second]!r} stands in several rows (lines {first + 2} and {second + 2})"
+        )
+
+
+def _shown(cell: object) -> str:
+    if pd.isna(cell):
+        return "is empty and"
+    text = repr(str(cell))
+    return text if len(text) <= 80 else f"{text[:76]}...'"
