@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import InputError, write_table
 
 from . import database
 from .consensus import consensus
-from .folds import HOLDOUT, class_counts, committed_folds
+from .folds import class_counts, committed_folds
 from .masks import nodule_box, reader_mask
 from .presets import Preset
 from .quality import FLAGS, annotation_flags, nodule_flags

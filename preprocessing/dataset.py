@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import InputError, file_sha256, write_json, write_table, write_text
 
-from .folds import FOLDS, HOLDOUT, committed_folds
+from .folds import FOLDS, committed_folds
 from .ledger import Record, read_record, remove_unrecorded
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
 from .settings import LAYOUT_VERSION, Settings

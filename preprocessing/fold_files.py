@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from lung_nodule.holdout import HOLDOUT, holdout_patients
 from lung_nodule.io import read_table
 
 from .cohorts import chosen_nodules
 from .database import scans
-from .folds import COLUMNS, FOLDS, HOLDOUT, assign_folds, class_counts, fold_file, holdout_patients
+from .folds import COLUMNS, FOLDS, assign_folds, class_counts, fold_file
 from .presets import PRESETS
 
 

@@ -13,17 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import InputError, read_table
 
-HOLDOUT = "holdout"
 FOLDS = 5
 HERE = Path(__file__).parent
 COLUMNS = ["patient_id", "fold"]
-
-
-def holdout_patients() -> frozenset[str]:
-    """The 334 patients that no training, tuning, pretraining or phantom may use."""
-    return frozenset((HERE / "holdout_patients.txt").read_text(encoding="utf-8").split())
 
 
 def fold_file(preset: str) -> Path:

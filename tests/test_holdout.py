@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lung_nodule.data import nodule_datalist
-from lung_nodule.io import write_table
+from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
+from lung_nodule.io import InputError, write_table
+from lung_nodule.stamp import library_files
 from preprocessing.cohorts import chosen_nodules
-from preprocessing.folds import committed_folds, holdout_patients
+from preprocessing.folds import committed_folds
 from preprocessing.presets import PRESETS
 
 
@@ -44,3 +47,36 @@ def test_numbered_folds_hold_no_holdout_patient(tables: Path) -> None:
 def test_no_patient_of_a_fold_is_in_another(tables: Path, fold: int) -> None:
     others = [other for other in range(5) if other != fold]
     assert not patients(tables, [fold]) & patients(tables, others)
+
+
+def put_into_fold(tables: Path, copy: Path, moved: dict[str, str]) -> Path:
+    """The dataset with some patients' folds changed."""
+    shutil.copytree(tables, copy)
+    folds = pd.read_csv(copy / "folds.csv", dtype=str)
+    folds["fold"] = folds["patient_id"].map(moved).fillna(folds["fold"])
+    write_table(copy / "folds.csv", folds)
+    return copy
+
+
+@pytest.mark.parametrize("asked", [[0], [2], [HOLDOUT]])
+def test_folds_that_contradict_the_list_are_refused(tables: Path, tmp_path: Path, asked: list[int | str]) -> None:
+    """Whatever folds are asked for: the table is not to be trusted."""
+    first, second = sorted(patients(tables, [HOLDOUT]))[:2]
+    copy = put_into_fold(tables, tmp_path / "copy", {first: "2", second: "4"})
+    line = rf"folds\.csv puts 2 hold-out patients into numbered folds \({first} into 2, {second} into 4\).*holdout"
+    with pytest.raises(InputError, match=line):
+        patients(copy, asked)
+
+
+def test_further_patients_may_be_held_out(tables: Path, tmp_path: Path) -> None:
+    (another, *_) = sorted(patients(tables, [0]))
+    copy = put_into_fold(tables, tmp_path / "copy", {another: HOLDOUT})
+    assert another in patients(copy, [HOLDOUT])
+    assert another not in patients(copy, [0])
+
+
+def test_there_is_one_list_and_every_package_carries_it() -> None:
+    root = Path(__file__).parents[1]
+    assert [*root.glob("lung_nodule/**/holdout*.txt"), *root.glob("preprocessing/**/holdout*.txt")] == [LIST]
+    assert LIST in library_files()
+    assert '"holdout_patients.txt"' in (root / "pyproject.toml").read_text()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
 from lung_nodule.io import InputError, read_table
 
 logger = logging.getLogger(__name__)
@@ -150,7 +151,21 @@ def _fold_of_patients(dataset_dir: Path) -> pd.DataFrame:
     if folds["patient_id"].duplicated().any():
         patient = folds.loc[folds["patient_id"].duplicated(), "patient_id"].iloc[0]
         raise InputError(f"{dataset_dir / 'folds.csv'}: {patient} stands in it twice; a patient belongs to one fold")
-    return folds[["patient_id", "fold"]].astype(str)
+    folds = folds[["patient_id", "fold"]].astype(str)
+    _refuse_numbered_holdout(folds, dataset_dir / "folds.csv")
+    return folds
+
+
+def _refuse_numbered_holdout(folds: pd.DataFrame, path: Path) -> None:
+    """Raise InputError where a patient of the hold-out has a numbered fold, whichever fold is asked for."""
+    wrong = folds[folds["patient_id"].isin(holdout_patients()) & (folds["fold"] != HOLDOUT)]
+    if not wrong.empty:
+        named = ", ".join(f"{row.patient_id} into {row.fold}" for row in wrong.head(3).itertuples())
+        more = ", ..." if len(wrong) > 3 else ""
+        raise InputError(
+            f"{path} puts {len(wrong)} hold-out patients into numbered folds ({named}{more}): write {HOLDOUT} for "
+            f"them, as `python -m preprocessing convert` does ({LIST.name} of lung_nodule names all)"
+        )
 
 
 def _item(row: dict[str, Any], dataset_dir: Path) -> dict[str, Any]:

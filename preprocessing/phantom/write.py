@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import InputError, write_text
 
 from .. import database
-from ..folds import holdout_patients
 from ..lock import only_writer
 from ..records import NoduleRecord, ScanRecord
 from ..workers import process_pool
@@ -117,7 +117,7 @@ def plan(patients: Sequence[str] | None, hard: Sequence[str] = ()) -> list[tuple
     held = sorted(wanted & holdout_patients())
     if held:
         raise InputError(
-            f"{', '.join(held)}: in the hold-out (preprocessing/holdout_patients.txt), which no phantom may show; "
+            f"{', '.join(held)}: in the hold-out (lung_nodule/holdout_patients.txt), which no phantom may show; "
             f"choose other patients, such as {DEFAULT_PATIENTS[0]}"
         )
     return [(scan, case_of.get(scan.patient_id, PLAIN)) for scan in scans]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.holdout import HOLDOUT, holdout_patients
 from lung_nodule.io import InputError
 from preprocessing import database
 from preprocessing.cohorts import chosen_nodules
 from preprocessing.fold_files import fold_summary, make_folds
-from preprocessing.folds import HOLDOUT, assign_folds, class_counts, committed_folds, fold_file, holdout_patients
+from preprocessing.folds import assign_folds, class_counts, committed_folds, fold_file
 from preprocessing.phantom import DEFAULT_PATIENTS
 from preprocessing.presets import PRESETS
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import InputError, Series, Volume, read_nifti
 from lung_nodule.io.slices import slice_grid
 from preprocessing import database
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
-from preprocessing.folds import holdout_patients
 from preprocessing.masks import reader_mask
 from preprocessing.nodule_volume import NoduleVolume, build_nodule, label_map
 from preprocessing.phantom import HARD_CASES, write_phantom

@@ -11,8 +11,8 @@ from scipy import ndimage
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from lung_nodule.holdout import holdout_patients
 from preprocessing import database
-from preprocessing.folds import holdout_patients
 from preprocessing.phantom.anatomy import fit
 from preprocessing.phantom.drawing import NOISE_HU
 from preprocessing.phantom.grid import Grid

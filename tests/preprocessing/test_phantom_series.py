@@ -12,9 +12,9 @@ import pydicom
 import pytest
 import SimpleITK
 
+from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import InputError, Series, find_series, read_series
 from preprocessing import database
-from preprocessing.folds import holdout_patients
 from preprocessing.lock import only_writer
 from preprocessing.phantom import DEFAULT_30, DEFAULT_PATIENTS, write_phantom
 from preprocessing.phantom import series as series_module
