@@ -71,7 +71,7 @@ def as_row(finding: Finding) -> dict[str, object]:
         "center_x_ras": x,
         "center_y_ras": y,
         "center_z_ras": z,
-        "malignancy_prob": round(finding.answer.malignancy, 6),
+        "malignancy_prob": finding.answer.malignancy,
         "volume_mm3": finding.size.volume_mm3,
         "equivalent_diameter_mm": finding.size.equivalent_diameter_mm,
         "axial_diameter_mm": finding.size.axial_diameter_mm,

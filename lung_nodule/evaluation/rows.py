@@ -59,8 +59,8 @@ def final_mask(nodule: Mapping[str, Any]) -> np.ndarray:
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows as a table, numbers rounded to six digits."""
-    return pd.DataFrame(list(rows)).round(6)
+    """The rows as a table, no number rounded: near 0 and 1 scores that differ would become ties."""
+    return pd.DataFrame(list(rows))
 
 
 def _segmentation(nodule: Mapping[str, Any]) -> dict[str, float]:

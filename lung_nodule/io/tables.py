@@ -37,8 +37,9 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a CSV or Parquet table and check the columns that are needed.
 
-    Ids, UIDs and folds are read as text, whatever they look like. A ``nodule_id`` names files wherever nodules are
-    written, so a table that holds one that cannot (``../../x``) is refused here, for all who read it.
+    Ids, UIDs and folds are read as text, whatever they look like; a number is the one that was written, to its last
+    digit. A ``nodule_id`` names files wherever nodules are written, so a table that holds one that cannot
+    (``../../x``) is refused here, for all who read it.
 
     Args:
         path: the table.
@@ -72,7 +73,9 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True)
+        return pd.read_csv(
+            path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True, float_precision="round_trip"
+        )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, ValueError, OSError) as error:
         raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
 
