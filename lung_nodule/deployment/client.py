@@ -17,8 +17,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.deployment.call_threads import CallThreads, Reply
-from lung_nodule.deployment.voi import Voi
-from lung_nodule.io import InputError
+from lung_nodule.io import InputError, Voi
 
 LOGGER = logging.getLogger(__name__)
 _OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY")

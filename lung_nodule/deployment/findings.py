@@ -8,7 +8,7 @@ import numpy as np
 from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.client import Answer
 from lung_nodule.deployment.measure import Measurement, measure
-from lung_nodule.deployment.voi import Voi
+from lung_nodule.io import Voi, mask_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,5 +77,5 @@ def as_row(finding: Finding) -> dict[str, object]:
         "axial_diameter_mm": finding.size.axial_diameter_mm,
         "coarse_volume_mm3": finding.coarse_size.volume_mm3,
         "mean_hu": round(finding.mean_hu, 1),
-        "mask": f"masks/{finding.nodule_id}.nii.gz",
+        "mask": mask_path(finding.nodule_id),
     }

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .dicom import read_series
+from .dicom import only_series, read_series
 from .errors import InputError
 from .nifti import read_nifti
 from .volume import Volume
 
+AIR_BELOW_HU = -500
 
-def read_ct(path: str | Path) -> Volume:
-    """Read a CT in HU from a NIfTI file or from a folder that holds exactly one DICOM CT series.
+
+def read_ct(path: str | Path, *, series_uid: str | None = None) -> Volume:
+    """Read a CT in HU from a NIfTI file or from a folder that holds a DICOM CT series.
+
+    Args:
+        path: the file or the folder.
+        series_uid: which series, where the folder holds several; a NIfTI file does not say whose series it is.
 
     Raises:
-        InputError: nothing is there, or it cannot be read as a CT; the message says why.
+        InputError: nothing is there, it cannot be read as a CT, or the folder holds several series; the message says
+            why.
     """
     path = Path(path)
     if path.is_dir():
-        return read_series(path).volume
+        return read_series(only_series(path, series_uid=series_uid)).volume
     if not path.exists():
         raise InputError(f"no such CT: {path} (give a .nii or .nii.gz file, or the folder of a DICOM series)")
     volume = read_nifti(path)
     if volume.data.ndim != 3:
         raise InputError(f"a CT has three axes, {path} has shape {volume.data.shape}")
     return volume
+
+
+def check_hu(ct: Volume, path: str | Path) -> None:
+    """Refuse a volume that cannot be a chest CT in HU: there is no air in it.
+
+    Raises:
+        InputError: nothing lies below -500 HU.
+    """
+    if not (ct.data < AIR_BELOW_HU).any():
+        raise InputError(
+            f"{path} holds no voxel below {AIR_BELOW_HU} HU (its smallest value is {ct.data.min():g}): give a chest CT "
+            "in Hounsfield units, not scaled"
+        )

@@ -110,7 +110,7 @@ def read_series(source: str | Path | SeriesFiles, *, complete: bool = False) -> 
         InputError: no or several series, missing slices, different slices at one position, slices that do not fit
             together, or files that cannot be read; the message names the positions or the file.
     """
-    files = source if isinstance(source, SeriesFiles) else _only_series(Path(source))
+    files = source if isinstance(source, SeriesFiles) else only_series(Path(source))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd number formats (006.054690e-01) are read as what they say
         datasets = list(files.headers) or [_read_file(path) for path in files.paths]
@@ -122,16 +122,25 @@ def read_series(source: str | Path | SeriesFiles, *, complete: bool = False) -> 
             raise InputError(f"series {files.series_uid} lacks a usable DICOM attribute: {error}") from error
 
 
-def _only_series(folder: Path) -> SeriesFiles:
+def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
+    """The one CT series under a folder, or the one that is named.
+
+    Raises:
+        InputError: there is none, there are several and none is named, the named one is not there, or a file that may
+            belong to it cannot be read.
+    """
     found, unreadable = _sorted_files(folder, keep_headers=True)
     if not found:
         raise InputError(f"no DICOM CT image under {folder}: give the folder of a CT series")
-    if len(found) > 1:
-        listed = ", ".join(f"{series.series_uid} ({len(series.paths)} files)" for series in found)
-        raise InputError(f"{len(found)} CT series under {folder}: give the folder of one of them: {listed}")
+    listed = ", ".join(f"{series.series_uid} ({len(series.paths)} files)" for series in found)
+    chosen = [series for series in found if series_uid is None or series.series_uid == str(series_uid)]
+    if not chosen:
+        raise InputError(f"no CT series {series_uid} under {folder}; it holds {listed}")
+    if len(chosen) > 1:
+        raise InputError(f"{len(found)} CT series under {folder}: name one with --series_uid: {listed}")
     if unreadable:
         raise InputError(f"{unreadable[0]} cannot be read and may be one of the slices: download it again or remove it")
-    return found[0]
+    return chosen[0]
 
 
 def _read_file(path: Path) -> pydicom.FileDataset:

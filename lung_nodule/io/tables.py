@@ -73,6 +73,8 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
+        if b"\0" in path.read_bytes():  # pandas would end a cell there
+            raise ValueError("it holds NUL bytes; save it as plain text in UTF-8")
         return pd.read_csv(
             path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True, float_precision="round_trip"
         )

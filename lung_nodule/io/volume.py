@@ -11,6 +11,19 @@ LPS = "LPS"
 
 
 @dataclass(frozen=True, eq=False)
+class Grid:
+    """Where voxels lie, without the voxels.
+
+    Attributes:
+        shape: number of voxels along the array's axes.
+        affine: float64 [4, 4], voxel index -> RAS world position in mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Volume:
     """An array and the affine that places its voxels.
 
@@ -34,6 +47,11 @@ class Volume:
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y, z."""
         return self.data.shape[:3]
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.shape, self.affine)
 
     @property
     def spacing(self) -> np.ndarray:

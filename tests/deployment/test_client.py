@@ -14,8 +14,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.voi import Voi
-from lung_nodule.io import InputError, Volume
+from lung_nodule.io import InputError, Voi, Volume
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (4, 3, 2)
@@ -140,8 +139,7 @@ INTERRUPTED_AGAIN_AND_AGAIN = """
 import random, signal, sys
 import numpy as np
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.voi import Voi
-from lung_nodule.io import Volume
+from lung_nodule.io import Voi, Volume
 
 def interrupt(*_):
     raise KeyboardInterrupt

@@ -14,10 +14,9 @@ import pytest
 from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.predict import predict_ct, read_nodules
+from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.deployment.voi import cut_voi
-from lung_nodule.io import InputError, Volume, read_nifti, write_nifti
+from lung_nodule.io import InputError, Volume, cut_voi, read_nifti, write_nifti
 from tests.io.dicom_series import SeriesPlan, write_series
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,37 +154,14 @@ def test_a_missing_column_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert "center_z_ras" in done.stderr
 
 
-def test_only_id_and_centre_are_read(tmp_path: Path) -> None:
-    table = read_nodules(_table(tmp_path / "n.csv", malignancy_mean=[1, 5], diameter_mm=[3.0, 30.0]), {})
-    assert list(table.columns) == ["nodule_id", "center_x_ras", "center_y_ras", "center_z_ras"]
-
-
-def test_a_table_of_several_patients_needs_a_choice(tmp_path: Path) -> None:
-    path = _table(tmp_path / "n.csv", patient_id=["LIDC-IDRI-0001", "LIDC-IDRI-0002"])
-    with pytest.raises(InputError, match="2 values of patient_id: name the CT's with --patient_id"):
-        read_nodules(path, {"patient_id": None})
-    table = read_nodules(path, {"patient_id": "LIDC-IDRI-0002"})
-    assert list(table["nodule_id"]) == ["nodule_1"]
-    with pytest.raises(InputError, match="no nodule with patient_id LIDC-IDRI-0003"):
-        read_nodules(path, {"patient_id": "LIDC-IDRI-0003"})
-    with pytest.raises(InputError, match="no column series_uid"):
-        read_nodules(path, {"series_uid": "1.2"})
-
-
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        (["../../a", "b"], "cannot name a file"),
-        (["a", "a"], "stands in several rows"),
-        ([None, "a"], "cannot name a file"),
-        ([".hidden", "a"], "cannot name a file"),
-    ],
-)
-def test_ids_that_cannot_name_a_mask_are_refused(tmp_path: Path, ids: list, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_nodules(_table(tmp_path / "n.csv", nodule_id=ids), {})
-
-
-def test_an_empty_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no nodule"):
-        read_nodules(_table(tmp_path / "n.csv", np.zeros((0, 3))), {})
+def test_files_of_the_users_own_are_kept(server: TritonServer, ct_file: Path, tmp_path: Path) -> None:
+    """A second run removes the masks of the first alone; a table that results would replace is refused."""
+    out, nodules = tmp_path / "out", _table(tmp_path / "n.csv")
+    predict_ct(ct=ct_file, nodules=nodules, out=out, url=server.grpc_url)
+    (out / "masks" / "by_hand.nii.gz").write_bytes(b"mine")
+    predict_ct(ct=ct_file, nodules=_table(tmp_path / "one.csv", CENTERS[:1]), out=out, url=server.grpc_url)
+    assert {path.name for path in (out / "masks").iterdir()} == {"nodule_0.nii.gz", "by_hand.nii.gz"}
+    before = (out / "nodules.csv").read_bytes()
+    with pytest.raises(InputError, match="would be overwritten by the results: name another output folder"):
+        predict_ct(ct=ct_file, nodules=out / "nodules.csv", out=out, url=server.grpc_url)
+    assert (out / "nodules.csv").read_bytes() == before

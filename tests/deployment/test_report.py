@@ -15,8 +15,7 @@ from lung_nodule.deployment.client import Answer, ServedModel
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.panels import PIXELS, Panel, close_ups, overview, view_edge_mm
 from lung_nodule.deployment.report import write_report
-from lung_nodule.deployment.voi import Voi, cut_voi
-from lung_nodule.io import Volume
+from lung_nodule.io import Voi, Volume, cut_voi
 
 RADIUS = 8.0
 CENTER = np.array([-50.0, -60.0, 80.0])

@@ -13,8 +13,7 @@ import torch
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.deployment.voi import cut_voi
-from lung_nodule.io import read_nifti, read_table
+from lung_nodule.io import cut_voi, read_nifti, read_table
 from lung_nodule.networks import MTNet
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,7 @@ from lung_nodule.core import SliceField, nodule_score, slice_weights, window
 from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import Answer, NoduleClient, request_inputs
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.deployment.voi import Voi
-from lung_nodule.io import InputError, Volume
+from lung_nodule.io import InputError, Voi, Volume
 from lung_nodule.networks import load_network
 
 TOLERANCE = 1e-4  # probabilities: ONNX Runtime and torch add in different orders

@@ -50,6 +50,12 @@ def test_every_table_with_a_nodule_id_is_checked_when_it_is_read(tmp_path: Path,
         read_table(path, required=["center_x_ras"])
 
 
+def test_nul_is_no_end_of_an_id(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"nodule_id,center_x_ras\na\0b,1\n")
+    with pytest.raises(InputError, match=r"cannot read .*t\.csv as a table: it holds NUL bytes"):
+        read_table(tmp_path / "t.csv")
+
+
 def test_ids_may_repeat_only_where_the_table_allows_it(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("nodule_id,reader\nb,1\na,1\na,2\n")

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lung_nodule.deployment.voi import cut_voi, edge_mm, paste
-from lung_nodule.io import InputError, Volume
+from lung_nodule.io import InputError, Volume, cut_voi, paste, voi_edge_mm
 
 SHAPE = (30, 24, 20)
 SPACING = np.array([1.5, 2.0, 3.0])
@@ -48,7 +47,7 @@ def test_pasting_undoes_the_canonical_order_exactly(order: tuple[int, ...], sign
     ct = _ct(order, signs)
     canonical = ct.canonical()
     voi = cut_voi(canonical, "n", ct.to_world(np.array([9.3, 14.0, 8.6])), edge_mm=16.0)
-    pasted = paste(canonical.data[voi.box], voi.box, canonical, ct)
+    pasted = paste(canonical.data[voi.box], voi.box, ct.grid)
     np.testing.assert_array_equal(pasted.affine, ct.affine)
     assert pasted.data.shape == ct.data.shape
     inside = pasted.data != 0
@@ -74,6 +73,13 @@ def test_a_centre_outside_is_refused_with_the_cts_reach(index: list[float]) -> N
 
 
 def test_the_edge_holds_field_and_margin() -> None:
-    assert edge_mm(32.0) == 80.0
-    assert edge_mm(64.0) == 80.0
-    assert edge_mm(100.0) > 100.0
+    assert voi_edge_mm(32.0) == 80.0
+    assert voi_edge_mm(64.0) == 80.0
+    assert voi_edge_mm(100.0) > 100.0
+
+
+def test_a_centre_in_lps_is_recognised() -> None:
+    ct = _ct((0, 1, 2), (1, 1, 1)).canonical()
+    x, y, z = ct.to_world(np.array([9.0, 12.0, 10.0]))
+    with pytest.raises(InputError, match=r"with x and y negated it lies inside: are these LPS coordinates"):
+        cut_voi(ct, "n7", (-x, -y, z), edge_mm=12.0)

@@ -1,0 +1,79 @@
+"""Masks of the nodules of one CT, on the CT's own grid."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .nifti import write_nifti
+from .tables import read_table
+from .voi import canonical_shape, paste
+from .volume import Grid
+
+logger = logging.getLogger(__name__)
+
+TABLE, MASKS, LABELS = "nodules.csv", "masks", "nodules.nii.gz"
+"""What ``predict`` and a bundle's inference on a user's CT write into their folder."""
+
+
+class ScanMasks:
+    """Writes ``masks/<nodule_id>.nii.gz`` (uint8) per nodule and a map (uint16) of all nodules' labels.
+
+    Args:
+        out: the folder.
+        grid: of the CT as it was read.
+        labels: name of the label map.
+    """
+
+    def __init__(self, out: str | Path, grid: Grid, *, labels: str = LABELS) -> None:
+        self.out = Path(out)
+        self.grid = grid
+        self.labels = labels
+        self._map = np.zeros(canonical_shape(grid), dtype=np.uint16)
+
+    def add(self, nodule_id: str, label: int, mask: np.ndarray, box: tuple[slice, slice, slice]) -> None:
+        """Write a nodule's mask and enter it into the map, where an earlier nodule keeps its voxels.
+
+        Args:
+            nodule_id: names the file.
+            label: its number in the map, from 1.
+            mask: bool, of the box's shape.
+            box: where it lies in the canonical CT.
+        """
+        write_nifti(self.out / mask_path(nodule_id), paste(mask.astype(np.uint8), box, self.grid))
+        region = self._map[box]
+        if (region[mask] != 0).any():
+            logger.warning("nodule %s overlaps an earlier one: the label map keeps the earlier", nodule_id)
+        region[mask & (region == 0)] = label
+
+    def write(self) -> None:
+        """Write the map."""
+        everywhere = tuple(slice(0, size) for size in self._map.shape)
+        write_nifti(self.out / self.labels, paste(self._map, everywhere, self.grid))
+
+
+def mask_path(nodule_id: str) -> str:
+    """Where a nodule's mask lies in the folder, as ``nodules.csv`` names it."""
+    return f"{MASKS}/{nodule_id}.nii.gz"
+
+
+def refuse_own_input(table: str | Path, out: str | Path) -> None:
+    """Refuse an output folder whose ``nodules.csv`` is the table that was asked about.
+
+    Raises:
+        InputError: it is.
+    """
+    written = Path(out) / TABLE
+    if written.exists() and written.samefile(table):
+        raise InputError(f"{table} would be overwritten by the results: name another output folder than {out}")
+
+
+def remove_earlier_masks(out: str | Path) -> None:
+    """Remove the masks that an earlier ``nodules.csv`` of the folder lists, and no other file."""
+    out = Path(out)
+    if (out / TABLE).is_file():
+        for nodule_id in read_table(out / TABLE, required=["nodule_id"])["nodule_id"]:
+            (out / mask_path(nodule_id)).unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""A user's table of nodules: ids and centres, and which rows belong to a CT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import InputError
+from .names import check_unique
+from .tables import read_table
+
+CENTER = ("center_x_ras", "center_y_ras", "center_z_ras")
+"""World coordinates in mm, RAS (NIfTI's convention)."""
+
+
+def read_nodules(
+    path: str | Path,
+    *,
+    keep: Mapping[str, str | None] | None = None,
+    columns: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> pd.DataFrame:
+    """The needed columns of a table of nodules; readers' ratings and masks are left behind.
+
+    Args:
+        path: CSV or Parquet with ``nodule_id`` and the centre in world coordinates (RAS, mm).
+        keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all rows.
+        columns: further columns that must be there.
+        optional: further columns that are taken where the table has them.
+
+    Returns:
+        ``nodule_id``, the centre and these columns; the index counts the table's rows from 0.
+
+    Raises:
+        InputError: a column is missing, no row is left, rows of several patients or series are mixed, a centre is no
+            number, or the ids are not unique or not fit for a file name.
+    """
+    path = Path(path)
+    table = _kept(_read(path, ["nodule_id", *CENTER, *columns]), keep or {}, path)
+    if table.empty:
+        raise InputError(f"{path} holds no nodule: give one row per nodule")
+    check_unique(table["nodule_id"], path)
+    return table[["nodule_id", *CENTER, *columns, *(name for name in optional if name in table.columns)]]
+
+
+def center_of(row: Mapping[str, object]) -> tuple[float, float, float]:
+    """A row's centre, RAS, mm."""
+    x, y, z = (float(row[column]) for column in CENTER)
+    return x, y, z
+
+
+def _kept(table: pd.DataFrame, keep: Mapping[str, str | None], path: Path) -> pd.DataFrame:
+    """The rows with the wanted values."""
+    for column, value in keep.items():
+        if value is not None:
+            if column not in table.columns:
+                raise InputError(f"{path} has no column {column}: leave --{column} out or add it")
+            table = table[table[column].astype(str) == str(value)]
+            if table.empty:
+                raise InputError(f"{path} has no nodule with {column} {value}")
+        elif column in table.columns and table[column].nunique() > 1:
+            raise InputError(
+                f"{path} holds {table[column].nunique()} values of {column}: name the CT's with --{column}"
+            )
+    return table
+
+
+def _read(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """The table; where it has the coordinates of DICOM and ITK instead of RAS, the error says how to turn them."""
+    try:
+        return read_table(path, required=required)
+    except InputError as error:
+        names = list(read_table(path).columns) if path.is_file() else []
+        found = [name for name in names if str(name).lower().endswith("_lps") or str(name).lower().startswith("coord")]
+        if not found or set(CENTER) <= set(names):
+            raise
+        raise InputError(
+            f"{path} gives {', '.join(found)} (LPS, as DICOM and ITK) and not {', '.join(CENTER)}: negate x and y, "
+            "keep z, and name the columns so"
+        ) from error
