@@ -32,8 +32,8 @@ def convert(
         out: Folder of the dataset to write.
         patients: Only these, separated by commas (LIDC-IDRI-0006,LIDC-IDRI-0013). Default: all that are found.
         workers: Number of processes; each needs up to 1 GB of memory.
-        consensus: Fraction of a nodule's readers that must have marked a voxel for the mask, or `majority` (more than
-            half) or `2/3`. 0.5 is "two of four", and the union for two readers.
+        consensus: Fraction of a nodule's readers that must have marked a voxel for the mask (0.5, 2/3, 0.667), or
+            `any`, `majority` (more than half) or `all`. 0.5 is "two of four", and the union for two readers.
         margin_mm: Half the edge, in mm, of the cube that a nodule's VOI covers. It holds all voxels whose centres lie
             within this distance of the nodule's centre along each axis, is cut where the scan ends, and grows
             where a reader's contour reaches further. The default gives the whole 80 mm cube.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lung_nodule.io import InputError
-
-from .consensus import checked_policy
+from lung_nodule.lidc import consensus_policy
 
 LAYOUT_VERSION = 1
 
@@ -16,8 +15,8 @@ class Settings:
     """Settings that change the files of a scan.
 
     Attributes:
-        consensus: fraction of the readers that must have marked a voxel, 0 < consensus <= 1, or a policy's name
-            (``majority``, ``2/3``: see ``preprocessing.consensus``).
+        consensus: how many of the readers must have marked a voxel, a policy as
+            :func:`lung_nodule.lidc.consensus_policy` writes it.
         margin_mm: half the edge in mm of the cube around a nodule's centre that its VOI covers.
     """
 
@@ -25,7 +24,10 @@ class Settings:
     margin_mm: float = 40.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "consensus", checked_policy(self.consensus))
+        try:
+            object.__setattr__(self, "consensus", consensus_policy(self.consensus))
+        except ValueError as error:
+            raise InputError(str(error)) from error
         if isinstance(self.margin_mm, bool) or not isinstance(self.margin_mm, (int, float)):
             raise InputError(f"--margin_mm must be a number, got {self.margin_mm!r}")
         if not 0 < self.margin_mm <= 1000:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from monai.transforms import Transform
 
 from lung_nodule.core import check_voi
 from lung_nodule.io import InputError, Volume, read_nifti
-
-CONSENSUS_TOLERANCE = 1e-3  # 0.667 means two of three
+from lung_nodule.lidc import consensus_policy, votes_needed
 
 
 class LoadVOI(Transform):
@@ -23,17 +21,17 @@ class LoadVOI(Transform):
     ``crop_extent_mm``, the file's extent along z (a baseline, never an input).
 
     Args:
-        consensus: share of the readers that must have marked a voxel, a number or a fraction such as ``"2/3"``; the
-            dataset's own mask (50 %) when not given.
+        consensus: how many of the readers must have marked a voxel, a policy as
+            :func:`lung_nodule.lidc.consensus_policy` takes it; the dataset's own mask when not given.
         with_mask: without it no mask is read (inference).
 
     Raises:
-        InputError: ``consensus`` is no share; files are missing, do not share a grid, or hold a VOI that nothing can be
-            said about.
+        InputError: no such ``consensus`` policy; files are missing, do not share a grid, or hold a VOI that nothing can
+            be said about.
     """
 
     def __init__(self, *, consensus: float | str | None = None, with_mask: bool = True) -> None:
-        self.consensus = None if consensus is None else _share(consensus)
+        self.consensus = None if consensus is None else _policy(consensus)
         self.with_mask = with_mask
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -62,7 +60,8 @@ class LoadVOI(Transform):
             raise InputError(f"{path} does not lie on the grid of {data['ct']}; convert the scan again")
         if self.consensus is None:
             return (marked.data > 0).astype(np.uint8)
-        return ((marked.data > 0).mean(axis=3) >= self.consensus - CONSENSUS_TOLERANCE).astype(np.uint8)
+        needed = votes_needed(self.consensus, marked.data.shape[3])
+        return (np.count_nonzero(marked.data > 0, axis=3) >= needed).astype(np.uint8)
 
 
 def _as_int16(hounsfield: np.ndarray) -> np.ndarray:
@@ -71,12 +70,8 @@ def _as_int16(hounsfield: np.ndarray) -> np.ndarray:
     return np.clip(hounsfield, limits.min, limits.max).astype(np.int16)
 
 
-def _share(consensus: float | str) -> float:
-    """A share of the readers, above 0 and at most 1."""
+def _policy(consensus: float | str) -> float | str:
     try:
-        share = float(Fraction(str(consensus)))
-    except (ValueError, ZeroDivisionError):
-        share = 0.0
-    if not 0 < share <= 1:
-        raise InputError(f"consensus must be a share of the readers such as 0.5 or 2/3, got {consensus!r}")
-    return share
+        return consensus_policy(consensus)
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from lung_nodule.lidc import votes_needed
+
 from ..clustering import MOST_READERS
 from ..masks import reader_mask
 from ..records import AnnotationRecord, NoduleRecord
@@ -40,7 +42,7 @@ def consensus_field(nodule: NoduleRecord, grid: Grid, box: Box) -> np.ndarray:
     """
     masks = [_mask(annotation, grid, box) for annotation in nodule.annotations]
     votes = np.sum(masks, axis=0)
-    agreed = votes >= min(len(masks) / 2, votes.max())
+    agreed = votes >= min(votes_needed(0.5, len(masks)), votes.max())
     mean = np.mean([_distance(mask, grid) for mask in masks], axis=0, dtype=np.float32)
     common = _distance(agreed, grid)
     if len(masks) > MOST_READERS:  # marks of several lesions pull the mean far down: what is agreed on stays inside

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError, read_nifti
+from lung_nodule.io import read_nifti
 from preprocessing import database
 from preprocessing.clustering import cluster
-from preprocessing.consensus import consensus, soft_mean, votes_needed
+from preprocessing.consensus import consensus, soft_mean
 from preprocessing.masks import nodule_box, reader_mask
 from preprocessing.records import AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
 
@@ -86,32 +86,6 @@ def test_a_higher_level_never_adds_voxels() -> None:
     assert all((inner <= outer).all() for outer, inner in itertools.pairwise(nested))
     np.testing.assert_array_equal(nested[0], masks.any(axis=0))
     np.testing.assert_array_equal(nested[-1], masks.all(axis=0))
-
-
-@pytest.mark.parametrize(
-    ("policy", "votes"),  # needed of 1, 2, 3, 4, 5, 6 readers
-    [
-        (0.5, [1, 1, 2, 2, 3, 3]),
-        ("0.5", [1, 1, 2, 2, 3, 3]),
-        ("majority", [1, 2, 2, 3, 3, 4]),
-        ("2/3", [1, 2, 2, 3, 4, 4]),
-        (2 / 3, [1, 2, 2, 3, 4, 4]),
-        (1, [1, 2, 3, 4, 5, 6]),
-        (0.01, [1, 1, 1, 1, 1, 1]),
-    ],
-)
-def test_policies(policy: float | str, votes: list[int]) -> None:
-    assert [votes_needed(policy, readers) for readers in range(1, 7)] == votes
-    for readers, needed in enumerate(votes, start=1):
-        for marked in range(readers + 1):
-            masks = np.arange(readers)[:, None] < marked
-            assert consensus(list(masks), level=policy).item() == (marked >= needed)
-
-
-@pytest.mark.parametrize("policy", [0, -1, 1.01, "half", "nan", None, True, [0.5], "3/2"])
-def test_other_policies_are_refused(policy: object) -> None:
-    with pytest.raises(InputError, match="--consensus is a fraction of the readers"):
-        votes_needed(policy, 4)
 
 
 def test_soft_mean_is_the_share_of_the_readers() -> None:
