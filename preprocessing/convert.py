@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lung_nodule.io import InputError
 
 from . import database
 from .dataset import assemble, check_settings, read_records
-from .ledger import finished_record, remove_temporaries
+from .ledger import finished_record
 from .lock import only_writer
+from .output_folder import check_output, is_dataset, remove_unfinished_tables
 from .progress import progress
 from .scan_task import Refused, ScanTask
 from .settings import Settings
 from .skipped import read_skipped, write_skipped
 from .sources import check_patients_have_files, patient_folders
-from .workers import attempt, in_processes
+from .unfinished import remove_unfinished
+from .workers import STOPS_EVERY_SCAN, attempt, in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +51,23 @@ def convert(
         The scans that were refused; they are also listed in ``skipped.csv``.
 
     Raises:
-        InputError: nothing to convert, other settings than those the folder was made with, another run in the folder,
-            a skipped.csv that cannot be read, or no scan could be used.
+        InputError: nothing to convert, files in the folder that no conversion made, other settings than those the
+            folder was made with, another run in the folder, a skipped.csv that cannot be read, no scan that could be
+            used, or a disk that is full or cannot be written.
     """
+    check_output(out)
     tasks = plan(dicom_root, out, patients=patients, settings=settings)
-    with only_writer(out):
+    with only_writer(out), _stopping_on_a_full_disk(out):
         check_settings(out, settings)
         read_skipped(out)  # one that cannot be read is told now, not after hours of work
-        remove_temporaries(out)
+        if is_dataset(out):
+            remove_unfinished_tables(out)
+        remove_unfinished(out)
         waiting = [task for task in tasks if finished_record(out, task.record_path) is None]
         if len(waiting) < len(tasks):
             logger.info("%d of %d scans are finished already", len(tasks) - len(waiting), len(tasks))
         refused = _convert_scans(waiting, out, workers=workers, scheduler=scheduler)
-        remove_temporaries(out)  # of workers that died on the way
+        remove_unfinished(out)  # refused scans, and those whose workers died
         finished = {record["scan"]["scan"] for record in read_records(out)}
         write_skipped(out, refused, finished=finished)
         if not finished:
@@ -72,6 +79,23 @@ def convert(
     if refused:
         logger.warning("skipped %d of %d scans: %s says why", len(refused), len(tasks), out / "skipped.csv")
     return refused
+
+
+@contextmanager
+def _stopping_on_a_full_disk(out: Path) -> Iterator[None]:
+    """One line where nothing more can be written; what unfinished scans left is removed, finished ones stay."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in STOPS_EVERY_SCAN:
+            raise
+        with suppress(OSError):
+            remove_unfinished(out)
+            remove_unfinished_tables(out)
+        raise InputError(
+            f"cannot write to {out}: {error.strerror}; finished scans are kept: make room, then run the same command "
+            "again, or give --out on another disk"
+        ) from error
 
 
 def _convert_scans(tasks: Sequence[ScanTask], out: Path, *, workers: int, scheduler: str | None) -> list[Refused]:

@@ -14,7 +14,7 @@ from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import InputError, file_sha256, write_json, write_table, write_text
 
 from .folds import FOLDS, committed_folds
-from .ledger import Record, read_record, remove_unrecorded
+from .ledger import Record, read_record
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
 from .settings import LAYOUT_VERSION, Settings
 
@@ -50,13 +50,10 @@ def check_settings(out: Path, settings: Settings) -> None:
 def assemble(out: Path, settings: Settings) -> dict[str, int]:
     """Write tables, dataset.json and MANIFEST.sha256 from the records of all finished scans.
 
-    Files of scans that are not finished are removed: nothing would tell them from whole ones.
-
     Returns:
         Counts of scans, patients, nodules and annotations.
     """
     records = read_records(out)
-    remove_unrecorded(out, records)
     scans = pd.DataFrame([record["scan"] for record in records], columns=SCAN_COLUMNS)
     nodules = pd.DataFrame([row for record in records for row in record["nodules"]], columns=NODULE_COLUMNS)
     annotations = pd.DataFrame([row for record in records for row in record["annotations"]], columns=ANNOTATION_COLUMNS)

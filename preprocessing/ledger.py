@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 RECORD_PARTS = {"settings": dict, "scan": dict, "nodules": list, "annotations": list, "files": dict}
 FILE_FOLDERS = ("scans", "voi", "qc")
-SCAN_FILE = re.compile(r"LIDC-IDRI-\d{4}_[as]\d.*")
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)*")  # names that lung_nodule.io.atomic_path gives
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -67,22 +64,3 @@ def _as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> bo
     if status.st_size != entry["bytes"]:
         return False
     return status.st_mtime_ns < record_written or file_sha256(path) == entry["sha256"]
-
-
-def remove_temporaries(out: Path) -> None:
-    """Remove the half-written files of a run that was killed; no other run may be writing to the folder."""
-    for folder in (out, *(out / name for name in FILE_FOLDERS)):
-        for path in folder.glob(".*"):
-            if TEMPORARY.fullmatch(path.name) and path.is_file():
-                path.unlink()
-
-
-def remove_unrecorded(out: Path, records: list[Record]) -> None:
-    """Remove scans' files that no record lists: of a scan that was cut off, or refused after it had been converted."""
-    recorded = {name for record in records for name in record["files"]}
-    recorded |= {f"scans/{record['scan']['scan']}.json" for record in records}
-    for folder in FILE_FOLDERS:
-        for path in (out / folder).glob("*"):
-            if SCAN_FILE.fullmatch(path.name) and f"{folder}/{path.name}" not in recorded:
-                logger.info("removed %s: its scan is not finished", path)
-                path.unlink()

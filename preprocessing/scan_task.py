@@ -15,6 +15,7 @@ from .records import ScanRecord
 from .rows import annotation_rows, nodule_row, scan_paths, scan_row, voi_paths
 from .settings import Settings
 from .sources import series_of
+from .unfinished import begin, finish
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def convert_scan(task: ScanTask) -> Refused | None:
     """
     if finished_record(task.out, task.record_path) is not None:
         return None
+    begin(task.out, task.scan)
     task.record_path.unlink(missing_ok=True)
     try:
         series = read_series(series_of(task.scan, task.folders), complete=True)
@@ -56,6 +58,7 @@ def convert_scan(task: ScanTask) -> Refused | None:
         return Refused(task.scan, str(error))
     written = _write_scan(task, series, nodules)
     write_json(task.record_path, _record(task, series, nodules, written))
+    finish(task.out, task.scan)
     return None
 
 

@@ -1,6 +1,6 @@
 """Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
 
-from .atomic import atomic_path, write_json, write_text
+from .atomic import atomic_path, unfinished_writes, write_json, write_text
 from .ct import check_hu, read_ct
 from .dicom import find_series, read_series
 from .errors import InputError, report_in_one_line, user_can_mend
@@ -46,6 +46,7 @@ __all__ = [
     "refuse_own_input",
     "remove_earlier_masks",
     "report_in_one_line",
+    "unfinished_writes",
     "user_can_mend",
     "voi_edge_mm",
     "write_json",

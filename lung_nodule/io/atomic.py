@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}((?:\.\w+)*)")  # the names that atomic_path gives
 
 
 @contextmanager
@@ -28,6 +31,18 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def unfinished_writes(finals: Collection[Path]) -> list[Path]:
+    """Temporary files that writers of just these files left behind when their process was killed, ordered by path."""
+    wanted = set(finals)
+    found = []
+    for folder in {final.parent for final in wanted}:
+        for path in folder.glob(".*"):
+            match = TEMPORARY.fullmatch(path.name)
+            if match is not None and folder / (match[1] + match[2]) in wanted and path.is_file():
+                found.append(path)
+    return sorted(found)
 
 
 def write_text(path: str | Path, text: str) -> None:
