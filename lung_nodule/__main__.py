@@ -81,7 +81,7 @@ def predict(
     out: str,
     url: str = "localhost:8001",
     model: str = "mtnet",
-    patient_id: str | None = None,
+    patient_id: str | int | None = None,
     series_uid: str | None = None,
     note: str = "",
 ) -> Job:
@@ -96,7 +96,7 @@ def predict(
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
         model: Name of the served ensemble.
-        patient_id: Takes only this patient's rows of the table.
+        patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
         series_uid: Takes only this series' rows of the table.
         note: A line for the top of the report, such as that the CT is synthetic.
     """

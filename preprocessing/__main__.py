@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lung_nodule.io import patient_names
 from lung_nodule.io.command_line import Job, names, output_folder, path_text, run, whole_number
 
 SKIPPED = UNSOUND = 1
@@ -15,7 +16,7 @@ SKIPPED = UNSOUND = 1
 def convert(
     dicom_root: str,
     out: str,
-    patients: str | None = None,
+    patients: str | int | None = None,
     workers: int = 1,
     consensus: float | str = 0.5,
     margin_mm: float = 40.0,
@@ -30,7 +31,8 @@ def convert(
     Args:
         dicom_root: Folder of the TCIA download, holding LIDC-IDRI-0001, LIDC-IDRI-0002, ...
         out: Folder of the dataset to write.
-        patients: Only these, separated by commas (LIDC-IDRI-0006,LIDC-IDRI-0013). Default: all that are found.
+        patients: Only these, separated by commas (LIDC-IDRI-0306, or 0306 or 306 for short). Default: all that are
+            found.
         workers: Number of processes; each needs up to 1 GB of memory.
         consensus: Fraction of a nodule's readers that must have marked a voxel for the mask (0.5, 2/3, 0.667), or
             `any`, `majority` (more than half) or `all`. 0.5 is "two of four", and the union for two readers.
@@ -44,7 +46,7 @@ def convert(
     from .settings import Settings
 
     settings = Settings(consensus=consensus, margin_mm=margin_mm)
-    chosen = names(patients, "--patients")
+    chosen = patient_names(patients, "--patients")
     processes = whole_number(workers, "--workers", least=1)
     root, target = Path(path_text(dicom_root, "--dicom_root")), output_folder(out, "--out")
     address = None
@@ -100,7 +102,7 @@ def verify(dataset: str) -> Job:
     return Job(lambda: UNSOUND if verify_dataset(folder) else 0)
 
 
-def phantom(out: str, patients: str | None = None, hard: str | None = None, workers: int = 1) -> Job:
+def phantom(out: str, patients: str | int | None = None, hard: str | None = None, workers: int = 1) -> Job:
     """Write synthetic CT series with the real geometry and contours of scans in the LIDC-IDRI database.
 
     The folders look like a TCIA download, so that `convert` reads them as it reads LIDC-IDRI. Every series says that it
@@ -108,8 +110,8 @@ def phantom(out: str, patients: str | None = None, hard: str | None = None, work
 
     Args:
         out: Folder to write, to be given to `convert` as --dicom_root. A real download is refused.
-        patients: Only these, separated by commas (LIDC-IDRI-0078,LIDC-IDRI-0208), or `default` (ten small scans),
-            `default30` (thirty), `none` (the hard cases alone).
+        patients: Only these, separated by commas (LIDC-IDRI-0078, or 0078 or 78 for short), or `default` (ten small
+            scans), `default30` (thirty), `none` (the hard cases alone).
         hard: Hard cases, separated by commas, or `all`; each adds a patient. `convert` handles flip, non_uniform_z,
             z_gap, two_scans, many_readers, no_nodules, duplicate_slices, odd_numbers and compressed; it refuses
             missing_slice, differing_duplicates and truncated.
@@ -117,9 +119,9 @@ def phantom(out: str, patients: str | None = None, hard: str | None = None, work
     """
     from .phantom import NAMED_SETS, write_phantom
 
-    target, chosen = output_folder(out, "--out"), names(patients, "--patients")
-    if chosen is not None and len(chosen) == 1:
-        chosen = NAMED_SETS.get(chosen[0], chosen)
+    target = output_folder(out, "--out")
+    named = NAMED_SETS.get(patients.strip()) if isinstance(patients, str) else None
+    chosen = patient_names(patients, "--patients") if named is None else named
     cases = names(hard, "--hard") or ()
     processes = whole_number(workers, "--workers", least=1)
 

@@ -40,7 +40,7 @@ def predict_ct(
     out: str | Path,
     url: str,
     model: str = "mtnet",
-    keep: Mapping[str, str | None] | None = None,
+    keep: Mapping[str, str | int | None] | None = None,
     note: str = "",
 ) -> list[Finding]:
     """Ask the server about every nodule of a table and write what it answers.

@@ -9,6 +9,7 @@ from .masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove
 from .names import check_file_names, check_unique
 from .nifti import read_nifti, write_nifti
 from .nodules import CENTER, center_of, read_nodules
+from .patient_names import patient_name, patient_names
 from .series import Series, SeriesFiles
 from .slices import SliceGrid, format_positions
 from .tables import read_table, write_table
@@ -38,6 +39,8 @@ __all__ = [
     "format_positions",
     "mask_path",
     "paste",
+    "patient_name",
+    "patient_names",
     "read_ct",
     "read_nifti",
     "read_nodules",

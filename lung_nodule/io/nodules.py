@@ -9,6 +9,7 @@ import pandas as pd
 
 from .errors import InputError
 from .names import check_unique
+from .patient_names import patient_name
 from .tables import read_table
 
 CENTER = ("center_x_ras", "center_y_ras", "center_z_ras")
@@ -18,7 +19,7 @@ CENTER = ("center_x_ras", "center_y_ras", "center_z_ras")
 def read_nodules(
     path: str | Path,
     *,
-    keep: Mapping[str, str | None] | None = None,
+    keep: Mapping[str, str | int | None] | None = None,
     columns: Sequence[str] = (),
     optional: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -51,13 +52,13 @@ def center_of(row: Mapping[str, object]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _kept(table: pd.DataFrame, keep: Mapping[str, str | None], path: Path) -> pd.DataFrame:
+def _kept(table: pd.DataFrame, keep: Mapping[str, str | int | None], path: Path) -> pd.DataFrame:
     """The rows with the wanted values."""
     for column, value in keep.items():
         if value is not None:
             if column not in table.columns:
                 raise InputError(f"{path} has no column {column}: leave --{column} out or add it")
-            table = table[table[column].astype(str) == str(value)]
+            table = table[_holds(table[column].astype(str), value)]
             if table.empty:
                 raise InputError(f"{path} has no nodule with {column} {value}")
         elif column in table.columns and table[column].nunique() > 1:
@@ -65,6 +66,12 @@ def _kept(table: pd.DataFrame, keep: Mapping[str, str | None], path: Path) -> pd
                 f"{path} holds {table[column].nunique()} values of {column}: name the CT's with --{column}"
             )
     return table
+
+
+def _holds(cells: pd.Series, value: object) -> pd.Series:
+    """Which cells hold a value as it is written, or else the patient of LIDC-IDRI that it is short for (0306, 306)."""
+    exact, name = cells == str(value), patient_name(value) if cells.name == "patient_id" else None
+    return exact if exact.any() or name is None else cells.map(patient_name) == name
 
 
 def _read(path: Path, required: Sequence[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,31 @@ def hounsfield(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     """One slice [row, column] in HU, int16, padding set to air (-1024).
 
     Raises:
-        InputError: the pixels are cut short, or compressed in a way that no installed decoder reads; names the file.
+        InputError: RescaleSlope or RescaleIntercept is missing or no usable number, or the pixels are cut short, or
+            compressed in a way that no installed decoder reads; names the file.
     """
+    slope, intercept = _rescale(dataset, path)
     stored = _stored(dataset, path)
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
     hu = _rescaled(stored, slope, intercept)
     np.putmask(hu, hu <= NO_TISSUE_HU, AIR_HU)
     for value in _declared_padding(dataset):
         if not -1000 <= value * slope + intercept <= 3071:  # a "padding value" that is tissue is a broken header
             np.putmask(hu, stored == value, AIR_HU)
     return hu
+
+
+def _rescale(dataset: pydicom.Dataset, path: Path) -> tuple[float, float]:
+    """RescaleSlope and RescaleIntercept; every CT image has both, and a guess would move all HU by about 1024."""
+    values = []
+    for tag in ("RescaleSlope", "RescaleIntercept"):
+        text = dataset.get(tag)
+        if text is None:
+            raise InputError(f"{path} lacks the attribute {tag}, so that its values are no HU: export it again with it")
+        value = float(text)
+        if not math.isfinite(value) or (value == 0 and tag == "RescaleSlope"):
+            raise InputError(f"{path}: {tag} is {text}, which gives no HU: export it again")
+        values.append(value)
+    return values[0], values[1]
 
 
 def _rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:

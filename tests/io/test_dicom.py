@@ -281,3 +281,32 @@ def test_a_missing_attribute_gives_one_line(tmp_path: Path) -> None:
         dataset.save_as(path)
     with pytest.raises(InputError, match=r"000001\.dcm lacks the attribute PixelSpacing"):
         read_series(tmp_path)
+
+
+@pytest.mark.parametrize("tag", ["RescaleIntercept", "RescaleSlope"])
+@pytest.mark.parametrize("value", [None, "", "nan", "0"])
+def test_a_ct_without_its_rescale_is_refused(tmp_path: Path, tag: str, value: str | None) -> None:
+    """One file of the series is enough: its slice would lie 1024 HU too high."""
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    dataset = pydicom.dcmread(paths[2])
+    delattr(dataset, tag)
+    if value is not None:
+        dataset.add_new(tag, "DS", value)
+    dataset.save_as(paths[2])
+    if (tag, value) == ("RescaleIntercept", "0"):
+        np.testing.assert_array_equal(read_ct(tmp_path).data[:, :, 2].T, telling(SHAPE)(2))
+        return
+    said = f"{tag} is " if value in ("nan", "0") else f"lacks the attribute {tag}"
+    with pytest.raises(InputError, match=rf"000003\.dcm.*{said}.*no HU"):
+        read_ct(tmp_path)
+
+
+def test_every_slice_has_its_own_rescale(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    for number, path in enumerate(paths):
+        dataset = pydicom.dcmread(path)
+        dataset.RescaleIntercept, dataset.RescaleSlope = -1000 - number, 1 + number
+        dataset.save_as(path)
+    data = read_ct(tmp_path).data
+    for k in range(len(POSITIONS)):
+        np.testing.assert_array_equal(data[:, :, k].T, telling(SHAPE)(k) * (1 + k) - 1000 - k)

@@ -31,6 +31,8 @@ def test_a_table_of_several_patients_needs_a_choice(tmp_path: Path) -> None:
         read_nodules(path, keep={"patient_id": None})
     table = read_nodules(path, keep={"patient_id": "LIDC-IDRI-0002"})
     assert list(table["nodule_id"]) == ["nodule_1"]
+    for short in ("0002", 2, "lidc-idri-0002"):
+        pd.testing.assert_frame_equal(read_nodules(path, keep={"patient_id": short}), table)
     with pytest.raises(InputError, match="no nodule with patient_id LIDC-IDRI-0003"):
         read_nodules(path, keep={"patient_id": "LIDC-IDRI-0003"})
     with pytest.raises(InputError, match="no column series_uid"):

@@ -38,8 +38,14 @@ def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixtu
         (["--dicom_root", "{tmp}/file"], "DICOM root {tmp}/file is a file: give the folder"),
         (["--dicom_root", "{root}", "--patients", "LIDC-IDRI-0208"], "no files for LIDC-IDRI-0208 under {root}"),
         (["--dicom_root", "{root}", "--patients", f"{SMALL},LIDC-IDRI-7777"], "no such patient"),
-        (["--dicom_root", "{root}", "--patients", "78"], "--patients takes names"),
-        (["--dicom_root", "{root}", "--patients", "78,79"], "--patients takes names"),
+        (["--dicom_root", "{root}", "--patients", "0208"], "no files for LIDC-IDRI-0208 under {root}"),
+        (["--dicom_root", "{root}", "--patients", "78,208"], "no files for LIDC-IDRI-0208 under {root}"),
+        (
+            ["--dicom_root", "{root}", "--patients", "0078x"],
+            "--patients holds what is no patient's name, '0078x'",
+        ),
+        (["--dicom_root", "{root}", "--patients", "78,7.8"], "no patient's name, 7.8: give LIDC-IDRI-0306, or 0306"),
+        (["--dicom_root", "{root}", "--patients"], "--patients names no patient: give LIDC-IDRI-0306, or 0306 or 306"),
         (["--dicom_root", "{root}", "--workers", "0"], "--workers must be a whole number of at least 1, got 0"),
         (["--dicom_root", "{root}", "--workers", "two"], "--workers must be a whole number of at least 1, got 'two'"),
         (["--dicom_root", "{root}", "--consensus", "1.5"], "--consensus is a fraction of the readers"),
@@ -102,8 +108,26 @@ def test_no_command_or_an_unknown_one() -> None:
 
 def test_a_whole_run(tmp_path: Path, small_root: Path) -> None:
     given = ["convert", "--dicom_root", str(small_root), "--out", str(tmp_path / "out"), "--margin_mm", "5"]
-    assert status([*given, "--patients", f"{SMALL},"]) == 0
+    assert status([*given, "--patients", SMALL[-4:]]) == 0
+    assert (tmp_path / "out" / "scans" / f"{SMALL}_s0.json").is_file()
     assert (tmp_path / "out" / "MANIFEST.sha256").is_file()
+
+
+@pytest.mark.parametrize("given", ["78", "0078", "LIDC-IDRI-0078", "lidc-idri-78", "[78]", "0078,78", "78,"])
+def test_a_patient_has_short_names(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through fire, which makes a number of 78 and leaves 0078 as text."""
+    asked = []
+    monkeypatch.setattr("preprocessing.phantom.write_phantom", lambda **flags: asked.append(flags["patients"]))
+    assert status(["phantom", "--out", str(tmp_path / "out"), "--patients", given]) == 0
+    assert asked == [[SMALL]]
+
+
+@pytest.mark.parametrize("given", ["none", "default", "default30"])
+def test_named_sets_are_no_patients(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("preprocessing.phantom.write_phantom", lambda **flags: asked.append(flags["patients"]))
+    assert status(["phantom", "--out", str(tmp_path / "out"), "--patients", given]) == 0
+    assert len(asked[0]) == {"none": 0, "default": 10, "default30": 30}[given]
 
 
 @pytest.mark.parametrize("value", ["a,b", ("a", "b"), ["a", "b", "a"], " a , b,"])

@@ -158,7 +158,7 @@ def test_cases_stand_outside_the_hold_out_and_are_told_apart() -> None:
     [
         (["--patients", "none"], "no patient named"),
         (["--hard", "upside_down"], "no hard case named upside_down: there are flip, non_uniform_z"),
-        (["--patients", "default31"], "no such patient in the LIDC-IDRI database: default31"),
+        (["--patients", "default31"], "--patients holds what is no patient's name, 'default31'"),
         (["--hard"], "--hard takes names"),
     ],
 )
