@@ -25,7 +25,7 @@ def export(bundle: str, repository: str, checkpoint: str | None = None, engine: 
         bundle: The bundle's folder, such as bundles/mtnet.
         repository: The folder to write; it appears whole or not at all.
         checkpoint: The weights, with their side file. Default: those that the bundle's inference takes,
-            out/<bundle>/model.pt or else models/model.pt of the bundle.
+            models/model.pt of the bundle or else out/<bundle>/model.pt.
         engine: onnxruntime, or tensorrt to build a plan beside each ONNX file (needs TensorRT and its GPU).
     """
     source, target = path_text(bundle, "--bundle"), path_text(repository, "--repository")

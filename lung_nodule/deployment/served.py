@@ -11,7 +11,7 @@ from lung_nodule.core import MASK_THRESHOLD, VIEWS
 from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES, HIGH_FROM
 from lung_nodule.data.adaptive import square_of
 from lung_nodule.io import InputError
-from lung_nodule.networks import AsCubeMaps, AsScores, AsViewScores
+from lung_nodule.networks import AsPredictor
 
 Settings = Mapping[str, Any]
 
@@ -157,17 +157,17 @@ SERVED: dict[str, ServedBundle] = {
         client=_mtnet_client,
     ),
     "mtmrnet": ServedBundle(
-        nets={"mtmrnet": lambda network: ServedNet(AsScores(network), ("IMAGE",), "PRED")},
+        nets={"mtmrnet": lambda network: ServedNet(AsPredictor(network), ("IMAGE",), "PRED")},
         image_shape=lambda settings: (1, _edge(settings), _edge(settings)),
         client=_mtmrnet_client,
     ),
     "mtcnn": ServedBundle(
-        nets={"mtcnn": lambda network: ServedNet(AsViewScores(network), ("IMAGE",), "PRED")},
+        nets={"mtcnn": lambda network: ServedNet(AsPredictor(network), ("IMAGE",), "PRED")},
         image_shape=lambda settings: (len(VIEWS), _edge(settings), _edge(settings)),
         client=_mtcnn_client,
     ),
     "e2emtl": ServedBundle(
-        nets={"e2emtl": lambda network: ServedNet(AsCubeMaps(network), ("IMAGE",), "PRED")},
+        nets={"e2emtl": lambda network: ServedNet(AsPredictor(network), ("IMAGE",), "PRED")},
         image_shape=lambda settings: (len(settings["channels"]["names"]), *[_edge(settings)] * 3),
         client=_e2emtl_client,
     ),

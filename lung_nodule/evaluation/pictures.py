@@ -47,7 +47,7 @@ class SaveReconstructions:
         nodule = nodule_of(engine)
         image = torch.as_tensor(nodule["image"]).to(next(self.network.parameters()).device)
         with torch.no_grad():
-            pixels = torch.sigmoid(self.network(image)["reconstruction"])
+            pixels = torch.sigmoid(self.network.outputs(image)["reconstruction"])
         scores = torch.as_tensor(nodule["pred"])[0].tolist()
         path = self.output_dir / f"{nodule['nodule_id']}_reconstruction.png"
         write_picture(path, views=image[0].cpu().numpy(), reconstructions=pixels[0].cpu().numpy(), scores=scores)

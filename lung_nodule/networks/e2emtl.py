@@ -56,6 +56,10 @@ class E2EMTL(nn.Module):
         )
 
     def forward(self, cube: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As :meth:`outputs`."""
+        return self.outputs(cube)
+
+    def outputs(self, cube: torch.Tensor) -> dict[str, torch.Tensor]:
         """Cubes ``[N, C, D, D, D]`` in 0..1, the edge a multiple of 16 and at least 32 voxels, to logits.
 
         Returns:
@@ -72,6 +76,20 @@ class E2EMTL(nn.Module):
             return {"segmentation": segmentation}
         return {"segmentation": segmentation, **self.classifier(deepest, torch.sigmoid(segmentation))}
 
+    def predict(self, cube: torch.Tensor) -> torch.Tensor:
+        """Cubes ``[N, C, D, D, D]`` to probabilities ``[N, 9, D, D, D]`` (``[N, 1, D, D, D]`` without classes).
+
+        Channel 0 is the mask, channel 1 malignancy, channels 2 to 8 the attributes; a class has one value all over
+        the cube.
+        """
+        logits = self.outputs(cube)
+        maps = [torch.sigmoid(logits["segmentation"].float())]
+        for name in ("malignancy", "attributes"):
+            if name in logits:
+                scores = torch.sigmoid(logits[name].float())[:, :, None, None, None]
+                maps.append(scores.expand(-1, -1, cube.shape[2], cube.shape[3], cube.shape[4]))
+        return torch.cat(maps, dim=1)
+
     def _down(self, cube: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The shared path: the deepest map, and the maps that the segmentation branch takes over."""
         maps = [self.unet.conv_0(cube)]
@@ -85,6 +103,18 @@ class E2EMTL(nn.Module):
         for up in (self.unet.upcat_4, self.unet.upcat_3, self.unet.upcat_2, self.unet.upcat_1):
             features = up(features, skipped.pop())
         return self.unet.final_conv(features)
+
+
+class E2EMTLPredictor(E2EMTL):
+    """:class:`E2EMTL` that gives one tensor, with the same weights by name: what evaluation and inference run.
+
+    Args:
+        options: as :class:`E2EMTL`.
+    """
+
+    def forward(self, cube: torch.Tensor) -> torch.Tensor:
+        """Cubes ``[N, C, D, D, D]`` in 0..1 -> probabilities ``[N, 9, D, D, D]``, as :meth:`E2EMTL.predict`."""
+        return self.predict(cube)
 
 
 class JointClassifier(nn.Module):
@@ -115,32 +145,6 @@ class JointClassifier(nn.Module):
         attributes = self.attributes(features)
         malignancy = self.malignancy(torch.cat([features, torch.sigmoid(attributes)], dim=1))
         return {"attributes": attributes, "malignancy": malignancy}
-
-
-class AsCubeMaps(nn.Module):
-    """The network with one output tensor: what validation, evaluation and inference run.
-
-    Args:
-        network: an :class:`E2EMTL`.
-    """
-
-    def __init__(self, network: E2EMTL) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, cube: torch.Tensor) -> torch.Tensor:
-        """Cubes ``[N, C, D, D, D]`` to probabilities ``[N, 9, D, D, D]`` (``[N, 1, D, D, D]`` without classes).
-
-        Channel 0 is the mask, channel 1 malignancy, channels 2 to 8 the attributes; a class has one value all over
-        the cube.
-        """
-        logits = self.network(cube)
-        maps = [torch.sigmoid(logits["segmentation"].float())]
-        for name in ("malignancy", "attributes"):
-            if name in logits:
-                scores = torch.sigmoid(logits[name].float())[:, :, None, None, None]
-                maps.append(scores.expand(-1, -1, *cube.shape[2:]))
-        return torch.cat(maps, dim=1)
 
 
 def _in_float32(module: nn.Module, features: torch.Tensor) -> torch.Tensor:

@@ -118,12 +118,25 @@ class MTCNN(nn.Module):
         self.views = nn.ModuleList(ViewNet(**options) for _ in range(VIEWS))
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As :meth:`outputs`."""
+        return self.outputs(image)
+
+    def outputs(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Nine views ``[N, 9, H, W]`` in 0..1 -> ``logits`` ``[N, 9, 2]`` and ``reconstruction`` (logits, as image)."""
         outputs = [net(image[:, index : index + 1]) for index, net in enumerate(self.views)]
         return {
             "logits": torch.stack([logits for logits, _ in outputs], dim=1),
             "reconstruction": torch.cat([pixels for _, pixels in outputs], dim=1),
         }
+
+    def predict(self, image: torch.Tensor) -> torch.Tensor:
+        """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``.
+
+        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all that.
+        """
+        outputs = [net(image[:, index : index + 1], reconstruct=False)[0] for index, net in enumerate(self.views)]
+        logits = torch.stack(outputs, dim=1).float()
+        return torch.sigmoid(logits[..., 1] - logits[..., 0])
 
     def stop(self, view: int) -> None:
         """Freeze a view's weights: no optimizer moves them any more, not by its momentum either."""
@@ -135,6 +148,18 @@ class MTCNN(nn.Module):
     def running(self) -> list[int]:
         """The views that have not been stopped."""
         return [index for index, net in enumerate(self.views) if next(net.parameters()).requires_grad]
+
+
+class MTCNNPredictor(MTCNN):
+    """:class:`MTCNN` that gives one tensor, with the same weights by name: what evaluation and inference run.
+
+    Args:
+        options: as :class:`MTCNN`.
+    """
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``."""
+        return self.predict(image)
 
 
 class RunningViews(nn.Module):
@@ -163,29 +188,6 @@ class RunningViews(nn.Module):
         if self.reconstruct:
             result["reconstruction"] = torch.cat([pixels for _, pixels in outputs], dim=1)
         return result
-
-
-class AsViewScores(nn.Module):
-    """MT-CNN with one output tensor: what validation, evaluation and inference run.
-
-    Args:
-        network: all nine.
-    """
-
-    def __init__(self, network: MTCNN) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``.
-
-        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all that.
-        """
-        outputs = [
-            net(image[:, index : index + 1], reconstruct=False)[0] for index, net in enumerate(self.network.views)
-        ]
-        logits = torch.stack(outputs, dim=1).float()
-        return torch.sigmoid(logits[..., 1] - logits[..., 0])
 
 
 def _encoded_edge(image_size: int, kernels: tuple[int, ...]) -> int:

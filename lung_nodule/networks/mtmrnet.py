@@ -1,4 +1,4 @@
-"""MTMR-Net: malignancy and eight attributes of a slice from one ResNet-50, and its view for inference."""
+"""MTMR-Net: malignancy and eight attributes of a slice from one ResNet-50."""
 
 from __future__ import annotations
 
@@ -56,6 +56,10 @@ class MTMRNet(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(pooled + (features if regression else 0), 2))
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As :meth:`outputs`."""
+        return self.outputs(image)
+
+    def outputs(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Slices ``[N, 1, H, W]`` in 0..1 -> what the loss compares.
 
         Returns:
@@ -72,6 +76,15 @@ class MTMRNet(nn.Module):
             "attributes": torch.sigmoid(self.attribute_heads(self._seen(features, pooled)).float()),
         }
 
+    def predict(self, image: torch.Tensor) -> torch.Tensor:
+        """Slices ``[N, 1, H, W]`` in 0..1 -> float32 ``[N, 9]`` in 0..1: malignancy, then the eight attributes.
+
+        ``[N, 1]`` where the network has no attribute branch.
+        """
+        scores = self.outputs(image)
+        malignancy = scores["malignancy"][:, None]
+        return torch.cat([malignancy, scores["attributes"]], dim=1) if "attributes" in scores else malignancy
+
     def _seen(self, features: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """What the attribute heads see."""
         if self.malignancy_features is None:
@@ -79,25 +92,16 @@ class MTMRNet(nn.Module):
         return torch.cat([features, self.malignancy_features(pooled)], dim=1)
 
 
-class AsScores(nn.Module):
-    """MTMR-Net with one output tensor: what validation, evaluation and inference run.
+class MTMRNetPredictor(MTMRNet):
+    """:class:`MTMRNet` that gives one tensor, with the same weights by name: what evaluation and inference run.
 
     Args:
-        network: an :class:`MTMRNet`.
+        options: as :class:`MTMRNet`.
     """
 
-    def __init__(self, network: MTMRNet) -> None:
-        super().__init__()
-        self.network = network
-
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Slices ``[N, 1, H, W]`` in 0..1 -> float32 ``[N, 9]`` in 0..1: malignancy, then the eight attributes.
-
-        ``[N, 1]`` where the network has no attribute branch.
-        """
-        scores = self.network(image)
-        malignancy = scores["malignancy"][:, None]
-        return torch.cat([malignancy, scores["attributes"]], dim=1) if "attributes" in scores else malignancy
+        """Slices ``[N, 1, H, W]`` in 0..1 -> scores ``[N, 9]``, as :meth:`MTMRNet.predict`."""
+        return self.predict(image)
 
 
 def _scores(logits: torch.Tensor) -> dict[str, torch.Tensor]:

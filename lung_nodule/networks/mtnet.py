@@ -1,8 +1,6 @@
-"""MT-Net as one module, and the views of it that training and inference need."""
+"""MT-Net as one module, and what training and inference make of it."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -28,10 +26,44 @@ class MTNet(nn.Module):
         self.classifier = ClassNet(width=width, middle_blocks=(middle_blocks + 1) // 2, coarse_mask=coarse_mask)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As :meth:`outputs`."""
+        return self.outputs(image)
+
+    def outputs(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Slices ``[N, 1, H, W]`` in 0..1 -> logits ``coarse``, ``fine`` (as the slices), ``malignancy`` ``[N, 1]``."""
         coarse = self.coarse(image)
         mask = torch.sigmoid(coarse)
         return {"coarse": coarse, "fine": self.fine(image, mask), "malignancy": self.classifier(image, mask)}
+
+    def predict(self, image: torch.Tensor, channels: list[str] | None = None) -> torch.Tensor:
+        """Slices ``[N, 1, H, W]`` in 0..1 -> probabilities ``[N, C, H, W]``, float32.
+
+        Args:
+            image: the slices.
+            channels: the maps wanted, of ``coarse``, ``fine`` and ``malignancy`` (the same value all over a slice); all
+                three in this order when not given.
+        """
+        wanted = ["coarse", "fine", "malignancy"] if channels is None else channels
+        coarse = torch.sigmoid(self.coarse(image))
+        maps = {"coarse": coarse.float()}
+        if "fine" in wanted:
+            maps["fine"] = torch.sigmoid(self.fine(image, coarse)).float()
+        if "malignancy" in wanted:
+            score = torch.sigmoid(self.classifier(image, coarse))
+            maps["malignancy"] = score[:, :, None, None].expand_as(coarse).float()
+        return torch.cat([maps[name] for name in wanted], dim=1)
+
+
+class MTNetPredictor(MTNet):
+    """:class:`MTNet` that gives one tensor, with the same weights by name: what evaluation and inference run.
+
+    Args:
+        options: as :class:`MTNet`.
+    """
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Slices ``[N, 1, H, W]`` in 0..1 -> probabilities ``[N, 3, H, W]``: coarse, fine, malignancy."""
+        return self.predict(image)
 
 
 class GuidedByCoarse(nn.Module):
@@ -63,27 +95,3 @@ class GuidedByCoarse(nn.Module):
         with torch.no_grad():
             mask = torch.sigmoid(self.coarse(image))
         return self.network(image, mask)
-
-
-class AsMaps(nn.Module):
-    """MT-Net with one output tensor: what validation, evaluation and inference run slice by slice.
-
-    Args:
-        network: an :class:`MTNet`.
-        channels: the maps wanted, of ``coarse``, ``fine`` and ``malignancy`` (the same value all over a slice).
-    """
-
-    def __init__(self, network: MTNet, channels: Sequence[str] = ("coarse", "fine", "malignancy")) -> None:
-        super().__init__()
-        self.network = network
-        self.channels = tuple(channels)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Slices ``[N, 1, H, W]`` in 0..1 -> probabilities ``[N, len(channels), H, W]``."""
-        maps = {"coarse": torch.sigmoid(self.network.coarse(image))}
-        if "fine" in self.channels:
-            maps["fine"] = torch.sigmoid(self.network.fine(image, maps["coarse"]))
-        if "malignancy" in self.channels:
-            score = torch.sigmoid(self.network.classifier(image, maps["coarse"]))
-            maps["malignancy"] = score[:, :, None, None].expand_as(maps["coarse"])
-        return torch.cat([maps[name].float() for name in self.channels], dim=1)

@@ -1,16 +1,36 @@
-"""One tensor of a network that gives several."""
+"""One tensor of a network that gives several, by sharing the network."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
 
 
-class OneOutput(nn.Module):
-    """A network whose output is a dict, as a network whose output is one of its tensors (activation maps need that).
+class AsPredictor(nn.Module):
+    """A network in training, seen as its predictor: what validation runs. The weights are shared.
 
     Args:
-        network: takes slices, gives a dict of tensors.
+        network: one of the bundles' networks.
+        options: of its ``predict``.
+    """
+
+    def __init__(self, network: nn.Module, **options: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.options = options
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Images ``[N, C, ...]`` -> the one tensor of the network's ``predict``."""
+        return self.network.predict(image, **self.options)
+
+
+class OneOutput(nn.Module):
+    """One of the tensors that a network gives in training (activation maps need a network with one output).
+
+    Args:
+        network: one of the bundles' networks.
         key: of the tensor wanted, e.g. ``logits``.
     """
 
@@ -21,4 +41,4 @@ class OneOutput(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Slices ``[N, 1, H, W]`` -> the tensor called ``key``."""
-        return self.network(image)[self.key]
+        return self.network.outputs(image)[self.key]

@@ -128,8 +128,8 @@ def test_a_network_with_two_outputs_and_a_missing_property(bundle: Path, painted
     built = BuiltBundle(bundle, dataset=painted, output=tmp_path / "out")
     built.check_net_in_out()
     sound = (bundle / "configs" / "inference.json").read_text()
-    load = "$lung_nodule.networks.load_network(@model_path, device=@device)"
-    edit(bundle, "inference", lambda c: c.update(network_def=load))
+    several = {"_target_": "lung_nodule.networks.MTNet", "width": 0.125, "middle_blocks": 1}
+    edit(bundle, "inference", lambda c: c.update(network_def=several))
     with pytest.raises(Broken, match=r"network_def of inference\.json"):
         built.check_net_in_out()
     edit(bundle, "inference", lambda c: c.update(network_def={"_target_": "torch.nn.Identity"}))

@@ -1,6 +1,6 @@
 """The served answer is the bundle's own: inference by ``monai.bundle`` against predict through the real server."""
 
-import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import cut_voi, read_nifti, read_table
-from lung_nodule.networks import MTNet
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
@@ -73,14 +71,14 @@ def test_a_tighter_voi_moves_the_prediction_little(server: TritonServer, painted
     assert abs(answers[0].malignancy - answers[1].malignancy) < 0.05
 
 
-def test_export_finds_the_weights_that_inference_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default of export: the training's out/<bundle>/model.pt, else the bundle's own models/model.pt."""
+def test_export_finds_the_weights_that_inference_takes(tmp_path: Path) -> None:
+    """Default of export: the bundle's own models/model.pt, else the training's out/<bundle>/model.pt."""
     from lung_nodule.deployment.export import default_checkpoint
 
-    monkeypatch.chdir(tmp_path)
-    bundle = ROOT / "bundles" / "mtnet"
-    assert default_checkpoint(bundle) in (Path("out/mtnet/model.pt"), bundle / "models" / "model.pt")
-    (tmp_path / "out" / "mtnet").mkdir(parents=True)
-    torch.save(MTNet(width=0.125, middle_blocks=1).state_dict(), tmp_path / "out" / "mtnet" / "model.pt")
-    (tmp_path / "out" / "mtnet" / "model.json").write_text(json.dumps({}))
-    assert default_checkpoint(bundle) == Path("out/mtnet/model.pt")
+    bundle = tmp_path / "bundles" / "mtnet"
+    shutil.copytree(ROOT / "bundles" / "mtnet", bundle, ignore=shutil.ignore_patterns("models"))
+    (tmp_path / "lung_nodule").mkdir()
+    assert default_checkpoint(bundle) == tmp_path / "out" / "mtnet" / "model.pt"
+    (bundle / "models").mkdir()
+    (bundle / "models" / "model.pt").touch()
+    assert default_checkpoint(bundle) == bundle / "models" / "model.pt"

@@ -150,7 +150,7 @@ class TrunkAndHeads(nn.Module):
         )  # fmt: skip
         self.classifier, self.attributes = nn.Linear(256, 2), nn.Linear(256, 8)
 
-    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    def outputs(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         pooled = self.trunk(image.expand(-1, 3, -1, -1))
         return {"logits": self.classifier(pooled), "attributes": self.attributes(pooled)}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from lung_nodule.networks import E2EMTL, AsCubeMaps, NetworkOptionError
+from lung_nodule.networks import E2EMTL, NetworkOptionError
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ def test_single_task_has_no_classification_branch(network: E2EMTL) -> None:
     assert not [name for name in single.state_dict() if name.startswith("classifier")]
     cube = torch.rand(1, 1, 32, 32, 32)
     assert set(single(cube)) == {"segmentation"}
-    assert AsCubeMaps(single)(cube).shape == (1, 1, 32, 32, 32)
+    assert single.predict(cube).shape == (1, 1, 32, 32, 32)
 
 
 def test_maps_are_probabilities_in_their_channels(network: E2EMTL, cubes: torch.Tensor) -> None:
-    maps, logits = AsCubeMaps(network)(cubes), network(cubes)
+    maps, logits = network.predict(cubes), network(cubes)
     assert maps.shape == (2, 9, 32, 32, 32)
     torch.testing.assert_close(maps[:, :1], torch.sigmoid(logits["segmentation"]))
     torch.testing.assert_close(maps[:, 1, 0, 0, 0], torch.sigmoid(logits["malignancy"])[:, 0])

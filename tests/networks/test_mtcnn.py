@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lung_nodule.networks import MTCNN, AsViewScores, NetworkOptionError, RunningViews, ViewNet
+from lung_nodule.networks import MTCNN, NetworkOptionError, RunningViews, ViewNet
 
 SMALL = {"width": 0.125, "image_size": 32}
 
@@ -58,7 +58,7 @@ def test_kaiming_start_without_biases() -> None:
 
 def test_outputs() -> None:
     network, image = MTCNN(**SMALL).eval(), torch.rand(3, 9, 32, 32)
-    output, scores = network(image), AsViewScores(network)(image)
+    output, scores = network(image), network.predict(image)
     assert output["logits"].shape == (3, 9, 2)
     assert output["reconstruction"].shape == image.shape
     torch.testing.assert_close(scores, torch.softmax(output["logits"], dim=2)[..., 1])
@@ -68,7 +68,7 @@ def test_a_view_sees_its_own_plane_alone() -> None:
     network, image = MTCNN(**SMALL).eval(), torch.rand(2, 9, 32, 32)
     other = image.clone()
     other[:, 4] = torch.rand(2, 32, 32)
-    changed = (AsViewScores(network)(image) - AsViewScores(network)(other)).abs().amax(dim=0) > 0
+    changed = (network.predict(image) - network.predict(other)).abs().amax(dim=0) > 0
     assert changed.tolist() == [False] * 4 + [True] + [False] * 4
 
 

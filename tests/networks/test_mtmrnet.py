@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.networks.nets import resnet50
 
-from lung_nodule.networks import AsScores, MTMRNet, NetworkOptionError
+from lung_nodule.networks import MTMRNet, NetworkOptionError
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def test_bidirectional_heads_see_the_malignancy_features() -> None:
 
 def test_one_tensor_for_inference(small: MTMRNet) -> None:
     image = torch.rand(3, 1, 64, 64)
-    scores, pred = small(image), AsScores(small)(image)
+    scores, pred = small(image), small.predict(image)
     torch.testing.assert_close(pred, torch.cat([scores["malignancy"][:, None], scores["attributes"]], dim=1))
-    assert AsScores(MTMRNet(width=0.125, regression=False).eval())(image).shape == (3, 1)
+    assert MTMRNet(width=0.125, regression=False).eval().predict(image).shape == (3, 1)
 
 
 def test_bad_options_are_named() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lung_nodule.networks import AsMaps, CheckpointError, ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
+from lung_nodule.networks import CheckpointError, ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
 from lung_nodule.networks.blocks import XceptionBlock
 from lung_nodule.networks.classnet import PlainBlock
 from tests.networks import published
@@ -88,8 +88,8 @@ def test_every_residual_block_starts_as_its_residual_path(training: bool) -> Non
 def test_maps_are_the_networks_probabilities(small: MTNet) -> None:
     image = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
-        logits, maps = small(image), AsMaps(small)(image)
-        partial = AsMaps(small, ("coarse", "malignancy"))(image)
+        logits, maps = small(image), small.predict(image)
+        partial = small.predict(image, ["coarse", "malignancy"])
     torch.testing.assert_close(maps[:, :1], torch.sigmoid(logits["coarse"]))
     torch.testing.assert_close(maps[:, 1:2], torch.sigmoid(logits["fine"]))
     torch.testing.assert_close(maps[:, 2].amax(dim=(1, 2)), torch.sigmoid(logits["malignancy"][:, 0]))

@@ -5,7 +5,7 @@ import torch
 
 from lung_nodule.data import ATTRIBUTES
 from lung_nodule.losses import MTMRLoss
-from lung_nodule.networks import AsScores, MTMRNet
+from lung_nodule.networks import AsPredictor, MTMRNet
 from lung_nodule.training import EachSlice, MeanOfSlices, PrepareTargets
 
 
@@ -16,7 +16,7 @@ def network() -> MTMRNet:
 
 
 def test_every_slice_is_scored_by_itself(network: MTMRNet) -> None:
-    volume, scorer = torch.rand(1, 1, 32, 32, 5), AsScores(network)
+    volume, scorer = torch.rand(1, 1, 32, 32, 5), AsPredictor(network)
     with torch.no_grad():
         scores = EachSlice(batch_size=2)(volume, scorer)
         alone = torch.cat([scorer(volume[..., z]) for z in range(5)])

@@ -1,0 +1,100 @@
+"""Where a bundle lies, where it writes by default, and which weights its evaluation and inference take.
+
+A configuration does not learn where its own file is, so a bundle is found from the copy of this library that runs: in
+a package it lies beside the bundle's ``configs/``, in the repository beside ``bundles/``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lung_nodule
+from lung_nodule.io import InputError
+from lung_nodule.stamp import KEY
+
+LIBRARY = Path(lung_nodule.__file__).resolve().parent
+OWN_WEIGHTS = Path("models") / "model.pt"
+
+
+class DefaultFolder(str):
+    """A folder that the configuration chose, not the user: a path like any other, that a user's own wins over."""
+
+    __slots__ = ()
+
+
+def bundle_root(name: str, *, library: Path = LIBRARY) -> str:
+    """The absolute folder of a bundle, whatever the working directory is.
+
+    Args:
+        name: of the bundle, e.g. ``mtnet``.
+        library: the folder ``lung_nodule/`` that runs.
+
+    Returns:
+        the package in which the library lies; else a package of this bundle that is the working directory (whose stamp
+        refuses the library); else ``bundles/<name>`` beside the library; else the working directory, or
+        ``bundles/<name>`` in it.
+
+    Raises:
+        InputError: the bundle is in none of these places.
+    """
+    beside, here = library.parent, Path.cwd()
+    places = [beside, *([here] if _is_packaged(here) else []), beside / "bundles" / name, here, here / "bundles" / name]
+    for place in places:
+        if _names(place) == name:
+            return str(place)
+    raise InputError(
+        f"the bundle {name} is neither beside the library {library} nor in {here}: start in its folder, put its "
+        "folder on PYTHONPATH, or name it with --bundle_root"
+    )
+
+
+def repository(root: str) -> str:
+    """The folder under which ``data/`` and ``out/`` lie by default: the repository's, or the package's own."""
+    above = Path(root).resolve().parent
+    return str(above.parent if above.name == "bundles" and (above.parent / "lung_nodule").is_dir() else Path(root))
+
+
+def model_path(root: str, output_dir: str) -> str:
+    """The weights that evaluation and inference take where no ``--model_path`` is given.
+
+    Those of an ``--output_dir`` that was given; else the bundle's own in ``models/``; else those of the last training.
+
+    Args:
+        root: the bundle's folder.
+        output_dir: a :class:`DefaultFolder` where the user gave none.
+    """
+    own, trained = Path(root) / OWN_WEIGHTS, Path(output_dir) / "model.pt"
+    if not isinstance(output_dir, DefaultFolder):
+        return str(trained)
+    shipped = own.is_file() or (own.with_suffix(".json").is_file() and not trained.is_file())
+    return str(own if shipped else trained)
+
+
+def reason(path: str, root: str, output_dir: str) -> str:
+    """Why these weights are taken, and how to take others: for the log."""
+    own, trained = Path(root) / OWN_WEIGHTS, Path(output_dir) / "model.pt"
+    if Path(path) == own:
+        other = f", although {trained} is there too: --output_dir {output_dir} takes that" if trained.is_file() else ""
+        return f"the bundle's own{other}"
+    if Path(path) != trained:
+        return "as --model_path says"
+    if isinstance(output_dir, DefaultFolder):
+        return f"the last training's, as the bundle has no {OWN_WEIGHTS}"
+    return f"as --output_dir says{', although the bundle has its own' if own.is_file() else ''}"
+
+
+def _names(root: Path) -> str | None:
+    """The bundle whose folder this is; None where it is no bundle of ours."""
+    try:
+        return json.loads((root / "configs" / "train.json").read_text())["settings"]["bundle"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_packaged(root: Path) -> bool:
+    """Whether the folder's metadata names the library that it was packaged with."""
+    try:
+        return KEY in json.loads((root / "configs" / "metadata.json").read_text())
+    except (OSError, ValueError):
+        return False
