@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lung_nodule.io import patient_names
+from lung_nodule.io import InputError, patient_names
 from lung_nodule.io.command_line import Job, names, output_folder, path_text, run, whole_number
 
 SKIPPED = UNSOUND = 1
@@ -132,10 +132,55 @@ def phantom(out: str, patients: str | int | None = None, hard: str | None = None
     return Job(action)
 
 
+def candidates(
+    dataset: str,
+    table: str,
+    subsets: str | None = None,
+    annotations: str | None = None,
+    excluded: str | None = None,
+    field_mm: float = 64.0,
+    negatives_per_scan: int | str = 20,
+    seed: int = 0,
+) -> Job:
+    """Cut LUNA16's candidates (nodule or not) out of a converted dataset, into its folder candidates/.
+
+    Can be stopped and run again: finished scans are kept. Candidates that are left out (their scan is not in the
+    dataset, or in no subset) are counted here and named in candidates/left_out.csv. The exit status is 1 where a CT
+    could not be read, 2 for bad input.
+
+    Args:
+        dataset: Folder that `convert` wrote.
+        table: LUNA16's candidates_V2.csv or candidates.csv (seriesuid,coordX,coordY,coordZ,class).
+        subsets: Which of LUNA16's ten subsets each series is in: the folder that holds subset0 to subset9, or a table
+            seriesuid,subset. The candidates' table does not say.
+        annotations: LUNA16's annotations.csv (seriesuid,coordX,coordY,coordZ,diameter_mm). Without it no free-response
+            curve can be computed.
+        excluded: LUNA16's annotations_excluded.csv: findings that are ignored in the evaluation.
+        field_mm: Largest edge, in mm, of the cube that a network may look at. VOIs have a margin around it.
+        negatives_per_scan: Non-nodules of each scan that are written as VOIs for training, drawn at random, or `all`.
+            Nodules are always written. An evaluation cuts all candidates from the whole CTs and needs no VOI.
+        seed: Of that draw.
+    """
+    from .candidates import CandidateSettings, Tables, write_candidates
+
+    folder = Path(path_text(dataset, "--dataset"))
+    if subsets is None:
+        raise InputError(
+            "--subsets is missing: the candidates' table does not say which of LUNA16's ten subsets a scan is in; give "
+            "the folder that holds subset0 to subset9, or a table with the columns seriesuid,subset"
+        )
+    paths = {"candidates": (table, "--table"), "subsets": (subsets, "--subsets")}
+    paths |= {"annotations": (annotations, "--annotations"), "excluded": (excluded, "--excluded")}
+    given = {name: Path(path_text(path, flag)) for name, (path, flag) in paths.items() if path is not None}
+    drawn = None if negatives_per_scan == "all" else negatives_per_scan
+    settings = CandidateSettings(field_mm=field_mm, negatives_per_scan=drawn, seed=seed)
+    return Job(lambda: SKIPPED if write_candidates(folder, Tables(**given), settings=settings) else 0)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
     return run(
-        {"convert": convert, "cohort": cohort, "verify": verify, "phantom": phantom},
+        {"convert": convert, "cohort": cohort, "verify": verify, "candidates": candidates, "phantom": phantom},
         name="preprocessing",
         arguments=arguments,
     )

@@ -53,11 +53,18 @@ def finished_record(out: Path, record_path: Path) -> Record | None:
         logger.warning("%s cannot be read as a record: its scan is redone", record_path)
         return None
     written = record_path.stat().st_mtime_ns
-    whole = all(_as_written(out / name, entry, written) for name, entry in record["files"].items())
+    whole = all(as_written(out / name, entry, written) for name, entry in record["files"].items())
     return record if whole else None
 
 
-def _as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> bool:
+def as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> bool:
+    """Whether a file is still the one that a record lists.
+
+    Args:
+        path: the file.
+        entry: what :func:`fingerprint` said of it.
+        record_written: when the record was written, ns; a file that is younger is read once through.
+    """
     if not path.is_file():
         return False
     status = path.stat()

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.sha256"
 NOT_LISTED = {MANIFEST, "skipped.csv"}
+CANDIDATES = "candidates"  # a folder of its own, with its own manifest
 MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 TABLES = {
     "scans": SCAN_COLUMNS,
@@ -47,7 +48,7 @@ def verify(dataset: Path) -> list[str]:
     """
     manifest = read_manifest(dataset)
     problems: list[str] = []
-    for found in (_files(dataset, manifest), _tables(dataset, manifest)):
+    for found in (_files(dataset, manifest), _candidates(dataset / CANDIDATES), _tables(dataset, manifest)):
         for problem in found:
             logger.error("%s", problem)
             problems.append(problem)
@@ -89,8 +90,22 @@ def _files(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
             step()
     for path in sorted(path for path in dataset.rglob("*") if not path.is_dir()):
         name = path.relative_to(dataset).as_posix()
-        if name not in manifest and name not in NOT_LISTED:
+        if name not in manifest and name not in NOT_LISTED and not name.startswith(f"{CANDIDATES}/"):
             yield f"extra: {name}" + (" (left by an interrupted run)" if path.name.startswith(".") else "")
+
+
+def _candidates(folder: Path) -> Iterator[str]:
+    """The files of ``candidates/``, where there is such a folder, against its own manifest."""
+    if not folder.is_dir():
+        return
+    try:
+        manifest = read_manifest(folder)
+    except InputError as error:
+        yield f"candidates: {error}"
+        return
+    for problem in _files(folder, manifest):
+        kind, name = problem.split(": ", 1)
+        yield f"{kind}: {CANDIDATES}/{name}"
 
 
 def _digest(path: Path) -> str | None:
