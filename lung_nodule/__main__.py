@@ -40,11 +40,7 @@ def export(bundle: str, repository: str, checkpoint: str | None = None, engine: 
 
 
 def serve(
-    repository: str,
-    http_port: int = 8000,
-    grpc_port: int = 8001,
-    metrics_port: int = 8002,
-    log_file: str | None = None,
+    repository: str, http_port: int = 8000, grpc_port: int = 8001, metrics_port: int = 8002, log_file: str | None = None
 ) -> Job:
     """Serve a model repository with NVIDIA Triton on this machine (127.0.0.1) until Ctrl-C or SIGTERM.
 

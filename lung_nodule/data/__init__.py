@@ -14,14 +14,7 @@ from .channels import CubeChannels
 from .crop_variants import RandCropVariant
 from .crops import RandLoosenCrop, RandTightenCrop, TightenCrop
 from .cubes import CubeView, ScannedCube, fill_channel_cache
-from .datalist import (
-    fingerprint,
-    labelled,
-    nodule_datalist,
-    patients_of,
-    refuse_seen_patients,
-    require_dataset,
-)
+from .datalist import fingerprint, labelled, nodule_datalist, patients_of, refuse_seen_patients, require_dataset
 from .dataset import NoduleSlices, one_nodule
 from .rand_affine import RandSliceAffined
 from .slices import FieldSlices, RandNoduleSlice, SliceView

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Randomizable, Transform
-
 from lung_nodule.core import SQUARES, AdaptiveSquare
 from lung_nodule.io import InputError
+from monai.transforms import Randomizable, Transform
 
 from .attributes import scaled_attributes
 from .fields import checked_window

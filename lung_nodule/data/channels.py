@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from lung_nodule.io import InputError, atomic_path
 
 CHANNELS = ("ct", "otsu", "slic")

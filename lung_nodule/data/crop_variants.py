@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from monai.transforms import Randomizable, Transform
-
 from lung_nodule.io import InputError
+from monai.transforms import Randomizable, Transform
 
 from .crops import RandLoosenCrop, RandTightenCrop
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from lung_nodule.core import CubeField, window
 from monai.transforms import Transform
 from tqdm import tqdm
-
-from lung_nodule.core import CubeField, window
 
 from .binary_attributes import binary_attributes
 from .channels import CubeChannels

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
 from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
 from lung_nodule.io import InputError, read_table
 

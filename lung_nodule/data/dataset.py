@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from lung_nodule.io import InputError
 from monai.transforms import apply_transform
 from torch.utils.data import Dataset
-
-from lung_nodule.io import InputError
 
 
 class NoduleSlices(Dataset):
     """A few random draws of every nodule and epoch (a slice, nine views), so that none outweighs another.
 
     Args:
-        nodules: loaded nodules, e.g. a ``monai.data.CacheDataset`` whose transform is
+        data: loaded nodules, e.g. a ``monai.data.CacheDataset`` whose transform is
             :class:`~lung_nodule.data.LoadVOI`.
         slices_per_nodule: items of one nodule per epoch; a slice comes from each item's own part of the nodule.
         transform: the random transforms, from the nodule's arrays to what the network sees.
@@ -26,20 +25,20 @@ class NoduleSlices(Dataset):
     """
 
     def __init__(
-        self, nodules: Sequence[dict[str, Any]], *, slices_per_nodule: int, transform: Callable[[Any], Any]
+        self, data: Sequence[dict[str, Any]], *, slices_per_nodule: int, transform: Callable[[Any], Any]
     ) -> None:
         if slices_per_nodule < 1:
             raise InputError(f"slices_per_nodule must be at least 1, got {slices_per_nodule}")
-        self.nodules = nodules
+        self.data = data
         self.slices_per_nodule = slices_per_nodule
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.nodules) * self.slices_per_nodule
+        return len(self.data) * self.slices_per_nodule
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         nodule, part = divmod(index, self.slices_per_nodule)
-        item = {**self.nodules[nodule], "part": part, "parts": self.slices_per_nodule}
+        item = {**self.data[nodule], "part": part, "parts": self.slices_per_nodule}
         return apply_transform(self.transform, item)
 
 

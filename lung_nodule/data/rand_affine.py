@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from monai.transforms import RandAffined, RandAffineGrid
-
 from lung_nodule.io import InputError
+from monai.transforms import RandAffined, RandAffineGrid
 
 
 class RandSliceAffined(RandAffined):

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Randomizable, Transform
-
 from lung_nodule.core import SliceField, window
 from lung_nodule.io import InputError
+from monai.transforms import Randomizable, Transform
 
 from .fields import checked_window, position_of
 

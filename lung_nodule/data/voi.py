@@ -6,11 +6,10 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-from monai.transforms import Transform
-
 from lung_nodule.core import check_voi
 from lung_nodule.io import InputError, Volume, read_nifti
 from lung_nodule.lidc import consensus_policy, votes_needed
+from monai.transforms import Transform
 
 
 class LoadVOI(Transform):

@@ -13,11 +13,10 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
-from tritonclient.utils import InferenceServerException
-
 from lung_nodule.deployment.call_threads import CallThreads, Reply
 from lung_nodule.io import InputError, Voi
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
 
 LOGGER = logging.getLogger(__name__)
 _OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY")

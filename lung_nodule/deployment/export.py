@@ -4,10 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-from torch import nn
-from tqdm import tqdm
-
 from lung_nodule import __version__
 from lung_nodule.deployment import tensorrt_engine
 from lung_nodule.deployment.model_repository import (
@@ -22,6 +18,9 @@ from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, wr
 from lung_nodule.deployment.served import SERVED, ServedBundle
 from lung_nodule.io import InputError, write_json
 from lung_nodule.networks import CheckpointError, load_network, read_settings
+from monai.bundle import ConfigParser
+from torch import nn
+from tqdm import tqdm
 
 LOGGER = logging.getLogger(__name__)
 ENGINES = ("onnxruntime", "tensorrt")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.client import Answer
 from lung_nodule.deployment.measure import Measurement, measure

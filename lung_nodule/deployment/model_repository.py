@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from lung_nodule import core
 from lung_nodule.io import InputError, write_text
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
 RECORD = "export_{bundle}.json"

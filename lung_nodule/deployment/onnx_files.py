@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-
 from lung_nodule.deployment.served import ServedNet
 from lung_nodule.io import InputError
 

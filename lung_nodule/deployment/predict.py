@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
-
 from lung_nodule import __version__
 from lung_nodule.core import MASK_THRESHOLD
 from lung_nodule.deployment.client import NoduleClient, ServedModel
@@ -29,6 +27,7 @@ from lung_nodule.io import (
     voi_edge_mm,
     write_table,
 )
+from tqdm import tqdm
 
 LOGGER = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from lung_nodule.deployment.client import ServedModel
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.panels import LUNG_WINDOW, PIXELS, close_ups, overview

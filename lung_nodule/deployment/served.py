@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
-
 from lung_nodule.core import MASK_THRESHOLD, VIEWS
 from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES, HIGH_FROM
 from lung_nodule.data.adaptive import square_of
 from lung_nodule.io import InputError
 from lung_nodule.networks import AsPredictor
+from torch import nn
 
 Settings = Mapping[str, Any]
 

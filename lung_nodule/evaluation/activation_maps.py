@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from lung_nodule.io import InputError, Volume, atomic_path, write_nifti
 from monai.visualize import GradCAM, default_upsampler
 from torch import nn
-
-from lung_nodule.io import InputError, Volume, atomic_path, write_nifti
 
 from .rows import nodule_of
 

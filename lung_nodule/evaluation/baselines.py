@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-
 from lung_nodule.core import SliceField, central_component
 
 from .classification import area_under_curve

@@ -10,7 +10,6 @@ from typing import Any
 import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
-
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
 from .ranks import gather_rows

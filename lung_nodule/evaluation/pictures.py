@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-
 from lung_nodule.io import InputError, atomic_path
 from lung_nodule.networks import MTCNN
 

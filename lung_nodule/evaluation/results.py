@@ -123,7 +123,7 @@ def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
     ]
     attributes = [
         "attributes: mae and accuracy per attribute against the mean of the readers' ratings; baseline_mae is the "
-        "constant median of the training nodules, baseline_accuracy the more frequent class.",
+        "constant median of the training nodules, baseline_accuracy the more frequent class."
     ]
     return [
         *(synthetic if dataset.get("synthetic") else []),

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from ignite.engine import Engine
-
 from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_mask
 
 from .baselines import threshold_mask

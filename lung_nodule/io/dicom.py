@@ -90,7 +90,7 @@ def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
         if "SOPClassUID" in header and header.SOPClassUID != CTImageStorage:
             return None
-        header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
+        _ = header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
         return header
 
 
@@ -184,11 +184,7 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
 
 
 def _without_duplicates(
-    order: np.ndarray,
-    corners: np.ndarray,
-    normal: np.ndarray,
-    files: SeriesFiles,
-    datasets: list[pydicom.FileDataset],
+    order: np.ndarray, corners: np.ndarray, normal: np.ndarray, files: SeriesFiles, datasets: list[pydicom.FileDataset]
 ) -> tuple[np.ndarray, tuple[float, ...]]:
     """The order with one slice a position, and the positions that held the same pixels more than once.
 

@@ -29,11 +29,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def read_table(
-    path: str | Path,
-    required: Sequence[str] = (),
-    *,
-    numeric: Sequence[str] | None = None,
-    unique: Sequence[str] = (),
+    path: str | Path, required: Sequence[str] = (), *, numeric: Sequence[str] | None = None, unique: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read a CSV or Parquet table and check the columns that are needed.
 
@@ -78,7 +74,7 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(
             path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True, float_precision="round_trip"
         )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, ValueError, OSError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OSError) as error:
         raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
 
 

@@ -31,12 +31,7 @@ class MTMRNet(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        width: float = 1.0,
-        regression: bool = True,
-        bidirectional: bool = False,
-        dropout: float = 0.5,
+        self, *, width: float = 1.0, regression: bool = True, bidirectional: bool = False, dropout: float = 0.5
     ) -> None:
         super().__init__()
         if bidirectional and not regression:

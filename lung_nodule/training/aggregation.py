@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Transform
-
 from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_score, slice_weights
+from monai.transforms import Transform
 
 
 class AggregateSlices(Transform):

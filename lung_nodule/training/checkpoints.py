@@ -9,7 +9,6 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-
 from lung_nodule.io import InputError, atomic_path, file_sha256
 
 logger = logging.getLogger(__name__)

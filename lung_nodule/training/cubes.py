@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from lung_nodule.core import MASK_THRESHOLD, central_component
 from monai.handlers import ROCAUC
 from monai.transforms import Transform
-
-from lung_nodule.core import MASK_THRESHOLD, central_component
 
 
 class AggregateCube(Transform):

@@ -14,11 +14,10 @@ import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
+from lung_nodule.io import InputError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Sampler
-
-from lung_nodule.io import InputError
 
 LAUNCH = "torchrun --standalone --nproc_per_node=N -m monai.bundle run ..."
 
@@ -101,9 +100,7 @@ def across_ranks(network: nn.Module, *, find_unused_parameters: bool = False) ->
     if on_gpu:
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return DistributedDataParallel(
-        network,
-        device_ids=[trainable[0].device] if on_gpu else None,
-        find_unused_parameters=find_unused_parameters,
+        network, device_ids=[trainable[0].device] if on_gpu else None, find_unused_parameters=find_unused_parameters
     )
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
+from lung_nodule.data import ATTRIBUTES, original_scale
 from monai.inferers import Inferer
 from monai.transforms import Transform
-
-from lung_nodule.data import ATTRIBUTES, original_scale
 
 
 class EachSlice(Inferer):

@@ -9,9 +9,8 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.networks import copy_model_state
-
 from lung_nodule.io import InputError, file_sha256, write_json
+from monai.networks import copy_model_state
 
 from .checkpoints import save_tensors
 

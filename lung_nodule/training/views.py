@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.metrics import compute_roc_auc
-from monai.transforms import Transform
-
 from lung_nodule.core import fused_score, fusion_weights
 from lung_nodule.io import InputError
 from lung_nodule.networks import MTCNN
+from monai.metrics import compute_roc_auc
+from monai.transforms import Transform
 
 from .checkpoints import StageCheckpoints
 
