@@ -10,7 +10,7 @@ from pathlib import Path
 from lung_nodule.io import InputError
 
 from . import database
-from .dataset import assemble, check_settings, read_records
+from .dataset import assemble, check_earlier_scans, read_records
 from .ledger import finished_record
 from .lock import only_writer
 from .output_folder import check_output, is_dataset, remove_unfinished_tables
@@ -58,7 +58,7 @@ def convert(
     check_output(out)
     tasks = plan(dicom_root, out, patients=patients, settings=settings)
     with only_writer(out), _stopping_on_a_full_disk(out):
-        check_settings(out, settings)
+        check_earlier_scans(out, settings)
         read_skipped(out)  # one that cannot be read is told now, not after hours of work
         if is_dataset(out):
             remove_unfinished_tables(out)

@@ -105,7 +105,7 @@ def _annotations(scan: ScanRecord) -> list[AnnotationRecord]:
                 ratings=dict(zip(CHARACTERISTICS, values, strict=True)),
                 contours=contours,
                 diameter_mm=largest_diameter(contours, pixel_spacing_mm=scan.pixel_spacing_mm),
-                volume_mm3=contour_volume(
+                contour_volume_mm3=contour_volume(
                     contours, pixel_spacing_mm=scan.pixel_spacing_mm, slice_thickness_mm=scan.slice_thickness_mm
                 ),
             )

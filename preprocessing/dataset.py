@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from .folds import FOLDS, committed_folds
 from .ledger import Record, read_record
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
 from .settings import LAYOUT_VERSION, Settings
+from .software import this_software
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +37,34 @@ def read_records(out: Path) -> list[Record]:
     return records
 
 
-def check_settings(out: Path, settings: Settings) -> None:
-    """Raise InputError where the folder holds scans that were made with other settings."""
+def check_earlier_scans(out: Path, settings: Settings) -> None:
+    """Warn where another version of this software wrote scans of the folder; they are kept.
+
+    Raises:
+        InputError: the folder holds scans that were made with other settings.
+    """
+    records = read_records(out)
+    _check_settings(out, records, settings)
+    others = _software_of_scans(records)
+    own = this_software().name
+    others.pop(own, None)
+    if others:
+        listed = ", ".join(f"{count} by {name}" for name, count in others.items())
+        logger.warning(
+            "%s holds scans that another version wrote (%s; this is %s): they are kept, scans.csv names each one's "
+            "version; for one version throughout give another --out",
+            *(out, listed, own),
+        )
+
+
+def _software_of_scans(records: Sequence[Record]) -> dict[str, int]:
+    """How many scans each version wrote, by its name."""
+    return dict(sorted(Counter(str(record["scan"].get("software", "unknown")) for record in records).items()))
+
+
+def _check_settings(out: Path, records: Sequence[Record], settings: Settings) -> None:
     wanted = settings.as_dict()
-    for record in read_records(out):
+    for record in records:
         made = record["settings"]
         if made != wanted:
             changed = ", ".join(
@@ -69,12 +95,14 @@ def assemble(out: Path, settings: Settings) -> dict[str, int]:
         "nodules": len(nodules),
         "annotations": len(annotations),
     }
-    write_json(out / "dataset.json", _description(settings, counts, scans))
+    write_json(out / "dataset.json", _description(settings, counts, scans, _software_of_scans(records)))
     _write_manifest(out, records, [f"{name}.{kind}" for name in tables for kind in ("csv", "parquet")])
     return counts
 
 
-def _description(settings: Settings, counts: dict[str, int], scans: pd.DataFrame) -> dict[str, Any]:
+def _description(
+    settings: Settings, counts: dict[str, int], scans: pd.DataFrame, software_of_scans: dict[str, int]
+) -> dict[str, Any]:
     synthetic = scans["manufacturer"].str.contains("synthetic|phantom", case=False).sum()
     return {
         "name": "LIDC-IDRI nodules",
@@ -87,7 +115,9 @@ def _description(settings: Settings, counts: dict[str, int], scans: pd.DataFrame
             "soft_mask": "share of the readers who marked each voxel, float32 in 0..1",
             "center": "centroid of the consensus mask, RAS mm",
             "diameter_mm": "mean of the readers' largest in-plane diameters between contour points",
-            "volume_mm3": "voxels of the consensus mask; in annotations.csv the area inside the contours times depth",
+            "volume_mm3": "in nodules.csv: the voxels of the consensus mask",
+            "contour_volume_mm3": "in annotations.csv: the area inside the reader's contours times their distance, as "
+            "pylidc has it; a mask leaves the contours' own points out and is smaller",
             "voi": "voxels within margin_mm of the centre along each axis, where the scan reaches",
             "ct": "HU, int16, native spacing and axes, RAS affine from ImagePosition- and ImageOrientationPatient",
             "padding": "stored padding values and HU of -2000 and below become -1024",
@@ -100,6 +130,8 @@ def _description(settings: Settings, counts: dict[str, int], scans: pd.DataFrame
         },
         "counts": counts,
         "synthetic_scans": int(synthetic),
+        "software": this_software().as_dict(),
+        "software_of_scans": software_of_scans,
         "libraries": {name: version(name) for name in LIBRARIES},
         "source": "LIDC-IDRI, The Cancer Imaging Archive",
         "licence": "CC BY 3.0",

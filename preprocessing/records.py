@@ -45,14 +45,14 @@ class AnnotationRecord:
         ratings: the nine characteristics (keys of CHARACTERISTICS) as integers.
         contours: in the database's order, which the mask rule depends on.
         diameter_mm: largest in-plane distance between two points of one contour.
-        volume_mm3: area inside the contours times the distance between slices.
+        contour_volume_mm3: area inside the contours times the distance between slices, as pylidc has it.
     """
 
     annotation_id: int
     ratings: dict[str, int]
     contours: tuple[ContourRecord, ...]
     diameter_mm: float
-    volume_mm3: float
+    contour_volume_mm3: float
 
 
 @dataclass(frozen=True, eq=False)

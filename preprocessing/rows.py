@@ -13,6 +13,7 @@ from lung_nodule.io import Series
 from .nodule_volume import NoduleVolume
 from .quality import has_two_scans, nodule_flags
 from .records import CHARACTERISTICS, AnnotationRecord, NoduleRecord, ScanRecord
+from .software import this_software
 
 Row = dict[str, Any]
 USUAL_ORIENTATION = "LPS"
@@ -22,7 +23,7 @@ SCAN_COLUMNS = [
     *("scan", "patient_id", "study_uid", "series_uid", "slices", "rows", "columns"),
     *SPACING_COLUMNS,
     *("orientation", "manufacturer", "nodules", "annotations", "ct", "nodule_labels"),
-    *("dicom_slices", "flags", "remarks"),
+    *("dicom_slices", "flags", "remarks", "software"),
 ]
 NODULE_COLUMNS = [
     *("nodule_id", "patient_id", "series_uid", "readers"),
@@ -31,7 +32,7 @@ NODULE_COLUMNS = [
     *(f"{name}_{how}" for name in CHARACTERISTICS for how in ("mean", "median")),
     *("ct", "mask", "reader_masks", "scan", "label", "flags", "soft_mask"),
 ]
-ANNOTATION_COLUMNS = ["nodule_id", "annotation_id", "reader", *CHARACTERISTICS, "diameter_mm", "volume_mm3"]
+ANNOTATION_COLUMNS = ["nodule_id", "annotation_id", "reader", *CHARACTERISTICS, "diameter_mm", "contour_volume_mm3"]
 
 
 def voi_paths(nodule_id: str) -> dict[str, str]:
@@ -73,6 +74,7 @@ def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume]) -> R
         "dicom_slices": len(series.slice_positions),
         "flags": ";".join(scan_flags(scan, series)),
         "remarks": "; ".join(f"{name}: {text}" for name, text in series.remarks.items()),
+        "software": this_software().name,
     }
 
 
@@ -137,7 +139,10 @@ def rating_statistics(annotations: Sequence[AnnotationRecord]) -> Row:
 
 
 def annotation_rows(nodule: NoduleRecord) -> list[Row]:
-    """Rows of annotations.csv; ``reader`` is the position in ``_readers`` and carries no meaning across nodules."""
+    """Rows of annotations.csv; ``reader`` is the position in ``_readers`` and carries no meaning across nodules.
+
+    ``contour_volume_mm3`` is what the reader's contours enclose, larger than the voxels of the reader's mask.
+    """
     return [
         {
             "nodule_id": nodule.nodule_id,
@@ -145,7 +150,7 @@ def annotation_rows(nodule: NoduleRecord) -> list[Row]:
             "reader": reader,
             **annotation.ratings,
             "diameter_mm": round(annotation.diameter_mm, 3),
-            "volume_mm3": round(annotation.volume_mm3, 2),
+            "contour_volume_mm3": round(annotation.contour_volume_mm3, 2),
         }
         for reader, annotation in enumerate(nodule.annotations)
     ]

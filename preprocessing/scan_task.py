@@ -14,6 +14,7 @@ from .qc import write_picture
 from .records import ScanRecord
 from .rows import annotation_rows, nodule_row, scan_paths, scan_row, voi_paths
 from .settings import Settings
+from .software import this_software
 from .sources import series_of
 from .unfinished import begin, finish
 
@@ -84,6 +85,7 @@ def _write_scan(task: ScanTask, series: Series, nodules: list[NoduleVolume]) -> 
 def _record(task: ScanTask, series: Series, nodules: list[NoduleVolume], written: list[str]) -> Record:
     return {
         "settings": task.settings.as_dict(),
+        "software": this_software().as_dict(),
         "scan": scan_row(task.scan, series, nodules),
         "nodules": [nodule_row(task.scan, series, nodule, label) for label, nodule in enumerate(nodules, start=1)],
         "annotations": [row for nodule in nodules for row in annotation_rows(nodule.nodule)],

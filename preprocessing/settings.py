@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lung_nodule.io import InputError
 from lung_nodule.lidc import consensus_policy
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2  # 2: annotations.csv calls the volume inside the contours contour_volume_mm3
 
 
 @dataclass(frozen=True)

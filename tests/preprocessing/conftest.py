@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from preprocessing import database
@@ -16,6 +17,15 @@ from tests.io.dicom_series import UNTILTED, SeriesPlan, write_series
 SMALL = "LIDC-IDRI-0078"
 SEVERAL = [SMALL, "LIDC-IDRI-0208", "LIDC-IDRI-0287"]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+VOLUME_COLUMN = {"nodules": "volume_mm3", "annotations": "contour_volume_mm3"}
+
+
+def published_table(lidc_vois: Path, name: str) -> pd.DataFrame:
+    """A table of the published VOIs, which are of layout 1: both volumes are called ``volume_mm3`` there."""
+    table = pd.read_csv(lidc_vois / f"{name}.csv")
+    return table.rename(columns={"volume_mm3": VOLUME_COLUMN.get(name, "volume_mm3")})
 
 
 def write_scan(root: Path, scan: ScanRecord, *, orientation: tuple[float, ...] = UNTILTED) -> Path:

@@ -18,7 +18,7 @@ from preprocessing.convert import convert
 from preprocessing.records import ScanRecord
 from preprocessing.rows import NODULE_COLUMNS
 from preprocessing.settings import Settings
-from tests.preprocessing.conftest import SMALL, write_scan
+from tests.preprocessing.conftest import SMALL, published_table, write_scan
 
 VOI_KINDS = ("ct", "mask", "readers", "soft")
 
@@ -89,8 +89,23 @@ def test_tables_agree_with_each_other(small_dataset: Path) -> None:
 
 def test_columns_are_those_of_the_published_dataset(lidc_vois: Path, small_dataset: Path) -> None:
     for name in ("nodules", "annotations", "folds"):
-        published = pd.read_csv(lidc_vois / f"{name}.csv", nrows=1).columns.tolist()
+        published = published_table(lidc_vois, name).columns.tolist()
         assert pd.read_csv(small_dataset / f"{name}.csv", nrows=1).columns.tolist()[: len(published)] == published
+
+
+def test_each_volume_has_its_own_name_and_description(small_dataset: Path) -> None:
+    """A reader's contours enclose more than the voxels of the reader's mask, which leaves out their own points."""
+    nodules = read_nodules(small_dataset)
+    annotations = pd.read_csv(small_dataset / "annotations.csv")
+    assert "volume_mm3" not in annotations.columns
+    assert "contour_volume_mm3" not in nodules.columns
+    for mark in annotations.itertuples():
+        readers = read_nifti(small_dataset / nodules.loc[mark.nodule_id, "reader_masks"])
+        voxels = readers.data[..., mark.reader].sum() * np.prod(readers.spacing)
+        assert mark.contour_volume_mm3 > voxels
+    rules = json.loads((small_dataset / "dataset.json").read_text())["rules"]
+    assert "consensus mask" in rules["volume_mm3"]
+    assert "contours" in rules["contour_volume_mm3"]
 
 
 def test_vois_equal_the_dicom_at_the_same_world_position(small_dataset: Path, small_root: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.io import read_nifti
+from tests.preprocessing.conftest import published_table
 from tests.preprocessing.test_convert import check_against_dicom, read_nodules
 
 PUBLISHED = ["LIDC-IDRI-0006_a0117", "LIDC-IDRI-0013_a0205"]
@@ -23,7 +24,7 @@ def test_all_nodules_of_both_scans(real_dataset: Path) -> None:
 
 def test_rows_equal_the_published_ones(real_dataset: Path, lidc_vois: Path) -> None:
     for name in ("nodules", "annotations"):
-        ours, theirs = (pd.read_csv(root / f"{name}.csv") for root in (real_dataset, lidc_vois))
+        ours, theirs = pd.read_csv(real_dataset / f"{name}.csv"), published_table(lidc_vois, name)
         ours, theirs = (table[table["nodule_id"].isin(PUBLISHED)].reset_index(drop=True) for table in (ours, theirs))
         assert len(theirs) >= len(PUBLISHED)
         pd.testing.assert_frame_equal(ours[theirs.columns.tolist()], theirs, check_dtype=False)

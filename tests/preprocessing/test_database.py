@@ -73,7 +73,7 @@ def test_groups_diameters_volumes_and_ratings_equal_pylidcs(patient: str) -> Non
         for annotation in theirs.annotations:
             own = ours[annotation.id]
             assert own.diameter_mm == pytest.approx(annotation.diameter)
-            assert own.volume_mm3 == pytest.approx(annotation.volume)
+            assert own.contour_volume_mm3 == pytest.approx(annotation.volume)
             assert own.ratings == {name: getattr(annotation, column) for name, column in CHARACTERISTICS.items()}
 
 

@@ -262,7 +262,9 @@ def test_a_mark_on_a_slice_between_grid_positions_is_not_lost() -> None:
     between = int(series.grid.unused[0])
     square = rectangle((10, 20), (10, 20))
     contour = ContourRecord(z=float(scan.slice_positions[between]), inclusion=True, points=square)
-    annotation = AnnotationRecord(annotation_id=1, ratings={}, contours=(contour,), diameter_mm=1.0, volume_mm3=1.0)
+    annotation = AnnotationRecord(
+        annotation_id=1, ratings={}, contours=(contour,), diameter_mm=1.0, contour_volume_mm3=1.0
+    )
     volume = built(NoduleRecord("n", scan.patient_id, (annotation,)), series)
     assert volume.mask.sum() == 81
     assert series.z_positions[volume.box[2].start] == pytest.approx(contour.z, abs=series.grid.spacing)
@@ -273,7 +275,9 @@ def test_nothing_is_marked_inside_an_unmeasured_gap() -> None:
     series = series_at(scan.slice_positions, scan)
     square = rectangle((10, 20), (10, 20))
     contours = tuple(ContourRecord(z=float(z), inclusion=True, points=square) for z in scan.slice_positions[:3])
-    annotation = AnnotationRecord(annotation_id=1, ratings={}, contours=contours, diameter_mm=1.0, volume_mm3=1.0)
+    annotation = AnnotationRecord(
+        annotation_id=1, ratings={}, contours=contours, diameter_mm=1.0, contour_volume_mm3=1.0
+    )
     volume = built(NoduleRecord("n", scan.patient_id, (annotation,)), series)
     marked = volume.mask.any(axis=(0, 1))
     assert volume.mask.sum() == 3 * 81
@@ -288,7 +292,9 @@ def test_neighbours_do_not_leak(small_scan: ScanRecord) -> None:
     def nodule(first_column: int, name: str) -> NoduleRecord:
         square = rectangle((first_column, first_column + 10), (40, 50))
         contour = ContourRecord(z=z, inclusion=True, points=square)
-        reader = AnnotationRecord(annotation_id=1, ratings={}, contours=(contour,), diameter_mm=1.0, volume_mm3=1.0)
+        reader = AnnotationRecord(
+            annotation_id=1, ratings={}, contours=(contour,), diameter_mm=1.0, contour_volume_mm3=1.0
+        )
         return NoduleRecord(name, small_scan.patient_id, (reader, reader))
 
     left, right = built(nodule(100, "left"), series), built(nodule(109, "right"), series)

@@ -28,7 +28,7 @@ def rectangle(x: tuple[int, int], y: tuple[int, int]) -> np.ndarray:
 
 def annotation(*contours: tuple[float, np.ndarray, bool]) -> AnnotationRecord:
     records = tuple(ContourRecord(z=z, points=points, inclusion=inclusion) for z, points, inclusion in contours)
-    return AnnotationRecord(annotation_id=1, ratings={}, contours=records, diameter_mm=1.0, volume_mm3=1.0)
+    return AnnotationRecord(1, ratings={}, contours=records, diameter_mm=1.0, contour_volume_mm3=1.0)
 
 
 def draw(single: AnnotationRecord) -> tuple[np.ndarray, tuple[slice, ...]]:

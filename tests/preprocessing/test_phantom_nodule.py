@@ -46,7 +46,7 @@ def reader(radius: float, **ratings: int) -> AnnotationRecord:
         ratings=PLAIN | ratings,
         contours=tuple(contours),
         diameter_mm=2 * radius,
-        volume_mm3=4 / 3 * np.pi * radius**3,
+        contour_volume_mm3=4 / 3 * np.pi * radius**3,
     )
 
 

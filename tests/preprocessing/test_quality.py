@@ -31,7 +31,9 @@ def contour(points: list[tuple[int, int]], z: float = 0.0, inclusion: bool = Tru
 
 def annotation(*contours: ContourRecord) -> AnnotationRecord:
     ratings = dict.fromkeys(CHARACTERISTICS, 3)
-    return AnnotationRecord(annotation_id=1, ratings=ratings, contours=contours, diameter_mm=1.0, volume_mm3=1.0)
+    return AnnotationRecord(
+        annotation_id=1, ratings=ratings, contours=contours, diameter_mm=1.0, contour_volume_mm3=1.0
+    )
 
 
 def scale(points: list[tuple[int, int]], factor: int) -> list[tuple[int, int]]:
