@@ -17,7 +17,7 @@ from .distributed import (
     world_size,
 )
 from .errors import expected_errors_in_one_line
-from .options import require_folds, require_positive, require_validation, require_whole
+from .options import check_options, require_folds, require_validation
 from .pretrained import Pretrained, pretrained_hash
 from .scores import EachSlice, MeanOfSlices
 from .seeding import SeedEpochs
@@ -45,13 +45,12 @@ __all__ = [
     "pretrained_hash",
     "score_and_class",
     "across_ranks",
+    "check_options",
     "device_of_rank",
     "end_ranks",
     "rank",
     "require_folds",
-    "require_positive",
     "require_validation",
-    "require_whole",
     "segmentation_and_label",
     "share",
     "start_ranks",

@@ -1,48 +1,72 @@
-"""Options of a training that no stage could run with, refused before anything is built."""
+"""The options of a bundle, refused in one line before any work where they are misspelt or wrong."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow
 
 from lung_nodule.io import InputError
 
-FOLDS = 5
+from .option_table import kinds_of
+from .unknown_keys import refuse_unknown_keys
+
+FROM_THE_MODEL = "@settings"
+"""What an evaluation takes from the model's side file is not an option that a user gave."""
 
 
-def require_folds(*, test: int, validation: int, training: int | Sequence[int]) -> None:
-    """Test, validation and training folds are numbered ones and share none.
+def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
+    """Check every key and every option of the configuration that calls this, as the first of its `initialize`.
 
-    The hold-out has no number, so nothing can be trained or chosen on it.
+    MONAI hands an expression no reference to the configuration that it belongs to. That is found on the stack: the
+    parser that evaluates the call. So it holds for the command line, for several files and for Python alike.
+
+    Args:
+        bundle: the bundle's name, for what its options take.
+        workflow: ``train``, ``evaluate`` or ``inference``.
+        bundle_root: the bundle's folder, whose own ``configs/<workflow>.json`` is compared with.
 
     Raises:
-        InputError: a fold is none of 0-4, or stands in two parts.
+        InputError: a key that nothing reads, with the nearest one that is read; or an option's wrong value.
     """
-    training = [training] if isinstance(training, int) else list(training)
-    named = {"fold": [test], "validation_fold": [validation], "training_folds": training}
-    for option, folds in named.items():
-        unknown = [fold for fold in folds if fold not in range(FOLDS)]
-        if unknown or not folds:
-            given = folds[0] if len(folds) == 1 else folds
-            raise InputError(f"--{option} takes folds 0 to {FOLDS - 1}, got {given!r}")
-    together = [fold for folds in named.values() for fold in folds]
-    shared = sorted({fold for fold in together if together.count(fold) > 1})
-    if shared:
-        raise InputError(
-            f"fold {', '.join(map(str, shared))} stands in two of --fold {test}, --validation_fold {validation} and "
-            f"--training_folds {training}: patients must not cross a split"
+    parser, ids = _calling_parser()
+    file = Path(bundle_root) / "configs" / f"{workflow}.json"
+    if not file.is_file():
+        raise InputError(f"no {file}: name the bundle's folder with --bundle_root")
+    refuse_unknown_keys(parser, shipped=ConfigParser.load_config_file(file), ids=ids, listed_in=f"{workflow}.json")
+    options = parser.get()
+    kinds = {name: kind for name, kind in kinds_of(bundle, workflow).items() if name in options}
+    written = {name for name in kinds if not _is_expression(options[name])}
+    for name in sorted(kinds, key=lambda name: name not in written):  # expressions may need the written ones
+        if name in written or FROM_THE_MODEL not in options[name]:
+            kinds[name].check(name, _value(parser, name))
+    if workflow == "train":
+        epochs = {name: _value(parser, name) for name in options if name.endswith("max_epochs")}
+        require_validation(val_interval=_value(parser, "val_interval"), **epochs)
+        require_folds(
+            test=_value(parser, "fold"),
+            validation=_value(parser, "validation_fold"),
+            training=_value(parser, "training_folds"),
         )
 
 
-def require_whole(*, least: int = 1, multiple_of: int = 1, **options: object) -> None:
-    """Options that count something.
+def require_folds(*, test: int, validation: int, training: int | Sequence[int]) -> None:
+    """Test, validation and training folds share none; the hold-out has no number, so that nothing is trained on it.
 
     Raises:
-        InputError: one is no whole number, below ``least``, or no multiple of ``multiple_of``.
+        InputError: a fold is in two parts.
     """
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least or value % multiple_of:
-            multiple = f", a multiple of {multiple_of}," if multiple_of > 1 else ""
-            raise InputError(f"--{name} must be a whole number{multiple} of at least {least}, got {value!r}")
+    training = [training] if isinstance(training, int) else list(training)
+    together = [test, validation, *training]
+    shared = sorted({fold for fold in together if together.count(fold) > 1})
+    if shared:
+        raise InputError(
+            f"fold {', '.join(map(str, shared))} is in two of --fold {test}, --validation_fold {validation} and "
+            f"--training_folds {training}: patients must not cross a split"
+        )
 
 
 def require_validation(*, val_interval: int, **max_epochs: int) -> None:
@@ -59,12 +83,39 @@ def require_validation(*, val_interval: int, **max_epochs: int) -> None:
             )
 
 
-def require_positive(**options: object) -> None:
-    """Options that measure something.
+def _calling_parser() -> tuple[ConfigParser, set[str]]:
+    """The innermost parser on the stack, and what its workflow runs by name (none for a parser alone)."""
+    parser, frame = None, inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if parser is None and isinstance(owner, ConfigParser):
+            parser = owner
+        if isinstance(owner, ConfigWorkflow) and owner.parser is parser:
+            return parser, {owner.init_id, owner.run_id, owner.final_id}
+        frame = frame.f_back
+    if parser is None:
+        raise RuntimeError("check_options is called by an expression of a configuration, and none is being evaluated")
+    return parser, set()
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and (ConfigExpression.is_expression(value) or value.startswith("@"))
+
+
+def _value(parser: ConfigParser, name: str) -> Any:
+    """An option's value, with what it refers to.
 
     Raises:
-        InputError: one is no number above 0.
+        InputError: it cannot be computed.
     """
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise InputError(f"--{name} must be a number above 0, got {value!r}")
+    written = parser[name]
+    try:
+        return parser.get_parsed_content(name)
+    except Exception as error:
+        raise InputError(f"--{name} {written!r} cannot be evaluated: {_first_cause(error)}") from error
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(f"{type(error).__name__}: {error}".split())

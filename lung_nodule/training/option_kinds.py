@@ -1,0 +1,126 @@
+"""Kinds of options: what a value must be, and the words that say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lung_nodule.io import InputError
+
+FOLDS = 5
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an option takes.
+
+    Args:
+        allowed: in words, after "must be".
+        accepts: whether a value is one; may raise an InputError of its own that says more.
+    """
+
+    allowed: str
+    accepts: Callable[[object], bool]
+
+    def check(self, name: str, value: object) -> None:
+        """Raise an InputError that names the option, unless it takes the value."""
+        if not self.accepts(value):
+            raise InputError(f"--{name} must be {self.allowed}, got {value!r}")
+
+    def or_none(self) -> Kind:
+        """The same kind, which also takes None: the option is not used."""
+        return Kind(f"{self.allowed}, or None", lambda value: value is None or self.accepts(value))
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(*, least: int = 1, most: int | None = None, multiple_of: int = 1) -> Kind:
+    """Options that count something."""
+    multiple = f", a multiple of {multiple_of}," if multiple_of > 1 else ""
+    bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
+
+    def accepts(value: object) -> bool:
+        return is_whole(value) and least <= value <= (value if most is None else most) and value % multiple_of == 0
+
+    return Kind(f"a whole number{multiple} {bounds}", accepts)
+
+
+def number(*, least: float = 0.0, most: float = math.inf) -> Kind:
+    """Options that weigh or bound something."""
+    bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+    return Kind(f"a number {bounds}", lambda value: is_number(value) and least <= value <= most)
+
+
+def one_of(*choices: object) -> Kind:
+    """Options that choose; a number is not taken for True or False."""
+    said = " or ".join(map(str, choices)) if len(choices) < 3 else f"one of {', '.join(map(str, choices))}"
+    return Kind(said, lambda value: any(value == choice and type(value) is type(choice) for choice in choices))
+
+
+def checked_by(check: Callable[[object], object], allowed: str) -> Kind:
+    """Options whose reader refuses a wrong value itself, with an InputError."""
+
+    def accepts(value: object) -> bool:
+        check(value)
+        return True
+
+    return Kind(allowed, accepts)
+
+
+POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+SHARE = number(most=1.0)
+FLAG = one_of(True, False)
+PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value, str) and bool(value.strip())))
+FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(value).is_file())
+TEXT = Kind("text", lambda value: isinstance(value, str))
+FOLD = Kind(f"a fold from 0 to {FOLDS - 1}", lambda value: is_whole(value) and value in range(FOLDS))
+TESTED_FOLD = Kind(f"a fold from 0 to {FOLDS - 1}, or holdout", lambda value: value == "holdout" or FOLD.accepts(value))
+
+
+def folds(of: Kind) -> Kind:
+    """Options that name one fold or several."""
+
+    def accepts(value: object) -> bool:
+        several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        return bool(several) and all(map(of.accepts, several))
+
+    return Kind(f"{of.allowed}, or a list of such", accepts)
+
+
+def names(*known: str) -> Kind:
+    """Options that name one thing or several of some."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and set(value) <= set(known)
+
+    return Kind(f"a list of some of {', '.join(known)}", accepts)
+
+
+def _device_is_there(value: object) -> bool:
+    try:
+        device = torch.device(value)
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        advice = f"0 to {found - 1}" if found else "run with --device cpu"
+        raise InputError(f"--device {value} names a GPU that is not there ({found} found): {advice}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"--device {value} is not available on this machine: run with --device cpu")
+    return device.type in ("cpu", "cuda", "mps")
+
+
+DEVICE = Kind("a device such as cpu, cuda or cuda:0", _device_is_there)

@@ -1,0 +1,143 @@
+"""What every option of every bundle takes, by its name."""
+
+from __future__ import annotations
+
+from lung_nodule.core import SQUARES
+from lung_nodule.data import LoadVOI
+from lung_nodule.data.channels import CHANNELS
+from lung_nodule.data.fields import checked_window
+from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES
+from lung_nodule.networks import LAYOUTS
+from lung_nodule.networks.e2emtl import NORMS
+
+from .option_kinds import (
+    DEVICE,
+    FILE,
+    FLAG,
+    FOLD,
+    LARGEST_SEED,
+    PATH,
+    POSITIVE,
+    SHARE,
+    TESTED_FOLD,
+    TEXT,
+    Kind,
+    checked_by,
+    folds,
+    names,
+    number,
+    one_of,
+    whole,
+)
+
+SHARED: dict[str, Kind] = {
+    "bundle_root": PATH,
+    "repository": PATH,
+    "dataset_dir": PATH,
+    "output_dir": PATH,
+    "results_dir": PATH,
+    "model_path": PATH,
+    "cache_dir": PATH.or_none(),
+    "device": DEVICE,
+    "num_workers": whole(least=0),
+    "seed": whole(least=0, most=LARGEST_SEED),
+    "amp": FLAG,
+    "small_version": TEXT,
+    "min_readers": whole(),
+    "max_slice_thickness_mm": POSITIVE,
+    "consensus": checked_by(lambda value: LoadVOI(consensus=value), "a share of the readers"),
+    "hu_window": checked_by(checked_window, "two numbers in HU, the lower one first"),
+    "field_mm": POSITIVE,
+    "z_field_mm": POSITIVE,
+    "crop_margin_mm": number().or_none(),
+    "activation_maps": FLAG,
+    "reconstructions": FLAG,
+    "slices": one_of("field", "mask"),
+    "width": POSITIVE,
+    "image_size": whole(least=32, multiple_of=16),
+    "tighten_prob": SHARE,
+    "tighten_margin_mm": number(),
+    "loosen_prob": SHARE,
+    "slices_per_nodule": whole(),
+    "max_epochs": whole(),
+    "val_interval": whole(),
+    "learning_rate": POSITIVE,
+    "batch_size": whole(),
+}
+"""Options that mean the same wherever they are found."""
+
+OF_WORKFLOW: dict[str, dict[str, Kind]] = {
+    "train": {"fold": FOLD, "validation_fold": FOLD, "training_folds": folds(FOLD)},
+    "evaluate": {"fold": TESTED_FOLD},
+    "inference": {"folds": folds(TESTED_FOLD)},
+}
+
+OF_BUNDLE: dict[str, dict[str, Kind]] = {
+    "mtnet": {
+        "middle_blocks": whole(),
+        "coarse_mask": FLAG,
+        "encoder_weights": FILE.or_none(),
+        "encoder_layout": one_of(*LAYOUTS),
+        "classifier_weights": FILE.or_none(),
+        "segmentation_max_epochs": whole(),
+        "class_max_epochs": whole(),
+        "segmentation_batch_size": whole(least=2),
+        "class_batch_size": whole(least=2),
+        "fine_learning_rate": POSITIVE,
+        "class_learning_rate": POSITIVE,
+        "rank_gamma": number(),
+        "rank_k": whole(),
+        "rank_margin": number(),
+    },
+    "mtmrnet": {
+        "width": number(least=1 / 64),
+        "image_size": whole(),
+        "regression": FLAG,
+        "bidirectional": FLAG,
+        "dropout": SHARE,
+        "trunk_weights": FILE.or_none(),
+        "crop": one_of(*SQUARES),
+        "batch_size": whole(least=2),
+        "trunk_factor": POSITIVE,
+        "printed_learning_rates": FLAG,
+        "trunk_learning_rate": POSITIVE,
+        "heads_learning_rate": POSITIVE,
+        "learning_rate_step": whole(),
+        "weight_decay": number(),
+        "regression_weight": number(),
+        "rank_weight": number(),
+        "rank_margin": number(),
+        "rank_pairs": one_of("halves", "all"),
+    },
+    "mtcnn": {
+        "image_size": whole(),
+        "malignancy": one_of("mean", "median"),
+        "conv_layers": whole(most=4),
+        "spline_order": one_of(1, 3),
+        "alpha": number(),
+        "draws_per_nodule": whole(),
+        "augment_prob": SHARE,
+        "patience": whole(),
+    },
+    "e2emtl": {
+        "malignancy_threshold": number(least=1, most=5),
+        "exclude_score": Kind(
+            "a rating from 1 to 5, or False", lambda v: v is None or v is False or number(least=1, most=5).accepts(v)
+        ),
+        "norm": one_of(*NORMS),
+        "multi_task": FLAG,
+        "channels": names(*CHANNELS),
+        "slic_segments": whole(),
+        "slic_compactness": POSITIVE,
+        "crop_variants": whole(),
+        "cache_workers": whole(),
+        "cycles": whole(),
+        "malignancy_loss": one_of(*MALIGNANCY_LOSSES),
+    },
+}
+"""A bundle's own options, and what it takes differently."""
+
+
+def kinds_of(bundle: str, workflow: str) -> dict[str, Kind]:
+    """What each option of a bundle's ``train``, ``evaluate`` or ``inference`` configuration takes."""
+    return {**SHARED, **OF_WORKFLOW[workflow], **OF_BUNDLE[bundle]}
