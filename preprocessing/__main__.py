@@ -20,6 +20,7 @@ def convert(
     workers: int = 1,
     consensus: float | str = 0.5,
     margin_mm: float = 40.0,
+    duplicates: str = "refuse",
     scheduler: str | None = None,
 ) -> Job:
     """Convert LIDC-IDRI DICOM to NIfTI volumes, consensus masks, tables, folds and pictures.
@@ -39,13 +40,15 @@ def convert(
         margin_mm: Half the edge, in mm, of the cube that a nodule's VOI covers. It holds all voxels whose centres lie
             within this distance of the nodule's centre along each axis, is cut where the scan ends, and grows
             where a reader's contour reaches further. The default gives the whole 80 mm cube.
+        duplicates: What becomes of a scan with different slices at one position: refuse it, or take the first or the
+            last of them by InstanceNumber (the scan is then flagged differing_duplicates).
         scheduler: Address of a Dask scheduler (tcp://host:8786) whose workers convert the scans instead of --workers
             processes here. Every machine must see both folders under the same paths.
     """
     from .convert import convert as convert_scans
     from .settings import Settings
 
-    settings = Settings(consensus=consensus, margin_mm=margin_mm)
+    settings = Settings(consensus=consensus, margin_mm=margin_mm, duplicates=duplicates)
     chosen = patient_names(patients, "--patients")
     processes = whole_number(workers, "--workers", least=1)
     root, target = Path(path_text(dicom_root, "--dicom_root")), output_folder(out, "--out")
@@ -113,8 +116,8 @@ def phantom(out: str, patients: str | int | None = None, hard: str | None = None
         patients: Only these, separated by commas (LIDC-IDRI-0078, or 0078 or 78 for short), or `default` (ten small
             scans), `default30` (thirty), `none` (the hard cases alone).
         hard: Hard cases, separated by commas, or `all`; each adds a patient. `convert` handles flip, non_uniform_z,
-            z_gap, two_scans, many_readers, no_nodules, duplicate_slices, odd_numbers and compressed; it refuses
-            missing_slice, differing_duplicates and truncated.
+            z_gap, two_scans, many_readers, no_nodules, off_scale, duplicate_slices, odd_numbers and compressed; it
+            refuses missing_slice, differing_duplicates, no_rescale and truncated.
         workers: Number of processes; each needs about 0.4 GB of memory.
     """
     from .phantom import NAMED_SETS, write_phantom

@@ -71,6 +71,11 @@ def _check_settings(out: Path, records: Sequence[Record], settings: Settings) ->
                 f"{key} {made.get(key)} -> {value}" for key, value in wanted.items() if made.get(key) != value
             )
             raise InputError(f"{out} was made with other settings ({changed}): use another --out, or the same settings")
+        if record.get("duplicates") not in (None, settings.duplicates):
+            raise InputError(
+                f"{record['scan']['scan']} in {out} was made with --duplicates {record['duplicates']}, not "
+                f"{settings.duplicates}: give the same rule, or another --out"
+            )
 
 
 def assemble(out: Path, settings: Settings) -> dict[str, int]:
@@ -107,7 +112,7 @@ def _description(
     return {
         "name": "LIDC-IDRI nodules",
         "layout_version": LAYOUT_VERSION,
-        "settings": settings.as_dict(),
+        "settings": settings.as_dict() | {"duplicates": settings.duplicates},
         "rules": {
             "nodules": "pylidc 0.2.3 default clustering of the readers' annotations, any number of readers",
             "reader_masks": "inside an inclusion contour, its own points excluded, exclusion contours subtracted",
@@ -124,7 +129,8 @@ def _description(
             "non_uniform_z": "laid on a uniform grid of the usual spacing by true slice position: most slices copied, "
             "the rest linear in z; masks are those of the nearest slice",
             "unmeasured_gap": "positions inside a gap of more than 2.5 spacings hold -1024 HU and no mask",
-            "duplicate_z": "one is kept of equal slices at one position; a scan where their pixels differ is refused",
+            "duplicate_z": "one is kept of equal slices at one position; where they differ the scan is refused, or the "
+            "`first` or `last` by InstanceNumber is kept, as `duplicates` says",
             "folds": f"{FOLDS} folds by patient, stratified by mean malignancy (< 3, = 3, > 3), or `{HOLDOUT}`; "
             "the same for every dataset: preprocessing/folds/all.csv",
         },

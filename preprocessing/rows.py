@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import nibabel
 import numpy as np
 
 from lung_nodule.io import Series
 
+from .flags import NODULE_FLAGS, of_place, orientation, scan_flags
 from .nodule_volume import NoduleVolume
-from .quality import has_two_scans, nodule_flags
+from .quality import nodule_flags
 from .records import CHARACTERISTICS, AnnotationRecord, NoduleRecord, ScanRecord
 from .software import this_software
 
 Row = dict[str, Any]
-USUAL_ORIENTATION = "LPS"
 
 SPACING_COLUMNS = ["slice_thickness_mm", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
 SCAN_COLUMNS = [
@@ -72,28 +71,18 @@ def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume]) -> R
         "ct": paths["ct"],
         "nodule_labels": paths["nodule_labels"],
         "dicom_slices": len(series.slice_positions),
-        "flags": ";".join(scan_flags(scan, series)),
+        "flags": ";".join(scan_flags(scan, series, [nodule.nodule for nodule in nodules])),
         "remarks": "; ".join(f"{name}: {text}" for name, text in series.remarks.items()),
         "software": this_software().name,
     }
 
 
-def scan_flags(scan: ScanRecord, series: Series) -> list[str]:
-    """What is unusual about a scan: names of ``Series.remarks``, ``flipped`` and ``two_scans``."""
-    own = {"flipped": orientation(series) != USUAL_ORIENTATION, "two_scans": has_two_scans(scan)}
-    return [*series.remarks, *(name for name, holds in own.items() if holds)]
-
-
-def orientation(series: Series) -> str:
-    """Where the volume's axes run to, e.g. ``LPS``: Left, Posterior, Superior."""
-    return "".join(nibabel.aff2axcodes(series.volume.affine))
-
-
 def nodule_flags_text(scan: ScanRecord, series: Series, nodule: NoduleVolume) -> str:
-    """The quality flags that hold, with those of the scan, separated by semicolons."""
+    """The quality flags that hold, with those of the scan that concern its slices' places, separated by semicolons."""
     found = [name for name, holds in nodule_flags(nodule.nodule, scan, nodule.mask).items() if holds]
     found += ["empty_consensus"] * (not nodule.mask.any())
-    return ";".join(dict.fromkeys(found + scan_flags(scan, series)))
+    found += of_place(scan_flags(scan, series, [nodule.nodule]))
+    return ";".join(sorted(set(found), key=NODULE_FLAGS.index))
 
 
 def nodule_row(scan: ScanRecord, series: Series, nodule: NoduleVolume, label: int) -> Row:

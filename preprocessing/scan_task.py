@@ -53,7 +53,7 @@ def convert_scan(task: ScanTask) -> Refused | None:
     begin(task.out, task.scan)
     task.record_path.unlink(missing_ok=True)
     try:
-        series = read_series(series_of(task.scan, task.folders), complete=True)
+        series = read_series(series_of(task.scan, task.folders), complete=True, duplicates=task.settings.duplicates)
         nodules = [build_nodule(nodule, series, task.settings) for nodule in database.nodules(task.scan)]
     except InputError as error:
         return Refused(task.scan, str(error))
@@ -85,6 +85,7 @@ def _write_scan(task: ScanTask, series: Series, nodules: list[NoduleVolume]) -> 
 def _record(task: ScanTask, series: Series, nodules: list[NoduleVolume], written: list[str]) -> Record:
     return {
         "settings": task.settings.as_dict(),
+        "duplicates": task.settings.duplicates if "differing_duplicates" in series.remarks else None,
         "software": this_software().as_dict(),
         "scan": scan_row(task.scan, series, nodules),
         "nodules": [nodule_row(task.scan, series, nodule, label) for label, nodule in enumerate(nodules, start=1)],

@@ -3,6 +3,7 @@
 from .atomic import atomic_path, unfinished_writes, write_json, write_text
 from .ct import check_hu, read_ct
 from .dicom import find_series, read_series
+from .duplicates import DUPLICATE_RULES
 from .errors import InputError, report_in_one_line, user_can_mend
 from .hashes import file_sha256
 from .masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
@@ -17,6 +18,7 @@ from .voi import Voi, cut_voi, paste, voi_edge_mm
 from .volume import Grid, Volume
 
 __all__ = [
+    "DUPLICATE_RULES",
     "CENTER",
     "Grid",
     "InputError",

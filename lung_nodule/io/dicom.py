@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import os
 import warnings
@@ -16,10 +15,12 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage
 from tqdm import tqdm
 
+from .duplicates import differing_remark, one_slice_each
 from .errors import InputError
-from .pixels import AIR_HU, hounsfield
+from .file_remarks import file_remarks
+from .pixels import AIR_HU, hounsfield_and_padding
 from .series import Series, SeriesFiles
-from .slices import SAME_POSITION_MM, format_positions, slice_grid
+from .slices import slice_grid
 from .volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -94,17 +95,20 @@ def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
         return header
 
 
-def read_series(source: str | Path | SeriesFiles, *, complete: bool = False) -> Series:
+def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, duplicates: str = "refuse") -> Series:
     """Read one CT series.
 
     The affine comes from ImagePositionPatient and ImageOrientationPatient (LPS, turned into RAS) and the true distance
     of the slices, never from SliceThickness. Each slice's own rescale is applied; padding becomes -1024 HU. Of equal
-    slices at one position one is kept. Slices that are not evenly spaced are laid on a uniform grid by their true
-    positions, and a gap too wide to interpolate across is filled with -1024 HU; ``Series.remarks`` says so.
+    slices at one position one is kept; different ones are refused unless ``duplicates`` says which to take. Slices
+    that are not evenly spaced are laid on a uniform grid by their true positions, and a gap too wide to interpolate
+    across is filled with -1024 HU. ``Series.remarks`` says so.
 
     Args:
         source: a folder with exactly one CT series, or files found by ``find_series``.
         complete: True where the caller knows that no slice is missing; a gap then belongs to the series.
+        duplicates: which slice is taken where those at one position differ: ``refuse``, or the ``first`` or ``last``
+            by InstanceNumber.
 
     Raises:
         InputError: no or several series, missing slices, different slices at one position, slices that do not fit
@@ -115,7 +119,7 @@ def read_series(source: str | Path | SeriesFiles, *, complete: bool = False) -> 
         warnings.simplefilter("ignore")  # odd number formats (006.054690e-01) are read as what they say
         datasets = list(files.headers) or [_read_file(path) for path in files.paths]
         try:
-            return _stack(files, datasets, complete)
+            return _stack(files, datasets, complete, duplicates)
         except InputError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -150,20 +154,22 @@ def _read_file(path: Path) -> pydicom.FileDataset:
         raise InputError(f"cannot read {path}: {error}; download it again") from error
 
 
-def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bool) -> Series:
+def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bool, rule: str) -> Series:
     first = datasets[0]
     rotation = _check_alike(files, datasets)
     corners = np.array([dataset.ImagePositionPatient for dataset in datasets], dtype=np.float64)
-    order = np.argsort(corners @ rotation[2], kind="stable")
-    order, duplicates = _without_duplicates(order, corners, rotation[2], files, datasets)
-    corners = corners[order]
+    slices = one_slice_each(corners, rotation[2], files.paths, datasets, rule=rule)
+    corners = corners[slices.order]
     _check_stack(corners, rotation, first)
     grid = slice_grid(corners @ rotation[2], complete=complete)
 
+    padded: dict[int, int] = {}
+
     def take(slice_number: int) -> np.ndarray:
-        at = order[slice_number]
+        at = slices.order[slice_number]
         # A copy takes the pixels in, so that no more than one slice's stay in memory.
-        return hounsfield(copy.copy(datasets[at]), files.paths[at])
+        hu, padded[slice_number] = hounsfield_and_padding(copy.copy(datasets[at]), files.paths[at])
+        return hu
 
     data = grid.resample(take, empty=AIR_HU)
     row_mm, column_mm = (float(value) for value in first.PixelSpacing)
@@ -178,35 +184,10 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
         manufacturer=str(first.get("Manufacturer", "")),
         slice_positions=corners[:, 2].copy(),
         grid=grid,
-        duplicates=duplicates,
+        duplicates=slices.duplicates,
         slice_thickness_mm=float(first.get("SliceThickness") or "nan"),
+        file_remarks=differing_remark(slices.differing, rule) | file_remarks(datasets, padded),
     )
-
-
-def _without_duplicates(
-    order: np.ndarray, corners: np.ndarray, normal: np.ndarray, files: SeriesFiles, datasets: list[pydicom.FileDataset]
-) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The order with one slice a position, and the positions that held the same pixels more than once.
-
-    Raises:
-        InputError: slices at one position differ: nothing says which of them the readers saw.
-    """
-    again = np.r_[False, np.diff(corners[order] @ normal) < SAME_POSITION_MM]
-    differing = []
-    for at in np.flatnonzero(again):
-        digests = {_pixel_hash(datasets[index], files.paths[index]) for index in order[at - 1 : at + 1]}
-        if len(digests) > 1:
-            differing.append(corners[order[at], 2])
-    if differing:
-        raise InputError(
-            f"different slices at one position, at {format_positions(sorted(set(differing)))}: "
-            "nothing says which is right; remove the wrong ones"
-        )
-    return order[~again], tuple(float(z) for z in sorted(set(corners[order[again], 2])))
-
-
-def _pixel_hash(dataset: pydicom.FileDataset, path: Path) -> bytes:
-    return hashlib.sha256(hounsfield(copy.copy(dataset), path).tobytes()).digest()
 
 
 def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.ndarray:

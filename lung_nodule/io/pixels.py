@@ -17,7 +17,12 @@ NO_TISSUE_HU = -2000  # LIDC-IDRI fills the corners with a stored -2000, declare
 
 
 def hounsfield(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
-    """One slice [row, column] in HU, int16, padding set to air (-1024).
+    """One slice [row, column] in HU, int16, padding set to air (-1024); raises as ``hounsfield_and_padding``."""
+    return hounsfield_and_padding(dataset, path)[0]
+
+
+def hounsfield_and_padding(dataset: pydicom.Dataset, path: Path) -> tuple[np.ndarray, int]:
+    """One slice [row, column] in HU, int16, padding set to air (-1024), and how many pixels were padding.
 
     Raises:
         InputError: RescaleSlope or RescaleIntercept is missing or no usable number, or the pixels are cut short, or
@@ -26,11 +31,12 @@ def hounsfield(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     slope, intercept = _rescale(dataset, path)
     stored = _stored(dataset, path)
     hu = _rescaled(stored, slope, intercept)
-    np.putmask(hu, hu <= NO_TISSUE_HU, AIR_HU)
+    padding = hu <= NO_TISSUE_HU
     for value in _declared_padding(dataset):
         if not -1000 <= value * slope + intercept <= 3071:  # a "padding value" that is tissue is a broken header
-            np.putmask(hu, stored == value, AIR_HU)
-    return hu
+            padding |= stored == value
+    np.putmask(hu, padding, AIR_HU)
+    return hu, int(np.count_nonzero(padding))
 
 
 def _rescale(dataset: pydicom.Dataset, path: Path) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ class Series:
         grid: how the volume's z positions are made from the slices.
         duplicates: positions (third coordinate, mm) that held the same slice more than once; one of each was kept.
         slice_thickness_mm: as declared; NaN where it is not.
+        file_remarks: what is unusual about the files and how their slices were chosen: name -> how many it concerns.
     """
 
     volume: Volume
@@ -52,6 +54,7 @@ class Series:
     grid: SliceGrid
     duplicates: tuple[float, ...]
     slice_thickness_mm: float
+    file_remarks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def z_positions(self) -> np.ndarray:
@@ -62,7 +65,7 @@ class Series:
 
     @property
     def remarks(self) -> dict[str, str]:
-        """What is unusual about the series and was dealt with: name -> the positions that it concerns."""
+        """What is unusual about the series and was dealt with: name -> the positions or files that it concerns."""
         found = {}
         if self.duplicates:
             found["duplicate_z"] = f"one of each kept of the equal slices at {format_positions(self.duplicates)}"
@@ -78,7 +81,7 @@ class Series:
         if not self.grid.measured.all():
             gap = self.z_positions[~self.grid.measured]
             found["unmeasured_gap"] = f"no slices, filled with {AIR_HU} HU{_where(gap)}"
-        return found
+        return found | self.file_remarks
 
 
 def _where(positions: np.ndarray) -> str:

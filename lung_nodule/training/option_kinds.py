@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-
 from lung_nodule.io import InputError
 
 FOLDS = 5

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow
-
 from lung_nodule.io import InputError
+from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow
 
 from .option_table import kinds_of
 from .unknown_keys import refuse_unknown_keys

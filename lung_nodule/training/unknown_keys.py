@@ -8,10 +8,9 @@ from collections.abc import Iterator, Set
 from pydoc import locate
 from typing import Any
 
+from lung_nodule.io import InputError
 from monai.bundle import ConfigComponent, ConfigExpression, ConfigParser, ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
-
-from lung_nodule.io import InputError
 
 OTHER_NAMES = {
     "checkpoint": "model_path",

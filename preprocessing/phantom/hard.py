@@ -93,6 +93,13 @@ class Compressed(HardCase):
         dataset.file_meta.TransferSyntaxUID = plain
 
 
+class NoRescale(HardCase):
+    """Nothing says how stored values become HU."""
+
+    def describe(self, dataset: FileDataset) -> None:
+        del dataset.RescaleIntercept
+
+
 class Truncated(HardCase):
     """A file ends in the middle of its pixels, as a broken download leaves it."""
 
@@ -109,9 +116,11 @@ _CASES = (
     HardCase("two_scans", "LIDC-IDRI-0365", "two scans of one patient"),
     HardCase("many_readers", "LIDC-IDRI-0055", "a nodule with six annotations"),
     HardCase("no_nodules", "LIDC-IDRI-0382", "no nodule of 3 mm or more was marked"),
+    HardCase("off_scale", "LIDC-IDRI-0510", "a reader gives internal structure 5, of 1-4"),
     DuplicateSlices("duplicate_slices", "LIDC-IDRI-0104", "three slices twice, with the same pixels"),
     DifferingDuplicates("differing_duplicates", "LIDC-IDRI-0351", "two different slices at one position", refused=True),
     MissingSlices("missing_slice", "LIDC-IDRI-0098", "three slices are not there", refused=True),
+    NoRescale("no_rescale", "LIDC-IDRI-0222", "RescaleIntercept is not there", refused=True),
     Truncated("truncated", "LIDC-IDRI-0475", "a file cut short in its pixels", refused=True),
     OddNumbers("odd_numbers", "LIDC-IDRI-0904", "PixelSpacing like 006.054690e-01, padding declared unsigned"),
     Compressed("compressed", "LIDC-IDRI-0595", "every third file packed as RLE"),

@@ -51,6 +51,7 @@ def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixtu
         (["--dicom_root", "{root}", "--consensus", "1.5"], "--consensus is a fraction of the readers"),
         (["--dicom_root", "{root}", "--margin_mm", "-3"], "--margin_mm is half a cube's edge"),
         (["--dicom_root", "{root}", "--margin_mm", "wide"], "--margin_mm must be a number"),
+        (["--dicom_root", "{root}", "--duplicates", "both"], "--duplicates must be refuse, first or last, got 'both'"),
         (["--dicom_root", "{root}", "--scheduler"], "--scheduler needs an address, such as tcp://host:8786"),
         (["--dicom_root"], "--dicom_root needs a path"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pandas as pd
 import pytest
 
 from lung_nodule.holdout import holdout_patients
-from lung_nodule.io import InputError, Series, Volume, read_nifti
+from lung_nodule.io import DUPLICATE_RULES, InputError, Series, Volume, read_nifti
 from lung_nodule.io.slices import slice_grid
 from preprocessing import database
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
+from preprocessing.flags import PLACE_FLAGS, SCAN_FLAGS
 from preprocessing.masks import reader_mask
 from preprocessing.nodule_volume import NoduleVolume, build_nodule, label_map
 from preprocessing.phantom import HARD_CASES, write_phantom
@@ -29,14 +32,27 @@ STEP_HU = 2  # per mm of z
 REFUSED = {
     "differing_duplicates": "different slices at one position, at ",
     "missing_slice": "missing slices at z = ",
+    "no_rescale": ".dcm lacks the attribute RescaleIntercept",
     "truncated": "cannot read the pixels of ",
 }
+PADDED = {"padding"}  # every phantom series has a stored -2000 outside of the circle that a scanner reconstructs
 FLAGS = {
-    "flip": {"flipped"},
-    "non_uniform_z": {"non_uniform_z"},
-    "z_gap": {"non_uniform_z", "unmeasured_gap"},
-    "two_scans": {"two_scans"},
-    "duplicate_slices": {"duplicate_z"},
+    "flip": PADDED | {"flipped"},
+    "non_uniform_z": PADDED | {"non_uniform_z"},
+    "z_gap": PADDED | {"non_uniform_z", "unmeasured_gap", "no_nodules"},
+    "two_scans": PADDED | {"two_scans"},
+    "many_readers": PADDED | {"more_than_four_annotations"},
+    "no_nodules": PADDED | {"no_nodules"},
+    "off_scale": PADDED | {"rating_off_scale"},
+    "duplicate_slices": PADDED | {"duplicate_z"},
+    "odd_numbers": PADDED | {"odd_numbers"},
+    "compressed": PADDED | {"compressed"},
+}
+REMARKS = {
+    "duplicate_slices": r"duplicate_z: one of each kept of the equal slices at (-?[\d.]+, ){2}-?[\d.]+ mm; padding: .*",
+    "odd_numbers": r"padding: \d+ pixels of 101 slices set to -1024 HU; "
+    r"odd_numbers: PixelSpacing such as 00\d\.\d{6}e[+-]\d\d in 101 files",
+    "compressed": r"padding: .*; compressed: RLE Lossless in 33 of 99 files",
 }
 
 
@@ -55,12 +71,12 @@ def cheap_drawing(scan: ScanRecord, *, turned: bool) -> Drawing:
     return Drawing(hu=hu, corner_mm=(-150.0, -160.0))
 
 
-def converted(tmp_path: Path, name: str) -> Path:
+def converted(tmp_path: Path, name: str, settings: Settings = Settings(margin_mm=5)) -> Path:  # noqa: B008
     """The hard case's scans with cheap voxels, converted."""
     for scan, case in plan([], [name]):
         write_series(tmp_path / "dicom", scan, cheap_drawing(scan, turned=case.turned), case)
         assert is_written(tmp_path / "dicom", scan, case)
-    convert(tmp_path / "dicom", tmp_path / "out", patients=None, workers=1, settings=Settings(margin_mm=5))
+    convert(tmp_path / "dicom", tmp_path / "out", patients=None, workers=1, settings=settings)
     return tmp_path / "out"
 
 
@@ -79,16 +95,17 @@ def test_handled(tmp_path: Path, name: str) -> None:
     assert scans.index.tolist() == [scan.name for scan, _ in wanted]
     for scan, _ in wanted:
         row = scans.loc[scan.name]
-        assert flags_of(row["flags"]) == FLAGS.get(name, set())
+        assert flags_of(row["flags"]) == FLAGS[name]
+        assert re.fullmatch(REMARKS.get(name, ".*padding: .*"), row["remarks"])
         check_voxels(read_nifti(out / row["ct"]), scan)
         records = database.nodules(scan)
         assert row["nodules"] == len(records)
         for record in records:
             assert nodules.loc[record.nodule_id, "readers"] == len(record.annotations)
-            assert flags_of(nodules.loc[record.nodule_id, "flags"]) >= FLAGS.get(name, set())
+            assert flags_of(nodules.loc[record.nodule_id, "flags"]) >= FLAGS[name] & set(PLACE_FLAGS)
             check_masks(read_nifti(out / nodules.loc[record.nodule_id, "reader_masks"]), record, scan)
-    if name == "many_readers":
-        assert "more_than_four_annotations" in flags_of(nodules["flags"].iloc[0])
+    for flag in FLAGS[name] & {"more_than_four_annotations", "rating_off_scale"}:
+        assert sum(flag in flags_of(text) for text in nodules["flags"]) == 1, "of the one nodule that has it"
 
 
 def check_voxels(ct: Volume, scan: ScanRecord) -> None:
@@ -137,10 +154,52 @@ def test_refused_by_name(tmp_path: Path, name: str) -> None:
     named = {
         "differing_duplicates": [f"{z[count // 2]:g} mm"],
         "missing_slice": [f"{z[k]:g}" for k in (0, count // 3, count // 2)],
+        "no_rescale": ["export it again"],
         "truncated": ["000040.dcm"],
     }
     for text in named[name]:
         assert text in row.reason
+
+
+def test_the_cases_show_every_flag_of_a_scan() -> None:
+    assert set(FLAGS) == {name for name, case in HARD_CASES.items() if not case.refused}
+    assert set(REFUSED) == {name for name, case in HARD_CASES.items() if case.refused}
+    assert set.union(*FLAGS.values()) | {"differing_duplicates"} == set(SCAN_FLAGS)
+
+
+@pytest.mark.parametrize(("rule", "source", "number"), [("first", 0, "lowest"), ("last", 4, "highest")])
+def test_different_slices_at_one_position_can_be_chosen_from(
+    tmp_path: Path, rule: str, source: int, number: str
+) -> None:
+    """The case's surplus file, its last, has the middle slice's position and the pixels of the fourth above."""
+    ((scan, _),) = plan([], ["differing_duplicates"])
+    out = converted(tmp_path, "differing_duplicates", Settings(margin_mm=5, duplicates=rule))
+    ((row),) = pd.read_csv(out / "scans.csv").itertuples()
+    middle, z = len(scan.slice_positions) // 2, scan.slice_positions
+    assert flags_of(row.flags) == PADDED | {"differing_duplicates"}
+    kept = f"differing_duplicates: of different slices the one of {number} InstanceNumber kept at {z[middle]:g} mm"
+    assert kept in row.remarks
+    ct = read_nifti(out / row.ct).data[220, 200:300]
+    np.testing.assert_array_equal(ct[:, middle] - ct[:, 0], round(STEP_HU * (z[middle + source] - z[0])))
+    for text in pd.read_csv(out / "nodules.csv")["flags"]:
+        assert "differing_duplicates" in flags_of(text)
+    assert json.loads((out / "dataset.json").read_text())["settings"]["duplicates"] == rule
+
+
+def test_a_rule_for_duplicates_joins_a_dataset_but_does_not_change_what_it_chose(
+    tmp_path: Path, small_root: Path
+) -> None:
+    """A user who meets the refusal adds the scan with a rule; only scans that the rule changed hold to it."""
+    usual, first, last = (Settings(margin_mm=5, duplicates=rule) for rule in DUPLICATE_RULES)
+    out = tmp_path / "out"
+    convert(small_root, out, patients=None, workers=1, settings=usual)
+    assert converted(tmp_path, "differing_duplicates", first) == out
+    assert len(pd.read_csv(out / "scans.csv")) == 2
+    for settings in (usual, last):
+        line = f"LIDC-IDRI-0351_s0 in .* was made with --duplicates first, not {settings.duplicates}: give the same"
+        with pytest.raises(InputError, match=line):
+            convert(small_root, out, patients=None, workers=1, settings=settings)
+    assert convert(small_root, out, patients=None, workers=1, settings=first) == []
 
 
 def test_cases_stand_outside_the_hold_out_and_are_told_apart() -> None:
