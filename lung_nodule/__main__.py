@@ -87,13 +87,13 @@ def predict(
     probabilities, volumes and diameters, and report.html. Research use only, not for diagnosis.
 
     Args:
-        ct: A NIfTI file in HU, or the folder of one DICOM series.
+        ct: A NIfTI file in HU, or the folder of a DICOM series.
         nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm); other columns are not looked at.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
         model: Name of the served ensemble.
         patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
-        series_uid: Takes only this series' rows of the table.
+        series_uid: Takes only this series' rows of the table, and this series of a folder that holds several.
         note: A line for the top of the report, such as that the CT is synthetic.
     """
     paths = {key: path_text(value, f"--{key}") for key, value in (("ct", ct), ("nodules", nodules), ("out", out))}

@@ -10,6 +10,7 @@ from .cube import CubeField
 from .field import SliceField
 from .fusion import fused_score, fusion_weights
 from .intensity import window
+from .sizes import equivalent_diameter_mm, mask_volume_mm3
 from .validation import check_voi
 from .views import VIEWS, nine_views
 
@@ -22,8 +23,10 @@ __all__ = [
     "VIEWS",
     "central_component",
     "check_voi",
+    "equivalent_diameter_mm",
     "fused_score",
     "fusion_weights",
+    "mask_volume_mm3",
     "nine_views",
     "nodule_mask",
     "nodule_score",

@@ -17,6 +17,7 @@ from .cubes import CubeView, ScannedCube, fill_channel_cache
 from .datalist import fingerprint, labelled, nodule_datalist, patients_of, refuse_seen_patients, require_dataset
 from .dataset import NoduleSlices, one_nodule
 from .rand_affine import RandSliceAffined
+from .scans import inference_datalist, require_inputs, scan_datalist
 from .slices import FieldSlices, RandNoduleSlice, SliceView
 from .views import NineViews, RandAugmentViews
 from .voi import LoadVOI
@@ -48,6 +49,7 @@ __all__ = [
     "binary_attributes",
     "fill_channel_cache",
     "fingerprint",
+    "inference_datalist",
     "labelled",
     "nodule_datalist",
     "one_nodule",
@@ -55,5 +57,7 @@ __all__ = [
     "patients_of",
     "refuse_seen_patients",
     "require_dataset",
+    "require_inputs",
     "scaled_attributes",
+    "scan_datalist",
 ]

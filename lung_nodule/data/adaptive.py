@@ -36,6 +36,8 @@ class AdaptiveSlices(FieldSlices):
         InputError: ``crop`` or ``slices`` is none of those; a nodule without a diameter.
     """
 
+    needs = ("diameter_mm",)
+
     def __init__(
         self,
         *,
@@ -57,6 +59,10 @@ class AdaptiveSlices(FieldSlices):
         data["malignancy"] = torch.tensor([data["malignant"]], dtype=torch.float32)
         data["field"] = field
         return data
+
+    def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
+        """Edge of the cube that holds the nodule's square and the slices within its declared diameter."""
+        return max(edge_of(data, self.square), float(data["diameter_mm"]))
 
 
 class RandAdaptiveView(Randomizable, Transform):
@@ -133,4 +139,4 @@ def edge_of(data: Mapping[Hashable, Any], square: AdaptiveSquare) -> float:
     try:
         return square.edge_mm(data["diameter_mm"])
     except ValueError as error:
-        raise InputError(f"{data['nodule_id']}: {error}; mend `diameter_mm` in nodules.csv") from error
+        raise InputError(f"{data['nodule_id']}: {error}; correct `diameter_mm` in the table of nodules") from error

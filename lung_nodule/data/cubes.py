@@ -48,6 +48,8 @@ class CubeView(Transform):
         hu_window: HU that become 0 and 1.
     """
 
+    needs: tuple[str, ...] = ()
+
     def __init__(
         self,
         *,
@@ -73,6 +75,10 @@ class CubeView(Transform):
             "highs": torch.from_numpy(binary_attributes(data)),
             "field": scanned,
         }
+
+    def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
+        """Edge of the cube, whatever the nodule."""
+        return self.options["cube_mm"]
 
     def _fields(self, data: Mapping[Hashable, Any]) -> tuple[CubeField, ScannedCube]:
         position = position_of(data)

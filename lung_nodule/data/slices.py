@@ -33,6 +33,8 @@ class FieldSlices(Transform):
         InputError: ``slices`` is neither.
     """
 
+    needs: tuple[str, ...] = ()
+
     def __init__(
         self,
         *,
@@ -57,6 +59,11 @@ class FieldSlices(Transform):
         data["malignancy"] = torch.tensor([data["malignant"]], dtype=torch.float32)
         data["field"] = field
         return data
+
+    def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
+        """Edge of the cube around the centre that holds the field, whatever the nodule."""
+        z_field_mm = self.options["z_field_mm"]
+        return max(self.options["field_mm"], self.options["field_mm"] if z_field_mm is None else z_field_mm)
 
     @staticmethod
     def _slices_of_mask(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -32,6 +32,8 @@ class NineViews(Transform):
         InputError: ``order`` is neither, or ``hu_window`` no window.
     """
 
+    needs: tuple[str, ...] = ()
+
     def __init__(
         self, *, field_mm: float, image_size: int, order: int = 3, hu_window: tuple[float, float] = (-1000.0, 400.0)
     ) -> None:
@@ -47,6 +49,10 @@ class NineViews(Transform):
         views = nine_views(window(field.sample(data["ct"]), *self.hu_window))
         malignancy = torch.tensor([data["malignant"]], dtype=torch.float32)
         return {**data, "image": torch.from_numpy(views), "malignancy": malignancy}
+
+    def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
+        """Edge of the cube, whatever the nodule."""
+        return self.field_mm
 
 
 class RandAugmentViews(Randomizable, Transform):

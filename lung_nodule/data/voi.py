@@ -19,6 +19,8 @@ class LoadVOI(Transform):
     ``[3]``), ``center`` (fractional voxel index, ``[3]``), ``affine`` (voxel to RAS mm, ``[4, 4]``) and
     ``crop_extent_mm``, the file's extent along z (a baseline, never an input).
 
+    An item that already holds its arrays (a user's CT, cut before) is passed on as it is.
+
     Args:
         consensus: how many of the readers must have marked a voxel, a policy as
             :func:`lung_nodule.lidc.consensus_policy` takes it; the dataset's own mask when not given.
@@ -34,6 +36,8 @@ class LoadVOI(Transform):
         self.with_mask = with_mask
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        if isinstance(data["ct"], np.ndarray):
+            return dict(data)
         ct = read_nifti(data["ct"]).canonical()
         center = ct.to_index(np.array([data[f"center_{axis}_ras"] for axis in "xyz"]))
         try:
@@ -41,15 +45,8 @@ class LoadVOI(Transform):
         except ValueError as error:
             raise InputError(f"{data['ct']}: {error}") from error
         masks = {"mask": self._mask(data, ct)} if self.with_mask else {}
-        return {
-            **{key: value for key, value in data.items() if key not in ("mask", "reader_masks")},
-            **masks,
-            "ct": _as_int16(ct.data),
-            "spacing": ct.spacing.astype(np.float32),
-            "center": center.astype(np.float32),
-            "affine": ct.affine,
-            "crop_extent_mm": float(ct.shape[2] * ct.spacing[2]),
-        }
+        kept = {key: value for key, value in data.items() if key not in ("mask", "reader_masks")}
+        return loaded({**kept, **masks}, ct, center)
 
     def _mask(self, data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
         """uint8, on the CT's grid."""
@@ -61,6 +58,18 @@ class LoadVOI(Transform):
             return (marked.data > 0).astype(np.uint8)
         needed = votes_needed(self.consensus, marked.data.shape[3])
         return (np.count_nonzero(marked.data > 0, axis=3) >= needed).astype(np.uint8)
+
+
+def loaded(data: Mapping[Hashable, Any], ct: Volume, center: np.ndarray) -> dict[Hashable, Any]:
+    """An item with the arrays of its VOI (canonical LPS order), as :class:`LoadVOI` describes them."""
+    return {
+        **data,
+        "ct": _as_int16(ct.data),
+        "spacing": ct.spacing.astype(np.float32),
+        "center": center.astype(np.float32),
+        "affine": ct.affine,
+        "crop_extent_mm": float(ct.shape[2] * ct.spacing[2]),
+    }
 
 
 def _as_int16(hounsfield: np.ndarray) -> np.ndarray:

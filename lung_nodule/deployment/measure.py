@@ -3,6 +3,7 @@
 from dataclasses import astuple, dataclass
 
 import numpy as np
+from lung_nodule.core import equivalent_diameter_mm, mask_volume_mm3
 from scipy.spatial.distance import pdist
 from skimage.measure import find_contours
 
@@ -31,9 +32,9 @@ def measure(mask: np.ndarray, spacing: np.ndarray) -> Measurement:
         The volume of the voxels, the diameter of the ball of that volume, and the largest diameter within one axial
         slice, from outline to outline; the outline runs midway between the mask's voxels and their neighbours.
     """
-    volume = float(mask.sum() * np.prod(spacing))
+    volume = mask_volume_mm3(mask, spacing)
     axial = max((_feret_mm(mask[:, :, z], spacing[:2]) for z in np.flatnonzero(mask.any(axis=(0, 1)))), default=0.0)
-    return Measurement(volume, float((6 * volume / np.pi) ** (1 / 3)), axial)
+    return Measurement(volume, equivalent_diameter_mm(volume), axial)
 
 
 def _feret_mm(mask: np.ndarray, spacing: np.ndarray) -> float:

@@ -58,7 +58,7 @@ def predict_ct(
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
     """
-    table, keep = read_nodules(nodules, keep=keep), keep or {}
+    table, keep = read_nodules(nodules, keep=keep, series_of=ct), keep or {}
     refuse_own_input(nodules, out)
     with NoduleClient(url, model=model) as client:
         served = client.describe()

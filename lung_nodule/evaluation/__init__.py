@@ -4,6 +4,7 @@ from .activation_maps import SaveActivationMaps
 from .attributes import attribute_results
 from .baselines import threshold_mask
 from .classification import classification_metrics
+from .findings import SaveFindings
 from .handlers import EvaluationReport, SaveNodules
 from .intervals import bootstrap_interval
 from .pictures import SaveReconstructions
@@ -14,6 +15,7 @@ __all__ = [
     "EvaluationReport",
     "Overlap",
     "SaveActivationMaps",
+    "SaveFindings",
     "SaveNodules",
     "SaveReconstructions",
     "attribute_results",

@@ -135,7 +135,7 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
     """
     found, unreadable = _sorted_files(folder, keep_headers=True)
     if not found:
-        raise InputError(f"no DICOM CT image under {folder}: give the folder of a CT series")
+        raise InputError(f"no DICOM CT image under {folder}{_instead(folder)}: give the folder of a CT series")
     listed = ", ".join(f"{series.series_uid} ({len(series.paths)} files)" for series in found)
     chosen = [series for series in found if series_uid is None or series.series_uid == str(series_uid)]
     if not chosen:
@@ -145,6 +145,18 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
     if unreadable:
         raise InputError(f"{unreadable[0]} cannot be read and may be one of the slices: download it again or remove it")
     return chosen[0]
+
+
+def _instead(folder: Path) -> str:
+    """The kinds of DICOM objects that lie in a folder without CT images."""
+    kinds = set()
+    for path in (path for path in sorted(folder.rglob("*")) if path.is_file()):
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            kinds.add(header.SOPClassUID.name)
+        except NOT_READABLE:
+            continue
+    return f" (it holds {', '.join(sorted(kinds))})" if kinds else ""
 
 
 def _read_file(path: Path) -> pydicom.FileDataset:

@@ -22,6 +22,7 @@ def read_nodules(
     keep: Mapping[str, str | int | None] | None = None,
     columns: Sequence[str] = (),
     optional: Sequence[str] = (),
+    series_of: str | Path | None = None,
 ) -> pd.DataFrame:
     """The needed columns of a table of nodules; readers' ratings and masks are left behind.
 
@@ -30,6 +31,8 @@ def read_nodules(
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all rows.
         columns: further columns that must be there.
         optional: further columns that are taken where the table has them.
+        series_of: the CT of the rows; where it is a folder, ``series_uid`` may name one of its series and the table
+            need not have that column.
 
     Returns:
         ``nodule_id``, the centre and these columns; the index counts the table's rows from 0.
@@ -39,7 +42,10 @@ def read_nodules(
             number, or the ids are not unique or not fit for a file name.
     """
     path = Path(path)
-    table = _kept(_read(path, ["nodule_id", *CENTER, *columns]), keep or {}, path)
+    table = _read(path, ["nodule_id", *CENTER, *columns])
+    if series_of is not None and Path(series_of).is_dir() and "series_uid" not in table.columns:
+        keep = {column: value for column, value in (keep or {}).items() if column != "series_uid"}
+    table = _kept(table, keep or {}, path)
     if table.empty:
         raise InputError(f"{path} holds no nodule: give one row per nodule")
     check_unique(table["nodule_id"], path)

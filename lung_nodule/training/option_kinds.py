@@ -85,6 +85,7 @@ FLAG = one_of(True, False)
 PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value, str) and bool(value.strip())))
 FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(value).is_file())
 TEXT = Kind("text", lambda value: isinstance(value, str))
+PATIENT = Kind("a patient's name", lambda value: is_whole(value) or (TEXT.accepts(value) and bool(str(value).strip())))
 FOLD = Kind(f"a fold from 0 to {FOLDS - 1}", lambda value: is_whole(value) and value in range(FOLDS))
 TESTED_FOLD = Kind(f"a fold from 0 to {FOLDS - 1}, or holdout", lambda value: value == "holdout" or FOLD.accepts(value))
 

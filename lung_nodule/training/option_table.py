@@ -17,6 +17,7 @@ from .option_kinds import (
     FOLD,
     LARGEST_SEED,
     PATH,
+    PATIENT,
     POSITIVE,
     SHARE,
     TESTED_FOLD,
@@ -69,7 +70,13 @@ SHARED: dict[str, Kind] = {
 OF_WORKFLOW: dict[str, dict[str, Kind]] = {
     "train": {"fold": FOLD, "validation_fold": FOLD, "training_folds": folds(FOLD)},
     "evaluate": {"fold": TESTED_FOLD},
-    "inference": {"folds": folds(TESTED_FOLD)},
+    "inference": {
+        "folds": folds(TESTED_FOLD),
+        "nodules": PATH.or_none(),
+        "ct": PATH.or_none(),
+        "patient_id": PATIENT.or_none(),
+        "series_uid": TEXT.or_none(),
+    },
 }
 
 OF_BUNDLE: dict[str, dict[str, Kind]] = {

@@ -19,8 +19,9 @@ from monai.transforms import Compose
 
 from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
-from lung_nodule.io import InputError, user_can_mend
+from lung_nodule.io import InputError, read_nifti, user_can_mend
 from lung_nodule.networks import CheckpointError, load_network
+from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, write_centers, write_centers_dataset, write_ct
 
 from .unzipped import train_evaluate_and_infer_alone, unzipped
 
@@ -45,6 +46,7 @@ class BundleContract:
     small: ClassVar[dict[str, object]]  # overrides that make it small
     on_request: ClassVar[dict[str, object]] = {}  # options of inference that write more, and the files they write
     requested: ClassVar[tuple[str, ...]] = ()
+    segments: ClassVar[bool] = True
     columns: ClassVar[set[str]]  # what its predictions.csv holds
     needed_column: ClassVar[str] = "malignancy_mean"  # of nodules.csv, without which it cannot be trained
 
@@ -143,6 +145,76 @@ class BundleContract:
         if evaluated.is_file():
             both = inferred.merge(pd.read_csv(evaluated), on="nodule_id", suffixes=("", "_evaluated"))
             assert (both["malignancy_prob"] - both["malignancy_prob_evaluated"]).abs().max() < 1e-5
+
+    @pytest.fixture(scope="class")
+    def answered(self, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The folder with a CT, a table and what inference wrote about them into ``out``."""
+        folder = tmp_path_factory.mktemp("user")
+        ct = write_ct(folder / "scan.nii.gz", FLIPPED)
+        nodules = write_centers(folder / "table.csv", diameter_mm=DIAMETERS)
+        options = {"output_dir": trained, "results_dir": folder / "out", "nodules": nodules, "ct": ct}
+        ended = self.attempt("inferring", "inference", **options)
+        assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+        return folder
+
+    def test_inference_answers_for_a_users_ct(self, answered: Path) -> None:
+        """From a CT and centres alone: no masks, ratings, folds; masks on the CT's own grid."""
+        table = pd.read_csv(answered / "out" / "nodules.csv")
+        assert table["nodule_id"].tolist() == ["nodule_0", "nodule_1"]
+        assert table["malignancy_prob"].between(0, 1).all()
+        np.testing.assert_allclose(table[["center_x_ras", "center_y_ras", "center_z_ras"]], CENTERS, atol=1e-6)
+        predicted = {column for column in self.columns if column.endswith(("_pred", "_prob"))}
+        assert predicted <= set(table.columns)
+        written = {path.relative_to(answered / "out").as_posix() for path in (answered / "out").rglob("*.nii.gz")}
+        if not self.segments:
+            assert written == set()
+            return
+        assert written == {"masks/nodule_0.nii.gz", "masks/nodule_1.nii.gz", "nodules.nii.gz"}
+        ct, labels = (read_nifti(answered / name) for name in ("scan.nii.gz", "out/nodules.nii.gz"))
+        for row in table.itertuples():
+            mask = read_nifti(answered / "out" / row.mask)
+            assert mask.shape == labels.shape == ct.shape
+            np.testing.assert_allclose(mask.affine, ct.affine, atol=1e-5)
+            assert row.volume_mm3 == pytest.approx(mask.data.sum() * np.prod(ct.spacing), rel=1e-5)
+            assert not (labels.data[mask.data == 0] == row.label).any()
+
+    def test_its_masks_lie_where_its_maps_say(self, answered: Path, trained: Path, tmp_path: Path) -> None:
+        """The whole CT as a dataset's VOI: the same score, and the same mask in the world."""
+        write_centers_dataset(tmp_path / "dataset", answered / "scan.nii.gz")
+        options = {"output_dir": trained, "results_dir": tmp_path / "out", "dataset_dir": tmp_path / "dataset"}
+        ended = self.attempt("inferring", "inference", folds="[0]", **options)
+        assert ended.returncode == 0, ended.stderr[-4000:]
+        of_dataset = pd.read_csv(tmp_path / "out" / "predictions.csv")
+        of_ct = pd.read_csv(answered / "out" / "nodules.csv")
+        assert (of_dataset["malignancy_prob"] - of_ct["malignancy_prob"]).abs().max() < 1e-4
+        for nodule in of_ct["nodule_id"] if self.segments else ():
+            expected = read_nifti(tmp_path / "out" / f"{nodule}_mask.nii.gz").canonical()
+            mask = read_nifti(answered / "out" / "masks" / f"{nodule}.nii.gz").canonical()
+            np.testing.assert_allclose(mask.affine, expected.affine, atol=1e-4)
+            assert (mask.data != expected.data).mean() < 1e-5
+
+    def test_a_users_mistake_is_one_line_before_a_network_is_built(self, trained: Path, tmp_path: Path) -> None:
+        """The weights of this folder cannot be read, which would be said as soon as a network is built."""
+        shutil.copy(trained / "model.json", tmp_path)
+        (tmp_path / "model.pt").write_bytes(b"no weights")
+        ct, far = write_ct(tmp_path / "scan.nii.gz"), np.array([[500.0, 0.0, 0.0]])
+        table = write_centers(tmp_path / "n.csv", far, diameter_mm=9.0)
+        for options, message in (
+            ({"nodules": table, "ct": ct}, "lies outside the CT"),
+            ({"ct": ct}, "needs --nodules TABLE"),
+            ({"nodules": table, "ct": tmp_path / "absent"}, "--ct: no such file or folder"),
+        ):
+            parser = ConfigParser()
+            parser.read_config(self.configs / "inference.json")
+            given = {key: str(value) for key, value in options.items()}
+            parser.update({**given, "output_dir": str(tmp_path), "model_path": str(tmp_path / "model.pt")})
+            parser["start"] = ["%initialize", "%inferring"]
+            with pytest.raises(RuntimeError) as raised:
+                parser.get_parsed_content("start")
+            mendable = user_can_mend(raised.value)
+            assert isinstance(mendable, InputError), raised.value
+            assert message in str(mendable)
+        assert not (tmp_path / "inference").exists()
 
     def test_a_tighter_crop_moves_a_prediction_little(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         """Input contract (c): cut to 6 mm around the nodule, the same nodule keeps its score within the bound."""

@@ -20,6 +20,7 @@ class TestMTCNN(BundleContract):
     """MT-CNN at an eighth of its width, on views of 32 pixels."""
 
     name = "mtcnn"
+    segments = False
     small = {  # noqa: RUF012
         "width": 0.125,
         "field_mm": 32.0,

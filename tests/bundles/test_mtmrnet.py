@@ -21,6 +21,7 @@ class TestMTMRNet(BundleContract):
     """MTMR-Net at an eighth of its width."""
 
     name = "mtmrnet"
+    segments = False
     needed_column = "texture_mean"
     small = {  # noqa: RUF012
         "width": 0.125,

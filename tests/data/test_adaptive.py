@@ -120,7 +120,7 @@ def test_the_released_codes_crop_cuts_the_border_and_stretches(nodule: dict) -> 
 
 
 def test_bad_input_is_named(nodule: dict) -> None:
-    with pytest.raises(InputError, match=r"SYN-0000_a0001: .* got nan; mend `diameter_mm`"):
+    with pytest.raises(InputError, match=r"SYN-0000_a0001: .* got nan; correct `diameter_mm`"):
         AdaptiveSlices(image_size=SIZE)({**nodule, "diameter_mm": float("nan")})
     with pytest.raises(InputError, match="crop must be one of adaptive, paper_code"):
         RandAdaptiveView(image_size=SIZE, crop="tight")

@@ -13,6 +13,7 @@ from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import cut_voi, read_nifti, read_table
+from tests.user_ct import write_centers, write_dicom
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
@@ -57,6 +58,30 @@ def test_the_maps_are_equal_too(server: TritonServer, inferred: Path, painted: P
     for name in ("coarse", "fine"):
         own = read_nifti(inferred / f"{row['nodule_id']}_{name}.nii.gz").canonical().data[voi.box]
         np.testing.assert_allclose(getattr(answer, name), own, atol=TOLERANCE)
+
+
+def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path, tmp_path: Path) -> None:
+    """The bundle's inference on a CT and centres alone, and predict: probability, label map, masks, sizes."""
+    ct, nodules = write_dicom(tmp_path / "dicom"), write_centers(tmp_path / "table.csv")
+    command = [sys.executable, "-m", "monai.bundle", "run", "inferring"]
+    command += ["--config_file", "bundles/mtnet/configs/inference.json", "--ct", str(ct), "--nodules", str(nodules)]
+    command += ["--model_path", str(bundle / "models" / "model.pt"), "--results_dir", str(tmp_path / "own")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    predict_ct(ct=ct, nodules=nodules, out=tmp_path / "served", url=server.grpc_url)
+    own, served = (read_table(tmp_path / name / "nodules.csv") for name in ("own", "served"))
+    assert own["nodule_id"].tolist() == served["nodule_id"].tolist()
+    assert (own["malignancy_prob"] - served["malignancy_prob"]).abs().max() < TOLERANCE
+    for name in ("nodules.nii.gz", *own["mask"]):
+        masks = [read_nifti(tmp_path / folder / name) for folder in ("own", "served")]
+        np.testing.assert_allclose(masks[0].affine, masks[1].affine, atol=1e-5)
+        assert masks[0].data.dtype == masks[1].data.dtype
+        assert masks[0].data.any()
+        assert (masks[0].data != masks[1].data).mean() < 1e-4  # single voxels may stand at the threshold
+    shared = [column for column in own.columns if column in served.columns]
+    assert {"label", "volume_mm3", "equivalent_diameter_mm", "mean_hu", "mask"} <= set(shared)
+    for column in ("volume_mm3", "equivalent_diameter_mm"):
+        np.testing.assert_allclose(own[column], served[column], rtol=0.01)
 
 
 def test_a_tighter_voi_moves_the_prediction_little(server: TritonServer, painted: Path) -> None:

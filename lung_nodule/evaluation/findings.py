@@ -1,0 +1,102 @@
+"""What a bundle's inference writes about the nodules of a user's CT, laid out as ``predict`` writes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from lung_nodule.core import equivalent_diameter_mm, mask_volume_mm3
+from lung_nodule.io import CENTER, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks, write_table
+
+from .rows import as_table, final_mask, nodule_of, prediction_columns
+
+logger = logging.getLogger(__name__)
+
+
+class SaveFindings:
+    """Write ``nodules.csv`` and, where the method segments, masks on each CT's own grid.
+
+    ``masks/<nodule_id>.nii.gz`` (uint8) per nodule and one label map (uint16) per CT: ``nodules.nii.gz``, or
+    ``nodules_<CT>.nii.gz`` where the table names several CTs. ``nodules.csv`` has a row per nodule: its CT, its label
+    in the map, its centre, the scores, the mask's volume, equivalent diameter and mean HU. It is written last.
+
+    Args:
+        output_dir: the folder; masks that an earlier ``nodules.csv`` there lists are removed, other files stay.
+        nodules: the table that was asked about.
+
+    Raises:
+        InputError: ``nodules`` is the folder's ``nodules.csv``, which would be lost.
+    """
+
+    def __init__(self, *, output_dir: str | Path, nodules: str | Path) -> None:
+        refuse_own_input(nodules, output_dir)
+        self.output_dir = Path(output_dir)
+        self.rows: list[dict[str, Any]] = []
+        self.masks: ScanMasks | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the evaluator."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Forget an earlier run."""
+        self.rows, self.masks = [], None
+        remove_earlier_masks(self.output_dir)
+
+    def save(self, engine: Engine) -> None:
+        """Write the mask of one iteration's nodule, and keep its row."""
+        nodule = nodule_of(engine)
+        mask = self._save_mask(nodule) if "probability" in nodule else None
+        self.rows.append(finding_row(nodule, mask))
+
+    def _save_mask(self, nodule: Mapping[str, Any]) -> np.ndarray:
+        """bool ``[X, Y, Z]`` on the VOI's grid; a CT's label map is written when its last nodule has come."""
+        mask = final_mask(nodule)
+        if self.masks is None or self.masks.labels != nodule["labels"]:
+            self._write_labels()
+            self.masks = ScanMasks(self.output_dir, nodule["grid"], labels=nodule["labels"])
+        self.masks.add(nodule["nodule_id"], nodule["number"], mask, nodule["box"])
+        return mask
+
+    def _write_labels(self) -> None:
+        if self.masks is not None:
+            self.masks.write()
+
+    def write(self, engine: Engine) -> None:
+        """Write the last label map and the table."""
+        self._write_labels()
+        write_table(self.output_dir / TABLE, as_table(self.rows))
+        logger.info(f"wrote {len(self.rows)} nodules to {self.output_dir / TABLE}")
+
+
+def finding_row(nodule: Mapping[str, Any], mask: np.ndarray | None) -> dict[str, Any]:
+    """A nodule's row of ``nodules.csv``.
+
+    Args:
+        nodule: as :func:`~lung_nodule.data.scan_datalist` gives it, with what the network made of it.
+        mask: bool on the VOI's grid; None where the method does not segment.
+    """
+    return {
+        "nodule_id": nodule["nodule_id"],
+        "ct": nodule["scan"],
+        "label": nodule["number"],
+        **{column: nodule[column] for column in CENTER},
+        **prediction_columns(nodule),
+        **({} if mask is None else _size(nodule, mask)),
+    }
+
+
+def _size(nodule: Mapping[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    volume = mask_volume_mm3(mask, nodule["spacing"])
+    return {
+        "volume_mm3": volume,
+        "equivalent_diameter_mm": equivalent_diameter_mm(volume),
+        "mean_hu": float(nodule["ct"][mask].mean()) if mask.any() else float("nan"),
+        "mask": mask_path(nodule["nodule_id"]),
+    }
