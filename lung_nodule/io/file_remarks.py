@@ -50,7 +50,7 @@ def _odd_numbers(datasets: Sequence[pydicom.Dataset]) -> list[tuple[str, str, in
 def _odd_text(dataset: pydicom.Dataset, name: str) -> str:
     value = dataset.get(name)
     values = [value] if value is None or isinstance(value, (str, float, int)) else list(value)
-    texts = (str(getattr(number, "original_string", "")) for number in values)
+    texts = (str(getattr(number, "original_string", None) or "") for number in values)
     return next((text.strip() for text in texts if ODD_NUMBER.fullmatch(text)), "")
 
 

@@ -23,8 +23,9 @@ SAME = {
         "load", "tighten", "preprocessing", "dataloader",
     ),
     "inference": (
-        "bundle_root", "repository", "dataset_dir", "nodules", "ct", "patient_id", "series_uid", "output_dir", "model_path", "results_dir", "device", "settings",
-        "folds", "min_readers", "max_slice_thickness_mm", "num_workers", "seed", "initialize", "inferring", "run",
+        "bundle_root", "repository", "dataset_dir", "nodules", "ct", "patient_id", "series_uid", "output_dir",
+        "model_path", "results_dir", "device", "settings", "folds", "min_readers", "max_slice_thickness_mm",
+        "num_workers", "seed", "initialize", "inferring", "run",
         "load", "preprocessing", "dataset", "dataloader", "evaluator",
     ),
 }  # fmt: skip
