@@ -7,6 +7,7 @@ a package it lies beside the bundle's ``configs/``, in the repository beside ``b
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import lung_nodule
@@ -82,6 +83,23 @@ def reason(path: str, root: str, output_dir: str) -> str:
     if isinstance(output_dir, DefaultFolder):
         return f"the last training's, as the bundle has no {OWN_WEIGHTS}"
     return f"as --output_dir says{', although the bundle has its own' if own.is_file() else ''}"
+
+
+def search_path() -> list[str]:
+    """Python's search path as it is now, for :func:`restore_search_path`."""
+    return list(sys.path)
+
+
+def restore_search_path(before: list[str]) -> None:
+    """Take back the one folder that MONAI's ``ConfigWorkflow`` puts second on the search path before it runs.
+
+    The library was found without it. A path that changed in any other way stays as it is.
+
+    Args:
+        before: :func:`search_path` when the workflow was initialized.
+    """
+    if sys.path[:1] + sys.path[2:] == before:
+        del sys.path[1]
 
 
 def _names(root: Path) -> str | None:

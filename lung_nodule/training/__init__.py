@@ -19,6 +19,7 @@ from .distributed import (
 from .errors import expected_errors_in_one_line
 from .options import check_options, require_folds, require_validation
 from .pretrained import Pretrained, pretrained_hash
+from .running import fixed_randomness, run, seeded_weights
 from .scores import EachSlice, MeanOfSlices
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
@@ -42,8 +43,11 @@ __all__ = [
     "ViewCheckpoints",
     "ViewSelection",
     "expected_errors_in_one_line",
+    "fixed_randomness",
     "pretrained_hash",
     "score_and_class",
+    "run",
+    "seeded_weights",
     "across_ranks",
     "check_options",
     "device_of_rank",

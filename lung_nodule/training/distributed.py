@@ -69,9 +69,11 @@ def start_ranks(device: str | torch.device) -> None:
 
 
 def end_ranks() -> None:
-    """Leave the process group."""
+    """Leave the process group; ranks above 0 may speak again."""
     if dist.is_initialized():
         dist.destroy_process_group()
+    if rank() > 0:
+        logging.disable(logging.NOTSET)
 
 
 def share(batch_size: int) -> int:

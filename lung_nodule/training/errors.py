@@ -12,13 +12,17 @@ LOGGERS = (
     "ignite.engine.engine.SupervisedEvaluator",
     "monai.handlers.StatsHandler",
 )
+COMMAND = "monai.bundle.__main__"
 
 
 def expected_errors_in_one_line() -> None:
     """End ``python -m monai.bundle run`` in one line where a user can mend the input; tracebacks stay for the rest.
 
     Engines and handlers log every exception with its traceback before they pass it on; for these they keep silent.
+    Another program that runs a bundle (a notebook, a server) stays as it is: it gets the exception itself.
     """
+    if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) != COMMAND:
+        return
     report_in_one_line()
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_is_news)

@@ -135,9 +135,8 @@ def test_another_packages_library_is_refused(package: Path, tmp_path: Path, pain
     shutil.copytree(package / "lung_nodule", other)
     (other / "core" / "__init__.py").write_text((other / "core" / "__init__.py").read_text() + "\n# newer\n")
     (package / "lung_nodule").rename(package / "lung_nodule_aside")
-    program = f"import sys; sys.path.insert(0, {str(other.parent)!r}); from monai.bundle import run; "
-    program += f"run(config_file='configs/train.json', dataset_dir={str(painted)!r})"
-    ended = run_alone(["-c", program], package)
+    command = ["-m", "monai.bundle", "run", "--config_file", "configs/train.json", "--dataset_dir", str(painted)]
+    ended = run_alone(command, package, search_path=other.parent)
     assert ended.returncode != 0
     assert "this bundle was packaged with lung_nodule" in ended.stderr.splitlines()[-1]
     assert str(other) in ended.stderr.splitlines()[-1]

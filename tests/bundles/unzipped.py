@@ -16,9 +16,10 @@ def unzipped(path: Path, into: Path) -> Path:
     return root
 
 
-def run_alone(command: list[str], root: Path) -> subprocess.CompletedProcess[str]:
-    """A Python command in a package's root, without PYTHONPATH."""
+def run_alone(command: list[str], root: Path, *, search_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A Python command in a package's root, with nothing or one folder on PYTHONPATH."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"PYTHONPATH": str(search_path)} if search_path else {}
     return subprocess.run(
         [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, check=False
     )

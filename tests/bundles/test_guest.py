@@ -1,0 +1,32 @@
+"""A bundle that runs in somebody else's process leaves it as it was, also when the run fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .test_e2emtl import TestE2EMTL
+from .test_mtcnn import TestMTCNN
+from .test_mtmrnet import TestMTMRNet
+from .test_mtnet import TestMTNet
+
+ROOT = Path(__file__).parents[2]
+CONTRACTS = {contract.name: contract for contract in (TestMTNet, TestMTMRNet, TestMTCNN, TestE2EMTL)}
+for imported in [name for name in globals() if name.startswith("Test")]:
+    del globals()[imported]  # pytest would run them here once more
+
+
+@pytest.mark.parametrize("bundle", CONTRACTS)
+def test_a_bundle_leaves_no_trace_in_its_hosts_process(bundle: str, painted: Path, tmp_path: Path) -> None:
+    """Imported, trained, evaluated, inferred; interrupted by the host; without data. MetaTensors go on meanwhile."""
+    small = {**CONTRACTS[bundle].small, "max_epochs": 1}
+    command = [sys.executable, "-m", "tests.bundles.guest", str(ROOT / "bundles" / bundle), str(painted)]
+    command += [str(tmp_path), json.dumps(small)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "CHANGED" not in ended.stdout, ended.stdout
+    assert ended.stdout.splitlines()[-1] == "checked 13 steps"
