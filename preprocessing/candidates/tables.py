@@ -16,6 +16,7 @@ import pandas as pd
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import file_sha256, write_json, write_table, write_text
 
+from ..software import this_software
 from .luna16 import CENTER
 from .scan import FOLDER, Record, candidate_id, voi_path
 from .settings import CandidateSettings
@@ -239,6 +240,7 @@ def _description(dataset: Path, settings: CandidateSettings, source: Source, cou
         "counts": {name.replace(" ", "_"): count for name, count in counts.items()},
         "annotated": bool(counts["annotated nodules"]),
         "sources": source.files,
+        "software": this_software().as_dict(),
         "synthetic_scans": int(described.get("synthetic_scans", 0)),
     }
 

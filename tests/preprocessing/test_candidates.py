@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from preprocessing.__main__ import main
 from preprocessing.candidates import CandidateSettings, Tables, write, write_candidates
 from preprocessing.candidates.luna16 import read_candidates, read_findings, read_subsets
 from preprocessing.records import ScanRecord
+from preprocessing.software import this_software
 from preprocessing.verify import verify
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -304,6 +306,8 @@ def test_a_dataset_with_candidates_can_be_verified(small_dataset: Path, small_sc
     paths = Tables(candidates=elsewhere / "candidates.csv", subsets=elsewhere / "subsets.csv")
     assert write_candidates(dataset, paths, settings=CandidateSettings()) == []
     assert verify(dataset) == []
+    described = json.loads((dataset / "candidates" / "candidates.json").read_text())
+    assert described["software"] == this_software().as_dict()
     voi = next((dataset / "candidates" / "voi").glob("*"))
     voi.write_bytes(b"changed")
     assert verify(dataset) == [f"changed: candidates/voi/{voi.name}"]
