@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.transforms import Compose
+from PIL import Image
 
 from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
@@ -192,6 +194,23 @@ class BundleContract:
             mask = read_nifti(answered / "out" / "masks" / f"{nodule}.nii.gz").canonical()
             np.testing.assert_allclose(mask.affine, expected.affine, atol=1e-4)
             assert (mask.data != expected.data).mean() < 1e-5
+
+    def test_its_example_runs_from_any_folder(self, answered: Path, trained: Path, tmp_path: Path) -> None:
+        """As a script; the nodule that it predicts step by step gets the answer that the whole run wrote."""
+        command = [sys.executable, str(ROOT / "examples" / f"{self.name}.py"), "--out", "out"]
+        command += ["--ct", str(answered / "scan.nii.gz"), "--nodules", str(answered / "table.csv")]
+        command += ["--model_path", str(trained / "model.pt"), "--device", "cpu"]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr[-4000:]
+        table = pd.read_csv(tmp_path / "out" / "nodules.csv")
+        columns = ["nodule_id", "malignancy_prob"]
+        pd.testing.assert_frame_equal(table[columns], pd.read_csv(answered / "out" / "nodules.csv")[columns], atol=1e-5)
+        (said,) = re.findall(r"nodule_0: malignancy ([\d.]+); see out/", ended.stdout + ended.stderr)
+        assert float(said) == pytest.approx(table["malignancy_prob"][0], abs=1e-5)
+        with Image.open(tmp_path / "out" / f"{self.name}.png") as picture:
+            grey = np.asarray(picture.convert("L"), dtype=float)
+        assert grey.std() > 20
+        assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
     def test_a_users_mistake_is_one_line_before_a_network_is_built(self, trained: Path, tmp_path: Path) -> None:
         """The weights of this folder cannot be read, which would be said as soon as a network is built."""

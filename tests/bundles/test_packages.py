@@ -14,6 +14,7 @@ from ci.bundle_tools.archive import LARGEST, requirements_of, write_package
 from ci.bundle_tools.checks import CHECKS
 from lung_nodule.io import InputError
 from lung_nodule.stamp import LIBRARY, library_stamp
+from tests.user_ct import write_centers, write_ct
 
 from . import test_mtnet
 from .unzipped import run_alone, train_evaluate_and_infer_alone, unzipped
@@ -127,6 +128,13 @@ def test_it_trains_evaluates_and_infers_alone(package: Path, painted: Path) -> N
     assert f"library {package / 'lung_nodule'}" in said
     for results in ("evaluation", "inference"):
         assert len(pd.read_csv(package / "out" / results / "predictions.csv")) == 4
+    command = ["-m", "monai.bundle", "run", "inferring", "--config_file", "configs/inference.json"]
+    command += ["--output_dir", "out", "--results_dir", "answer", "--ct", str(write_ct(package / "user" / "ct.nii.gz"))]
+    command += ["--nodules", str(write_centers(package / "user" / "table.csv"))]
+    ended = run_alone(command, package)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert pd.read_csv(package / "answer" / "nodules.csv")["nodule_id"].tolist() == ["nodule_0", "nodule_1"]
+    assert len(list((package / "answer" / "masks").iterdir())) == 2
 
 
 def test_another_packages_library_is_refused(package: Path, tmp_path: Path, painted: Path) -> None:

@@ -1,0 +1,74 @@
+"""MT-CNN from Python: nine views of a nodule, and what each says about its malignancy.
+
+From any folder, on a CT and a table with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm):
+
+    python examples/mtcnn.py --ct scan.nii.gz --nodules table.csv --out out/example --model_path out/mtcnn/model.pt
+
+Without --model_path the bundle takes its own models/model.pt, or that of its last training.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import fire
+import torch
+from matplotlib.figure import Figure
+from monai.bundle import ConfigWorkflow
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's library, wherever the script is started
+
+from lung_nodule.data import one_nodule  # noqa: E402
+
+CONFIGS = ROOT / "bundles" / "mtcnn" / "configs"
+
+
+def main(*, ct: str, nodules: str, out: str, **options: Any) -> None:
+    """Answer for every nodule of the table, then look at the first.
+
+    Args:
+        ct: NIfTI file in HU, or the folder of a DICOM series.
+        nodules: the table of centres.
+        out: folder of the results.
+        options: any other of inference.json, such as model_path or device.
+    """
+    workflow = ConfigWorkflow(
+        workflow_type="infer",
+        config_file=str(CONFIGS / "inference.json"),
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=str(CONFIGS / "logging.conf"),
+        **{"ct": ct, "nodules": nodules, "results_dir": out, **options},
+    )
+    workflow.initialize()
+    workflow.run()  # writes nodules.csv
+    nodule, picture = predict(workflow, 0), Path(out) / "mtcnn.png"
+    show(nodule, picture)
+    workflow.finalize()
+    probability = float(nodule["malignancy_prob"])
+    logging.getLogger("example").info(f"{nodule['nodule_id']}: malignancy {probability:.6f}; see {picture}")
+
+
+def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
+    """What the bundle makes of one nodule, from its volume of interest: step by step what `run` does for all."""
+    network = workflow.parser.get_parsed_content("network")  # network_def with its weights
+    nodule = one_nodule([workflow.dataset[index]])  # with the axis of the batch
+    with torch.no_grad():
+        nodule["pred"] = workflow.inferer(nodule["image"].to(workflow.device), network)
+    return workflow.postprocessing(nodule)
+
+
+def show(nodule: dict[str, Any], path: Path) -> None:
+    """The nine views as the networks see them, each with its own probability."""
+    figure = Figure(figsize=(7, 8), layout="constrained")
+    for view, axis in enumerate(figure.subplots(3, 3).flat):
+        axis.imshow(nodule["image"][0, view].T, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(f"view {view + 1}: {nodule['other_scores'][f'view_{view + 1}_prob']:.2f}")
+        axis.axis("off")
+    figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}, the weighted mean")
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
