@@ -22,6 +22,7 @@ def convert(
     margin_mm: float = 40.0,
     duplicates: str = "refuse",
     scheduler: str | None = None,
+    complete: bool = False,
 ) -> Job:
     """Convert LIDC-IDRI DICOM to NIfTI volumes, consensus masks, tables, folds and pictures.
 
@@ -30,7 +31,8 @@ def convert(
     and the exit status is then 1; it is 2 for bad input.
 
     Args:
-        dicom_root: Folder of the TCIA download, holding LIDC-IDRI-0001, LIDC-IDRI-0002, ...
+        dicom_root: Folder of the download. Patients' folders (LIDC-IDRI-0001, ...) and folders named after a
+            SeriesInstanceUID are known by name, at any depth; all other files by their headers.
         out: Folder of the dataset to write.
         patients: Only these, separated by commas (LIDC-IDRI-0306, or 0306 or 306 for short). Default: all that are
             found.
@@ -44,6 +46,7 @@ def convert(
             last of them by InstanceNumber (the scan is then flagged differing_duplicates).
         scheduler: Address of a Dask scheduler (tcp://host:8786) whose workers convert the scans instead of --workers
             processes here. Every machine must see both folders under the same paths.
+        complete: Every scan of --patients, or of all 1010 patients, must be there: any gap is an error.
     """
     from .convert import convert as convert_scans
     from .settings import Settings
@@ -51,13 +54,22 @@ def convert(
     settings = Settings(consensus=consensus, margin_mm=margin_mm, duplicates=duplicates)
     chosen = patient_names(patients, "--patients")
     processes = whole_number(workers, "--workers", least=1)
+    if not isinstance(complete, bool):
+        raise InputError(f"--complete takes no value, got {complete!r}")
     root, target = Path(path_text(dicom_root, "--dicom_root")), output_folder(out, "--out")
     address = None
     if scheduler is not None:
         address = path_text(scheduler, "--scheduler", what="an address, such as tcp://host:8786")
 
     def action() -> int:
-        refused = convert_scans(root, target, patients=chosen, workers=processes, settings=settings, scheduler=address)
+        refused = convert_scans(
+            *(root, target),
+            patients=chosen,
+            workers=processes,
+            settings=settings,
+            scheduler=address,
+            complete=complete,
+        )
         return SKIPPED if refused else 0
 
     return Job(action)

@@ -15,7 +15,7 @@ from .records import ScanRecord
 from .rows import annotation_rows, nodule_row, scan_paths, scan_row, voi_paths
 from .settings import Settings
 from .software import this_software
-from .sources import series_of
+from .sources import Sources, series_of
 from .unfinished import begin, finish
 
 
@@ -24,7 +24,7 @@ class ScanTask:
     """Everything that a worker process needs to convert one scan."""
 
     scan: ScanRecord
-    folders: tuple[Path, ...]
+    sources: Sources
     out: Path
     settings: Settings
 
@@ -36,9 +36,9 @@ class ScanTask:
 
 @dataclass(frozen=True)
 class Refused:
-    """A scan that was not converted, and why."""
+    """A scan that was not converted, and why; ``scan`` is None for what cannot be read and may hold any scan."""
 
-    scan: ScanRecord
+    scan: ScanRecord | None
     reason: str
 
 
@@ -53,7 +53,7 @@ def convert_scan(task: ScanTask) -> Refused | None:
     begin(task.out, task.scan)
     task.record_path.unlink(missing_ok=True)
     try:
-        series = read_series(series_of(task.scan, task.folders), complete=True, duplicates=task.settings.duplicates)
+        series = read_series(series_of(task.scan, task.sources), complete=True, duplicates=task.settings.duplicates)
         nodules = [build_nodule(nodule, series, task.settings) for nodule in database.nodules(task.scan)]
     except InputError as error:
         return Refused(task.scan, str(error))

@@ -47,7 +47,7 @@ def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | No
     if not tasks:
         return
     with _connect(address) as client:
-        _check_workers(client, address, {folder for task in tasks for folder in (task.out, *task.folders)})
+        _check_workers(client, address, {folder for task in tasks for folder in _folders(task)})
         waiting = {client.submit(attempt, task, pure=False): task for task in tasks}
         while waiting:
             for future in _finished(client, list(waiting), address):
@@ -57,7 +57,13 @@ def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | No
 
 def _with_absolute_paths(task: ScanTask) -> ScanTask:
     """Workers run in folders of their own."""
-    return replace(task, out=task.out.absolute(), folders=tuple(folder.absolute() for folder in task.folders))
+    return replace(task, out=task.out.absolute(), sources=task.sources.absolute())
+
+
+def _folders(task: ScanTask) -> set[Path]:
+    """The folders that a worker must see; one that cannot be looked into here is the scan's own trouble."""
+    needed = {task.out, *(file.parent for file in task.sources.files)}
+    return needed | {folder for folder in task.sources.folders if folder.is_dir()}
 
 
 def _connect(address: str) -> Client:

@@ -1,4 +1,7 @@
-"""``skipped.csv``: every scan that was refused and is not in the dataset, with the reason, over all runs."""
+"""``skipped.csv``: every scan that was refused and is not in the dataset, with the reason, over all runs.
+
+Rows without a scan are files and folders that the last run could not read, where nothing says which scan they hold.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ SKIPPED_COLUMNS = ["scan", "patient_id", "series_uid", "reason"]
 def read_skipped(out: Path) -> pd.DataFrame:
     """The table, or an empty one where there is none."""
     path = out / "skipped.csv"
-    return read_table(path, SKIPPED_COLUMNS) if path.is_file() else pd.DataFrame(columns=SKIPPED_COLUMNS)
+    table = read_table(path, SKIPPED_COLUMNS) if path.is_file() else pd.DataFrame(columns=SKIPPED_COLUMNS)
+    return table.fillna("")
 
 
 def write_skipped(out: Path, refused: Collection[Refused], *, finished: Collection[str] = ()) -> None:
@@ -25,12 +29,13 @@ def write_skipped(out: Path, refused: Collection[Refused], *, finished: Collecti
 
     Args:
         out: the dataset's folder.
-        refused: of this run; a scan's new reason replaces an earlier one.
+        refused: all of this run so far; a scan's new reason replaces an earlier one.
         finished: names of all scans that are in the dataset.
     """
-    rows = {row["scan"]: row for row in read_skipped(out)[SKIPPED_COLUMNS].to_dict("records")}
+    rows = {row["scan"]: row for row in read_skipped(out)[SKIPPED_COLUMNS].to_dict("records") if row["scan"]}
     for item in refused:
-        values = (item.scan.name, item.scan.patient_id, item.scan.series_uid, item.reason)
-        rows[item.scan.name] = dict(zip(SKIPPED_COLUMNS, values, strict=True))
+        scan = item.scan
+        values = ("", "", "") if scan is None else (scan.name, scan.patient_id, scan.series_uid)
+        rows[values[0] or item.reason] = dict(zip(SKIPPED_COLUMNS, (*values, item.reason), strict=True))
     kept = [rows[name] for name in sorted(rows) if name not in set(finished)]
     write_table(out / "skipped.csv", pd.DataFrame(kept, columns=SKIPPED_COLUMNS))

@@ -94,15 +94,16 @@ def two_files(root: Path, patient: str, out: Path) -> Stages:
     """The CT and the label map as the conversion writes them."""
     from lung_nodule.io import Volume, read_series, write_nifti
     from preprocessing import database
+    from preprocessing.layouts import locate
     from preprocessing.nodule_volume import build_nodule, label_map
     from preprocessing.settings import Settings
-    from preprocessing.sources import patient_folders, series_of
+    from preprocessing.sources import series_of
 
     scan = database.scans([patient])[0]
-    folders = patient_folders(root)[patient]
+    sources = locate(root, [patient]).sources[scan.name]
     database.nodules(scan)  # the first call lists all contours of the database, once in a process
     clock = Clock()
-    series = read_series(series_of(scan, folders), complete=True)
+    series = read_series(series_of(scan, sources), complete=True)
     clock.mark("read")
     nodules = [build_nodule(nodule, series, Settings()) for nodule in database.nodules(scan)]
     labels = label_map(nodules, series.volume.shape)
@@ -118,9 +119,10 @@ def whole_scan(root: Path, patient: str, out: Path) -> Stages:
     """Everything that the conversion does for a scan: the two files, VOIs, picture, checksums, record."""
     from preprocessing import database, scan_task
     from preprocessing.convert import plan
+    from preprocessing.layouts import locate
     from preprocessing.settings import Settings
 
-    (task, *_) = plan(root, out, patients=[patient], settings=Settings())
+    (task, *_) = plan(locate(root, [patient]), out, Settings())
     database.nodules(task.scan)  # as above
     spent = {"vois": 0.0, "picture": 0.0, "checksums": 0.0}
     write = scan_task.write_nifti

@@ -2,9 +2,11 @@
 
 from .atomic import atomic_path, unfinished_writes, write_json, write_text
 from .ct import check_hu, read_ct
-from .dicom import find_series, read_series
+from .dicom import read_series
 from .duplicates import DUPLICATE_RULES
 from .errors import InputError, report_in_one_line, user_can_mend
+from .find import find_series, may_be_image, sort_series
+from .folders import files_under, new_files, walk
 from .hashes import file_sha256
 from .masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
 from .names import check_file_names, check_unique
@@ -37,9 +39,12 @@ __all__ = [
     "check_unique",
     "cut_voi",
     "file_sha256",
+    "files_under",
     "find_series",
     "format_positions",
     "mask_path",
+    "may_be_image",
+    "new_files",
     "paste",
     "patient_name",
     "patient_names",
@@ -51,9 +56,11 @@ __all__ = [
     "refuse_own_input",
     "remove_earlier_masks",
     "report_in_one_line",
+    "sort_series",
     "unfinished_writes",
     "user_can_mend",
     "voi_edge_mm",
+    "walk",
     "write_json",
     "write_nifti",
     "write_table",

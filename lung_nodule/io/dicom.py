@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 import copy
-import logging
-import os
 import warnings
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import CTImageStorage
-from tqdm import tqdm
 
 from .duplicates import differing_remark, one_slice_each
 from .errors import InputError
 from .file_remarks import file_remarks
+from .find import DEFER_BYTES, NOT_READABLE, series_under
 from .pixels import AIR_HU, hounsfield_and_padding
 from .series import Series, SeriesFiles
 from .slices import slice_grid
 from .volume import Volume
 
-logger = logging.getLogger(__name__)
-
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-NOT_READABLE = (InvalidDicomError, EOFError, AttributeError, KeyError, ValueError, TypeError, IndexError, OSError)
-DEFER_BYTES = 1 << 16  # larger values, that is the pixels, are read when they are asked for
-FoundFile = tuple[Path, float, pydicom.FileDataset | None]
-HEADER_TAGS = ["SOPClassUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient"]
-
-
-def find_series(root: str | Path, *, keep_headers: bool = False) -> list[SeriesFiles]:
-    """CT series under a folder, at any depth, ordered by patient and SeriesInstanceUID.
-
-    Files that are no DICOM (XML, licences) and DICOM objects other than CT images are passed over.
-
-    Args:
-        root: the folder.
-        keep_headers: keep every file's attributes for ``read_series`` (some 50 kB a slice: for a patient, not for a
-            whole collection).
-
-    Raises:
-        InputError: the folder does not exist.
-    """
-    found, unreadable = _sorted_files(Path(root), keep_headers)
-    for path in unreadable:
-        logger.warning("passed over %s: it cannot be read as a DICOM CT image", path)
-    return found
-
-
-def _sorted_files(root: Path, keep_headers: bool) -> tuple[list[SeriesFiles], list[Path]]:
-    """The CT series under a folder, and the files named ``.dcm`` that should be readable and are not."""
-    if not root.is_dir():
-        raise InputError(f"no such folder: {root}")
-    paths = sorted(Path(folder) / name for folder, _, names in os.walk(root, followlinks=True) for name in names)
-    groups: dict[tuple[str, str, str], list[FoundFile]] = defaultdict(list)
-    unreadable = []
-    for path in tqdm(paths, desc="DICOM headers", unit="file", delay=5, disable=None):
-        try:
-            header = _read_header(path, keep_headers)
-        except NOT_READABLE:
-            if path.suffix.lower() == ".dcm" and not path.name.startswith("."):
-                unreadable.append(path)
-            continue
-        if header is not None:
-            key = (str(header.get("PatientID", "")), str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
-            groups[key].append((path, float(header.ImagePositionPatient[2]), header if keep_headers else None))
-    return [_files_of(key, found) for key, found in sorted(groups.items())], unreadable
-
-
-def _files_of(key: tuple[str, str, str], found: list[FoundFile]) -> SeriesFiles:
-    paths, z_positions, headers = zip(*found, strict=True)
-    return SeriesFiles(
-        *(part.strip() for part in key),
-        paths=paths,
-        z_positions=np.array(z_positions),
-        headers=() if None in headers else headers,
-    )
-
-
-def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
-    """The few tags that sort files into series, or all; None where the file is DICOM but no CT image."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if whole:
-            header = pydicom.dcmread(path, defer_size=DEFER_BYTES)
-        else:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
-        if "SOPClassUID" in header and header.SOPClassUID != CTImageStorage:
-            return None
-        _ = header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
-        return header
 
 
 def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, duplicates: str = "refuse") -> Series:
@@ -133,7 +60,10 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
         InputError: there is none, there are several and none is named, the named one is not there, or a file that may
             belong to it cannot be read.
     """
-    found, unreadable = _sorted_files(folder, keep_headers=True)
+    found, unreadable = series_under(folder, keep_headers=True)
+    broken = next((f"{path} cannot be read ({why})" for path, why in unreadable.items()), None)
+    if not found and broken:
+        raise InputError(f"no DICOM CT image under {folder}, and {broken}: make it readable or download it again")
     if not found:
         raise InputError(f"no DICOM CT image under {folder}{_instead(folder)}: give the folder of a CT series")
     listed = ", ".join(f"{series.series_uid} ({len(series.paths)} files)" for series in found)
@@ -142,8 +72,8 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
         raise InputError(f"no CT series {series_uid} under {folder}; it holds {listed}")
     if len(chosen) > 1:
         raise InputError(f"{len(found)} CT series under {folder}: name one with --series_uid: {listed}")
-    if unreadable:
-        raise InputError(f"{unreadable[0]} cannot be read and may be one of the slices: download it again or remove it")
+    if broken:
+        raise InputError(f"{broken} and may be one of the slices: make it readable, download it again or remove it")
     return chosen[0]
 
 
@@ -197,6 +127,7 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
         slice_positions=corners[:, 2].copy(),
         grid=grid,
         duplicates=slices.duplicates,
+        left_out=files.left_out,
         slice_thickness_mm=float(first.get("SliceThickness") or "nan"),
         file_remarks=differing_remark(slices.differing, rule) | file_remarks(datasets, padded),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,8 @@ class SeriesFiles:
     Attributes:
         z_positions: float [files], the third coordinate of ImagePositionPatient in mm, in the order of ``paths``.
         headers: the files' attributes where they were kept, so that nothing is parsed twice; pixels stay on the disk.
+        left_out: positions (third coordinate, mm) of files with this series' UID that the caller knows to be foreign
+            to it and left out.
     """
 
     patient_id: str
@@ -29,6 +31,7 @@ class SeriesFiles:
     paths: tuple[Path, ...]
     z_positions: np.ndarray
     headers: tuple[pydicom.FileDataset, ...] = ()
+    left_out: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class Series:
             order along the normal. They are the volume's own slices where the series is uniform.
         grid: how the volume's z positions are made from the slices.
         duplicates: positions (third coordinate, mm) that held the same slice more than once; one of each was kept.
+        left_out: positions (third coordinate, mm) of slices that were left out as foreign to the series.
         slice_thickness_mm: as declared; NaN where it is not.
         file_remarks: what is unusual about the files and how their slices were chosen: name -> how many it concerns.
     """
@@ -54,6 +58,7 @@ class Series:
     grid: SliceGrid
     duplicates: tuple[float, ...]
     slice_thickness_mm: float
+    left_out: tuple[float, ...] = ()
     file_remarks: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,6 +74,8 @@ class Series:
         found = {}
         if self.duplicates:
             found["duplicate_z"] = f"one of each kept of the equal slices at {format_positions(self.duplicates)}"
+        if self.left_out:
+            found["extra_slices"] = f"left out, as they are not among the series' own slices{_where(self.left_out)}"
         if len(self.grid.unused) or not (self.grid.share == 0).all():
             left_out = np.asarray(self.slice_positions)[self.grid.unused]
             made = self.z_positions[self.grid.interpolated]
@@ -84,5 +91,5 @@ class Series:
         return found | self.file_remarks
 
 
-def _where(positions: np.ndarray) -> str:
+def _where(positions: Sequence[float] | np.ndarray) -> str:
     return f" at {format_positions(positions)}" if len(positions) else ""

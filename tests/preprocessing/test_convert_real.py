@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from lung_nodule.io import read_nifti
+from preprocessing.convert import convert
+from preprocessing.settings import Settings
 from tests.preprocessing.conftest import published_table
-from tests.preprocessing.test_convert import check_against_dicom, read_nodules
+from tests.preprocessing.layouts import LAYOUTS, rearrange
+from tests.preprocessing.test_convert import check_against_dicom, digests, read_nodules
 
 PUBLISHED = ["LIDC-IDRI-0006_a0117", "LIDC-IDRI-0013_a0205"]
 
@@ -46,3 +49,10 @@ def test_voxels_equal_the_published_ones_at_the_same_world_positions(
 def test_vois_equal_the_dicom(real_dataset: Path, lidc_dicom: Path) -> None:
     for patient in ("LIDC-IDRI-0006", "LIDC-IDRI-0013"):
         check_against_dicom(real_dataset, next((lidc_dicom / patient).glob("*/*")))
+
+
+@pytest.mark.parametrize("name", ["series UID", "uuid", "no names at all"])
+def test_every_layout_gives_the_same_files(name: str, real_dataset: Path, lidc_dicom: Path, tmp_path: Path) -> None:
+    root = rearrange(lidc_dicom, tmp_path / "root", LAYOUTS[name])
+    assert convert(root, tmp_path / "out", patients=None, workers=1, settings=Settings()) == []
+    assert digests(tmp_path / "out") == digests(real_dataset)

@@ -20,6 +20,7 @@ import pytest
 from lung_nodule.io import InputError
 from preprocessing import ledger, workers
 from preprocessing.convert import convert, plan
+from preprocessing.layouts import locate
 from preprocessing.lock import only_writer
 from preprocessing.progress import progress
 from preprocessing.scan_task import Refused, ScanTask
@@ -139,8 +140,8 @@ class Deadly(ScanTask):
 def test_a_scan_that_kills_its_process_is_refused_and_the_others_are_converted(
     several_root: Path, tmp_path: Path
 ) -> None:
-    dead, alive = plan(several_root, tmp_path / "out", patients=SEVERAL[:2], settings=SETTINGS)
-    dead = Deadly(dead.scan, dead.folders, dead.out, dead.settings)
+    dead, alive = plan(locate(several_root, SEVERAL[:2]), tmp_path / "out", SETTINGS)
+    dead = Deadly(dead.scan, dead.sources, dead.out, dead.settings)
     (refused,) = [outcome for outcome in in_processes([dead, alive], 2) if outcome is not None]
     assert refused.scan.name == dead.scan.name
     assert "killed twice (out of memory?)" in refused.reason
@@ -161,7 +162,7 @@ def test_whatever_goes_wrong_with_a_scan_becomes_one_line(
     def fail(task: ScanTask) -> None:
         raise error
 
-    (task,) = plan(small_root, tmp_path, patients=None, settings=SETTINGS)
+    (task,) = plan(locate(small_root), tmp_path, SETTINGS)
     monkeypatch.setattr(workers, "convert_scan", fail)
     refused = attempt(task)
     assert refused.reason.startswith(line)
@@ -172,7 +173,7 @@ def test_a_full_disk_ends_the_run(small_root: Path, tmp_path: Path, monkeypatch:
     def fail(task: ScanTask) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "a.nii.gz")
 
-    (task,) = plan(small_root, tmp_path, patients=None, settings=SETTINGS)
+    (task,) = plan(locate(small_root), tmp_path, SETTINGS)
     monkeypatch.setattr(workers, "convert_scan", fail)
     with pytest.raises(OSError, match="No space left"):
         attempt(task)
@@ -229,7 +230,7 @@ def test_a_damaged_skipped_csv_is_told_before_the_work(small_root: Path, tmp_pat
 
 
 def test_a_new_reason_replaces_the_old_one(small_root: Path, tmp_path: Path) -> None:
-    (task,) = plan(small_root, tmp_path, patients=None, settings=SETTINGS)
+    (task,) = plan(locate(small_root), tmp_path, SETTINGS)
     other = replace(task.scan, patient_id="LIDC-IDRI-0208")
     write_skipped(tmp_path, [Refused(task.scan, "first"), Refused(other, "other, with a comma")])
     write_skipped(tmp_path, [Refused(task.scan, "second")])

@@ -19,6 +19,7 @@ from lung_nodule.io import InputError
 from preprocessing import scheduler
 from preprocessing.__main__ import main
 from preprocessing.convert import convert, plan
+from preprocessing.layouts import locate
 from preprocessing.settings import Settings
 from preprocessing.verify import verify
 from tests.preprocessing.conftest import SEVERAL, SMALL
@@ -78,7 +79,7 @@ def test_a_refusal_travels_and_a_relative_path_too(
 
 
 def assert_refused(root: Path, out: Path, address: str, match: str) -> None:
-    (task,) = plan(root, out, patients=[SMALL], settings=SETTINGS)
+    (task,) = plan(locate(root, [SMALL]), out, SETTINGS)
     with pytest.raises(InputError, match=match):
         list(scheduler.on_cluster([task], address))
 

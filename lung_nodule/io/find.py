@@ -1,0 +1,137 @@
+"""Which files are slices of which CT series, by their headers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import CTImageStorage
+from tqdm import tqdm
+
+from .errors import InputError
+from .folders import files_under, reason
+from .series import SeriesFiles
+
+logger = logging.getLogger(__name__)
+
+DEFER_BYTES = 1 << 16  # larger values, that is the pixels, are read when they are asked for
+NOT_READABLE = (InvalidDicomError, EOFError, AttributeError, KeyError, ValueError, TypeError, IndexError, OSError)
+HEADER_TAGS = [
+    *("SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient")
+]
+NO_IMAGE = {
+    *(".xml", ".csv", ".tsv", ".txt", ".json", ".pdf", ".html", ".md", ".xls", ".xlsx", ".tcia", ".log", ".py"),
+    *(".zip", ".gz", ".tar", ".7z", ".nii", ".nrrd", ".mhd", ".raw", ".png", ".jpg", ".parquet", ".sha256"),
+}
+EMPTY = "empty"
+FoundFile = tuple[float, str, Path, pydicom.FileDataset | None]
+
+
+def find_series(root: str | Path, *, keep_headers: bool = False) -> list[SeriesFiles]:
+    """CT series under a folder, at any depth, ordered by patient and SeriesInstanceUID.
+
+    Files that are no DICOM (XML, licences) and DICOM objects other than CT images are passed over.
+
+    Args:
+        root: the folder.
+        keep_headers: keep every file's attributes for ``read_series`` (some 50 kB a slice: for a patient, not for a
+            whole collection).
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    found, unreadable = series_under(Path(root), keep_headers=keep_headers)
+    for path, why in unreadable.items():
+        logger.warning("passed over %s: %s", path, why)
+    return found
+
+
+def series_under(root: Path, *, keep_headers: bool) -> tuple[list[SeriesFiles], dict[Path, str]]:
+    """As ``find_series``, with the files and folders that may hold slices and cannot be read, and why."""
+    if not root.is_dir():
+        raise InputError(f"no such folder: {root}")
+    paths, closed = files_under(root)
+    shown = tqdm(paths, desc="DICOM headers", unit="file", delay=5, disable=None)
+    found, unreadable = sort_series(shown, keep_headers=keep_headers)
+    return found, closed | unreadable
+
+
+def may_be_image(path: Path) -> bool:
+    """Whether a file's name leaves it open that it is a DICOM image; many have no ending, or a UID's last number."""
+    return path.suffix.lower() not in NO_IMAGE
+
+
+def sort_series(
+    paths: Iterable[Path], *, keep_headers: bool = False, series_uid: str | None = None
+) -> tuple[list[SeriesFiles], dict[Path, str]]:
+    """Sort files into CT series; each file's header is read once, without its pixels.
+
+    Args:
+        paths: the files; those of other kinds (XML, archives, DICOM objects that are no CT image) are passed over.
+        keep_headers: keep every file's attributes for ``read_series``.
+        series_uid: only this series; None for all.
+
+    Returns:
+        The series, ordered by patient and SeriesInstanceUID, the files of each by their position; and the files that
+        may be slices and cannot be read, with the reason.
+    """
+    groups: dict[tuple[str, str, str], list[FoundFile]] = defaultdict(list)
+    unreadable: dict[Path, str] = {}
+    for path in paths:
+        if not may_be_image(path):
+            continue
+        try:
+            header = _read_header(path, keep_headers)
+        except NOT_READABLE as error:
+            why = _why_unreadable(path, error)
+            unreadable |= {} if why is None else {path: why}
+            continue
+        if header is not None and series_uid in (None, str(header.SeriesInstanceUID).strip()):
+            key = (str(header.get("PatientID", "")), str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
+            z, uid = float(header.ImagePositionPatient[2]), str(header.get("SOPInstanceUID", ""))
+            groups[key].append((z, uid, path, header if keep_headers else None))
+    return [_files_of(key, found) for key, found in sorted(groups.items())], unreadable
+
+
+def _files_of(key: tuple[str, str, str], found: list[FoundFile]) -> SeriesFiles:
+    """The same order for the same files, however they are named."""
+    ordered = sorted(found, key=lambda item: item[:3])
+    z_positions, _, paths, headers = zip(*ordered, strict=True)
+    return SeriesFiles(
+        *(part.strip() for part in key),
+        paths=paths,
+        z_positions=np.array(z_positions),
+        headers=() if None in headers else headers,
+    )
+
+
+def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
+    """The few tags that sort files into series, or all; None where the file is DICOM but no CT image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if whole:
+            header = pydicom.dcmread(path, defer_size=DEFER_BYTES)
+        else:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+        kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", CTImageStorage)
+        if kind != CTImageStorage:
+            return None
+        _ = header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
+        return header
+
+
+def _why_unreadable(path: Path, error: Exception) -> str | None:
+    """Why a file cannot be read; None where it is no DICOM and its name does not say that it should be."""
+    if isinstance(error, OSError):
+        return reason(error)
+    if path.stat().st_size == 0:
+        return EMPTY
+    if isinstance(error, InvalidDicomError):
+        return "no DICOM file" if path.suffix.lower() == ".dcm" else None
+    return "no usable header (cut short?)"
