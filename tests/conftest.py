@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ci.bundle_tools.painted_dataset import write_dataset
+from ci.bundle_tools.painted_scans import write_scans
+from preprocessing.candidates import CandidateSettings, Tables, write_candidates
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -15,6 +17,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 20 painted balls of 10 patients, in every bundle's layout."""
     return write_dataset(tmp_path_factory.mktemp("painted"))
+
+
+@pytest.fixture(scope="session")
+def candidates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten whole painted CTs of ten patients and folds, with their candidates; eight non-nodules of each have a VOI."""
+    dataset = write_scans(tmp_path_factory.mktemp("candidates"))
+    tables = Tables(*(dataset / "luna16" / f"{name}.csv" for name in ("candidates", "subsets", "annotations")))
+    assert write_candidates(dataset, tables, settings=CandidateSettings(negatives_per_scan=8)) == []
+    return dataset
 
 
 @pytest.fixture(scope="session")

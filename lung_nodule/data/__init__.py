@@ -10,6 +10,7 @@ from .attributes import (
     scaled_attributes,
 )
 from .binary_attributes import HIGH_COLUMNS, HIGH_FROM, binary_attributes
+from .candidates import CutVOI, candidate_cohort, candidate_datalist, evaluated_scans
 from .channels import CubeChannels
 from .crop_variants import RandCropVariant
 from .crops import RandLoosenCrop, RandTightenCrop, TightenCrop
@@ -19,6 +20,15 @@ from .dataset import NoduleSlices, one_nodule
 from .rand_affine import RandSliceAffined
 from .scans import inference_datalist, require_inputs, scan_datalist
 from .slices import FieldSlices, RandNoduleSlice, SliceView
+from .tasks import (
+    draws_of,
+    evaluation_items,
+    refuse_crop_changes,
+    require_task_data,
+    task_named,
+    task_of,
+    training_items,
+)
 from .views import NineViews, RandAugmentViews
 from .voi import LoadVOI
 
@@ -31,6 +41,7 @@ __all__ = [
     "HIGH_FROM",
     "CubeChannels",
     "CubeView",
+    "CutVOI",
     "FieldSlices",
     "LoadVOI",
     "NineViews",
@@ -47,6 +58,11 @@ __all__ = [
     "SliceView",
     "attribute_medians",
     "binary_attributes",
+    "candidate_cohort",
+    "candidate_datalist",
+    "draws_of",
+    "evaluated_scans",
+    "evaluation_items",
     "fill_channel_cache",
     "fingerprint",
     "inference_datalist",
@@ -55,9 +71,14 @@ __all__ = [
     "one_nodule",
     "original_scale",
     "patients_of",
+    "refuse_crop_changes",
     "refuse_seen_patients",
     "require_dataset",
     "require_inputs",
+    "require_task_data",
     "scaled_attributes",
     "scan_datalist",
+    "task_named",
+    "task_of",
+    "training_items",
 ]

@@ -77,7 +77,7 @@ def nodule_datalist(
     required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
     nodules = read_table(dataset_dir / "nodules.csv", required=required, unique=["nodule_id"])
     folds = [folds] if isinstance(folds, int | str) else list(folds)
-    table = nodules.merge(_fold_of_patients(dataset_dir), on="patient_id", how="left", validate="many_to_one")
+    table = nodules.merge(patient_folds(dataset_dir), on="patient_id", how="left", validate="many_to_one")
     chosen = table[
         table["fold"].isin([str(fold) for fold in folds])
         & (table["readers"] >= min_readers)
@@ -116,8 +116,12 @@ def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def fingerprint(datalist: Sequence[dict[str, Any]]) -> str:
     """A short hash of which nodules, with which labels and folds, stand in a datalist."""
-    lines = sorted(f"{item['nodule_id']} {item['malignant']} {item['fold']}" for item in datalist)
+    lines = sorted(f"{item['nodule_id']} {item[_label(item)]} {item['fold']}" for item in datalist)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _label(item: dict[str, Any]) -> str:
+    return "malignant" if "malignant" in item else "nodule"
 
 
 def patients_of(datalist: Sequence[dict[str, Any]]) -> list[str]:
@@ -144,18 +148,18 @@ def refuse_seen_patients(datalist: Sequence[dict[str, Any]], settings: dict[str,
     return list(datalist)
 
 
-def _fold_of_patients(dataset_dir: Path) -> pd.DataFrame:
+def patient_folds(dataset_dir: Path) -> pd.DataFrame:
     """``patient_id`` and ``fold`` (as text: 0-4 or ``holdout``)."""
     folds = read_table(dataset_dir / "folds.csv", required=["patient_id", "fold"])
     if folds["patient_id"].duplicated().any():
         patient = folds.loc[folds["patient_id"].duplicated(), "patient_id"].iloc[0]
         raise InputError(f"{dataset_dir / 'folds.csv'}: {patient} stands in it twice; a patient belongs to one fold")
     folds = folds[["patient_id", "fold"]].astype(str)
-    _refuse_numbered_holdout(folds, dataset_dir / "folds.csv")
+    refuse_numbered_holdout(folds, dataset_dir / "folds.csv")
     return folds
 
 
-def _refuse_numbered_holdout(folds: pd.DataFrame, path: Path) -> None:
+def refuse_numbered_holdout(folds: pd.DataFrame, path: Path) -> None:
     """Raise InputError where a patient of the hold-out has a numbered fold, whichever fold is asked for."""
     wrong = folds[folds["patient_id"].isin(holdout_patients()) & (folds["fold"] != HOLDOUT)]
     if not wrong.empty:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lung_nodule.io import InputError
 from monai.transforms import apply_transform
@@ -17,28 +18,37 @@ class NoduleSlices(Dataset):
     Args:
         data: loaded nodules, e.g. a ``monai.data.CacheDataset`` whose transform is
             :class:`~lung_nodule.data.LoadVOI`.
-        slices_per_nodule: items of one nodule per epoch; a slice comes from each item's own part of the nodule.
+        slices_per_nodule: items of one nodule per epoch, one number for all or one for each; a slice comes from each
+            item's own part of the nodule.
         transform: the random transforms, from the nodule's arrays to what the network sees.
 
     Raises:
-        InputError: ``slices_per_nodule`` is below 1.
+        InputError: ``slices_per_nodule`` is below 1, or not one per nodule.
     """
 
     def __init__(
-        self, data: Sequence[dict[str, Any]], *, slices_per_nodule: int, transform: Callable[[Any], Any]
+        self, data: Sequence[dict[str, Any]], *, slices_per_nodule: int | Sequence[int], transform: Callable[[Any], Any]
     ) -> None:
-        if slices_per_nodule < 1:
-            raise InputError(f"slices_per_nodule must be at least 1, got {slices_per_nodule}")
+        single = isinstance(slices_per_nodule, int)
+        parts = np.full(len(data), slices_per_nodule) if single else np.asarray(slices_per_nodule, dtype=int)
+        if parts.shape != (len(data),) or (len(parts) and parts.min() < 1) or (single and slices_per_nodule < 1):
+            least = slices_per_nodule if single else f"{len(parts)} numbers for {len(data)} nodules"
+            raise InputError(f"slices_per_nodule must be at least 1 for every nodule, got {least}")
         self.data = data
-        self.slices_per_nodule = slices_per_nodule
+        self.parts = parts
+        self.stops = np.cumsum(parts)
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.data) * self.slices_per_nodule
+        return int(self.parts.sum())
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        nodule, part = divmod(index, self.slices_per_nodule)
-        item = {**self.data[nodule], "part": part, "parts": self.slices_per_nodule}
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{index} of {len(self)} draws")
+        index %= len(self)
+        nodule = int(np.searchsorted(self.stops, index, side="right"))
+        part, parts = index - int(self.stops[nodule] - self.parts[nodule]), int(self.parts[nodule])
+        item = {**self.data[nodule], "part": part, "parts": parts}
         return apply_transform(self.transform, item)
 
 

@@ -20,13 +20,14 @@ class NineViews(Transform):
     The CT is resampled in HU, then windowed, as in the paper. Beyond the VOI its faces are repeated.
 
     Adds ``image`` (float32 ``[9, image_size, image_size]`` in 0..1, in the order of ``lung_nodule.core.VIEWS``) and
-    ``malignancy`` (float32 ``[1]``).
+    ``target`` (float32 ``[1]``, the class).
 
     Args:
         field_mm: edge of the cube in mm.
         image_size: voxels along that edge, so pixels along a view's.
         order: of the resampling, 3 (cubic spline, published) or 1 (linear).
         hu_window: HU that become 0 and 1.
+        label: key of the item that holds the class, 1.0, 0.0 or NaN.
 
     Raises:
         InputError: ``order`` is neither, or ``hu_window`` no window.
@@ -35,20 +36,27 @@ class NineViews(Transform):
     needs: tuple[str, ...] = ()
 
     def __init__(
-        self, *, field_mm: float, image_size: int, order: int = 3, hu_window: tuple[float, float] = (-1000.0, 400.0)
+        self,
+        *,
+        field_mm: float,
+        image_size: int,
+        order: int = 3,
+        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        label: str = "malignant",
     ) -> None:
         if order not in (1, 3):
             raise InputError(f"spline_order must be 3 (cubic) or 1 (linear), got {order!r}")
         self.field_mm = float(field_mm)
         self.image_size = int(image_size)
         self.order = order
+        self.label = label
         self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         field = CubeField(**position_of(data), cube_mm=self.field_mm, size=self.image_size, order=self.order)
         views = nine_views(window(field.sample(data["ct"]), *self.hu_window))
-        malignancy = torch.tensor([data["malignant"]], dtype=torch.float32)
-        return {**data, "image": torch.from_numpy(views), "malignancy": malignancy}
+        target = torch.tensor([data[self.label]], dtype=torch.float32)
+        return {**data, "image": torch.from_numpy(views), "target": target}
 
     def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
         """Edge of the cube, whatever the nodule."""
@@ -65,14 +73,18 @@ class RandAugmentViews(Randomizable, Transform):
     Args:
         prob: how often a view is augmented.
         shift: largest shift in pixels.
+        positives_only: leave the views of class 0 as they are (LUNA16's candidates in the paper).
     """
 
-    def __init__(self, *, prob: float = 0.8, shift: int = 6) -> None:
+    def __init__(self, *, prob: float = 0.8, shift: int = 6, positives_only: bool = False) -> None:
         self.prob = prob
         self.shift = shift
+        self.positives_only = positives_only
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Takes and gives ``image`` ``[V, H, W]`` with H = W."""
+        """Takes and gives ``image`` ``[V, H, W]`` with H = W; looks at ``target`` where only positives change."""
+        if self.positives_only and float(data["target"]) < 0.5:
+            return dict(data)
         views = np.asarray(data["image"])
         return {**data, "image": torch.from_numpy(np.stack([self._augment(view) for view in views]))}
 

@@ -31,7 +31,11 @@ def size_aucs(table: pd.DataFrame) -> dict[str, float]:
     return {column: area_under_curve(table[column].to_numpy(), label) for column in SIZE_BASELINES}
 
 
-def majority_accuracy(table: pd.DataFrame) -> float:
-    """Accuracy of always calling the more frequent class."""
-    share = float((table["malignant"] > 0.5).mean())
+def majority_accuracy(label: np.ndarray) -> float:
+    """Accuracy of always calling the more frequent class.
+
+    Args:
+        label: bool ``[N]``.
+    """
+    share = float(np.asarray(label).mean())
     return max(share, 1 - share)

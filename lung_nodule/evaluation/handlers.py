@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
+from .dataset_description import describe_dataset
 from .ranks import gather_rows
 from .results import evaluation_results, summary
 from .rows import as_table, evaluation_row, final_mask, inference_row, nodule_of
@@ -55,18 +55,11 @@ class EvaluationReport:
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         table = as_table(rows)
-        results = evaluation_results(table, dataset=self._dataset(), settings=self.settings)
+        results = evaluation_results(table, dataset=describe_dataset(self.dataset_dir), settings=self.settings)
         write_table(self.output_dir / "predictions.csv", table)
         write_json(self.output_dir / "metrics.json", results)
         logger.info(summary(results))
         logger.info(f"wrote {self.output_dir / 'metrics.json'} and predictions.csv")
-
-    def _dataset(self) -> dict[str, Any]:
-        path = self.dataset_dir / "dataset.json"
-        described = json.loads(path.read_text()) if path.is_file() else {}
-        described = {**described.get("settings", {}), **described}
-        kept = {key: described[key] for key in ("name", "consensus", "licence", "source") if key in described}
-        return {**kept, "dataset_dir": str(self.dataset_dir), "synthetic": bool(described.get("synthetic_scans"))}
 
 
 class SaveNodules:

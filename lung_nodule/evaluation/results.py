@@ -14,6 +14,7 @@ from .intervals import bootstrap_interval
 from .rows import COUNTS
 from .segmentation import Overlap
 
+SYNTHETIC = "SYNTHETIC DATA: these figures show that the software runs. They are no result."
 MEASURES = ("dice", "jaccard", "accuracy", "recall", "specificity")
 
 
@@ -33,7 +34,7 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
     labelled = table[table["malignant"].notna()]
     scored = labelled[labelled["malignancy_prob"].notna()]
     segments = "dice" in table
-    return _plain(
+    return plain(
         {
             "dataset": dataset,
             "counts": _counts(table, labelled),
@@ -96,7 +97,7 @@ def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[st
         "auc_interval": bootstrap_interval(labelled, _auc),
         **({"other_scores": others} if others else {}),
         "baselines": {
-            "majority_accuracy": majority_accuracy(labelled),
+            "majority_accuracy": majority_accuracy(label > 0.5),
             **{f"{column}_auc": auc for column, auc in size_aucs(labelled).items()},
             "auc_above_diameter": _auc_above_diameter(labelled),
             "auc_above_diameter_interval": bootstrap_interval(labelled, _auc_above_diameter),
@@ -114,7 +115,6 @@ def _auc_above_diameter(rows: pd.DataFrame) -> float:
 
 
 def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
-    synthetic = ["SYNTHETIC DATA: these figures show that the software runs. They are no result."]
     segmentation = [
         "Segmentation is measured in the fixed field around the centre; accuracy and specificity depend on its size.",
         "macro is the mean over nodules, pooled counts all pixels together.",
@@ -126,7 +126,7 @@ def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
         "constant median of the training nodules, baseline_accuracy the more frequent class."
     ]
     return [
-        *(synthetic if dataset.get("synthetic") else []),
+        *([SYNTHETIC] if dataset.get("synthetic") else []),
         "Labels are the readers' opinions, not pathology; nodules without a class are left out of the classification.",
         "Intervals are 95 %, drawn over patients.",
         *(f"{column}_auc: {meaning}, on the same nodules." for column, meaning in SIZE_BASELINES.items()),
@@ -170,12 +170,12 @@ def _number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON's own types; NaN becomes None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, str | bool | int) or value is None:
         return value
     number = float(value)

@@ -17,6 +17,7 @@ from .segmentation import Overlap
 IDENTITY = (
     "nodule_id", "patient_id", "fold", "readers", "diameter_mm", "crop_extent_mm", "malignancy_mean", "malignant",
 )  # fmt: skip
+SCORES = ("malignancy_prob", "nodule_prob")
 COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
@@ -45,7 +46,7 @@ def inference_row(nodule: Mapping[str, Any]) -> dict[str, Any]:
 def prediction_columns(nodule: Mapping[str, Any]) -> dict[str, float]:
     """Scores of a nodule: ``malignancy_prob``, ``<attribute>_pred`` (original scale), ``<attribute>_prob``, others."""
     return {
-        "malignancy_prob": float(nodule["malignancy_prob"][0]),
+        **{name: float(nodule[name][0]) for name in SCORES if name in nodule},
         **{f"{name}_pred": float(value) for name, value in nodule.get("attributes", {}).items()},
         **{f"{name}_prob": float(value) for name, value in nodule.get("attribute_probs", {}).items()},
         **{name: float(value) for name, value in nodule.get("other_scores", {}).items()},

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from lung_nodule.io import InputError
 
-FOLDS = 5
 LARGEST_SEED = 2**32 - 1
 
 
@@ -86,8 +85,17 @@ PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value
 FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(value).is_file())
 TEXT = Kind("text", lambda value: isinstance(value, str))
 PATIENT = Kind("a patient's name", lambda value: is_whole(value) or (TEXT.accepts(value) and bool(str(value).strip())))
-FOLD = Kind(f"a fold from 0 to {FOLDS - 1}", lambda value: is_whole(value) and value in range(FOLDS))
-TESTED_FOLD = Kind(f"a fold from 0 to {FOLDS - 1}, or holdout", lambda value: value == "holdout" or FOLD.accepts(value))
+
+
+def fold_of(count: int) -> Kind:
+    """One of the numbered folds: five of LIDC-IDRI, ten of LUNA16's candidates."""
+    return Kind(f"a fold from 0 to {count - 1}", lambda value: is_whole(value) and value in range(count))
+
+
+def evaluated_fold_of(count: int) -> Kind:
+    """What may be evaluated: a numbered fold, or the hold-out."""
+    numbered = fold_of(count)
+    return Kind(f"{numbered.allowed}, or holdout", lambda value: value == "holdout" or numbered.accepts(value))
 
 
 def folds(of: Kind) -> Kind:

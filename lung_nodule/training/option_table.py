@@ -6,6 +6,7 @@ from lung_nodule.core import SQUARES
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.channels import CHANNELS
 from lung_nodule.data.fields import checked_window
+from lung_nodule.data.tasks import LIDC_FOLDS, TASKS
 from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES
 from lung_nodule.networks import LAYOUTS
 from lung_nodule.networks.e2emtl import NORMS
@@ -14,16 +15,16 @@ from .option_kinds import (
     DEVICE,
     FILE,
     FLAG,
-    FOLD,
     LARGEST_SEED,
     PATH,
     PATIENT,
     POSITIVE,
     SHARE,
-    TESTED_FOLD,
     TEXT,
     Kind,
     checked_by,
+    evaluated_fold_of,
+    fold_of,
     folds,
     names,
     number,
@@ -67,18 +68,6 @@ SHARED: dict[str, Kind] = {
 }
 """Options that mean the same wherever they are found."""
 
-OF_WORKFLOW: dict[str, dict[str, Kind]] = {
-    "train": {"fold": FOLD, "validation_fold": FOLD, "training_folds": folds(FOLD)},
-    "evaluate": {"fold": TESTED_FOLD},
-    "inference": {
-        "folds": folds(TESTED_FOLD),
-        "nodules": PATH.or_none(),
-        "ct": PATH.or_none(),
-        "patient_id": PATIENT.or_none(),
-        "series_uid": TEXT.or_none(),
-    },
-}
-
 OF_BUNDLE: dict[str, dict[str, Kind]] = {
     "mtnet": {
         "middle_blocks": whole(),
@@ -119,6 +108,8 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
     "mtcnn": {
         "image_size": whole(),
         "malignancy": one_of("mean", "median"),
+        "task": one_of(*TASKS),
+        "cache_rate": SHARE,
         "conv_layers": whole(most=4),
         "spline_order": one_of(1, 3),
         "alpha": number(),
@@ -145,6 +136,24 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
 """A bundle's own options, and what it takes differently."""
 
 
-def kinds_of(bundle: str, workflow: str) -> dict[str, Kind]:
-    """What each option of a bundle's ``train``, ``evaluate`` or ``inference`` configuration takes."""
-    return {**SHARED, **OF_WORKFLOW[workflow], **OF_BUNDLE[bundle]}
+def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = LIDC_FOLDS) -> dict[str, Kind]:
+    """What each option of a bundle's ``train``, ``evaluate`` or ``inference`` configuration takes.
+
+    Args:
+        bundle: its name.
+        workflow: which configuration.
+        folds_in_all: numbered folds of the task's data.
+    """
+    fold, tested = fold_of(folds_in_all), evaluated_fold_of(folds_in_all)
+    of_workflow = {
+        "train": {"fold": fold, "validation_fold": fold, "training_folds": folds(fold)},
+        "evaluate": {"fold": tested},
+        "inference": {
+            "folds": folds(tested),
+            "nodules": PATH.or_none(),
+            "ct": PATH.or_none(),
+            "patient_id": PATIENT.or_none(),
+            "series_uid": TEXT.or_none(),
+        },
+    }
+    return {**SHARED, **of_workflow[workflow], **OF_BUNDLE[bundle]}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lung_nodule.data.tasks import TASKS, task_named
 from lung_nodule.io import InputError
 from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow
 
@@ -37,7 +38,8 @@ def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
         raise InputError(f"no {file}: name the bundle's folder with --bundle_root")
     refuse_unknown_keys(parser, shipped=ConfigParser.load_config_file(file), ids=ids, listed_in=f"{workflow}.json")
     options = parser.get()
-    kinds = {name: kind for name, kind in kinds_of(bundle, workflow).items() if name in options}
+    known = kinds_of(bundle, workflow, folds_in_all=_folds_in_all(options))
+    kinds = {name: kind for name, kind in known.items() if name in options}
     written = {name for name in kinds if not _is_expression(options[name])}
     for name in sorted(kinds, key=lambda name: name not in written):  # expressions may need the written ones
         if name in written or FROM_THE_MODEL not in options[name]:
@@ -95,6 +97,14 @@ def _calling_parser() -> tuple[ConfigParser, set[str]]:
     if parser is None:
         raise RuntimeError("check_options is called by an expression of a configuration, and none is being evaluated")
     return parser, set()
+
+
+def _folds_in_all(options: Mapping[str, Any]) -> int:
+    """Numbered folds of the task that is asked for; of what a model knows itself, the most that there are."""
+    task = options.get("task", "malignancy")
+    if _is_expression(task):
+        return max(task.folds for task in TASKS.values())
+    return task_named(task).folds
 
 
 def _is_expression(value: Any) -> bool:

@@ -144,21 +144,23 @@ class ViewCheckpoints(StageCheckpoints):
 class FuseViews(Transform):
     """From the views' probabilities of one nodule to its score (MT-CNN, eq. 4).
 
-    Takes ``pred`` ``[1, 9]``. Adds ``malignancy_prob`` (float32 ``[1]``, the weighted mean) and ``other_scores``: the
-    plain mean as ``mean_prob`` and each view's own as ``view_1_prob`` to ``view_9_prob``.
+    Takes ``pred`` ``[1, 9]``. Adds the score under its name (float32 ``[1]``, the weighted mean) and ``other_scores``:
+    the plain mean as ``mean_prob`` and each view's own as ``view_1_prob`` to ``view_9_prob``.
 
     Args:
         weights: one per view, as :meth:`ViewSelection.settings` gives them.
+        score: what the network was trained to say, ``malignancy_prob`` or ``nodule_prob``.
     """
 
-    def __init__(self, weights: Sequence[float]) -> None:
+    def __init__(self, weights: Sequence[float], *, score: str = "malignancy_prob") -> None:
         self.weights = tuple(weights)
+        self.score = score
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         scores = np.asarray(torch.as_tensor(data["pred"])[0].detach().float().cpu(), dtype=float)
         fused = fused_score(scores, self.weights)
         others = {"mean_prob": float(scores.mean()), **view_scores(scores)}
-        return {**data, "malignancy_prob": torch.tensor([fused], dtype=torch.float32), "other_scores": others}
+        return {**data, self.score: torch.tensor([fused], dtype=torch.float32), "other_scores": others}
 
 
 def view_scores(scores: Sequence[float]) -> dict[str, float]:

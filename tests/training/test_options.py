@@ -10,7 +10,17 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from lung_nodule.io import InputError, user_can_mend
 from lung_nodule.training import check_options, require_folds, require_validation
-from lung_nodule.training.option_kinds import DEVICE, FLAG, FOLD, PATH, POSITIVE, SHARE, TESTED_FOLD, folds, whole
+from lung_nodule.training.option_kinds import (
+    DEVICE,
+    FLAG,
+    PATH,
+    POSITIVE,
+    SHARE,
+    evaluated_fold_of,
+    fold_of,
+    folds,
+    whole,
+)
 from lung_nodule.training.option_table import OF_BUNDLE, kinds_of
 
 ROOT = Path(__file__).parents[2]
@@ -23,14 +33,14 @@ NOT_CHECKED = {
         "evaluating", "inferring", "assemble",
     },
     "computed, or read from the model's side file": {
-        "settings", "resume_settings", "shipped", "built_as", "cohort", "network", "memory_format",
+        "asked", "settings", "resume_settings", "shipped", "built_as", "cohort", "network", "memory_format",
         "validation_transform", "training_list", "validation_list",
     },
     "a part that is built, whose own arguments are options or checked by its class": {
-        "network_def", "load", "nodules", "validation_nodules", "augment", "view", "views", "keep", "crops", "tighten",
-        "slice_inferer", "segmentation_loss", "preprocessing", "dataset", "dataloader", "inferer", "postprocessing",
-        "key_metric", "handlers", "evaluator", "coarse", "validate_coarse", "fine", "validate_fine", "train",
-        "validate",
+        "network_def", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops", "tighten",
+        "augment", "slice_inferer", "segmentation_loss", "preprocessing", "dataset", "dataloader", "inferer",
+        "postprocessing", "key_metric", "handlers", "evaluator", "coarse", "validate_coarse", "fine", "validate_fine",
+        "train", "validate",
     },
 }  # fmt: skip
 
@@ -254,8 +264,8 @@ def test_a_stage_without_a_validation_is_refused() -> None:
         (POSITIVE, [64, 1e-4], [0, -1.0, float("nan"), float("inf"), True, "x", None]),
         (SHARE, [0, 0.5, 1.0], [-0.1, 1.1, "half", False]),
         (FLAG, [True, False], [0, 1, "True", None]),
-        (FOLD, [0, 4], [5, True, "0", "holdout"]),
-        (folds(TESTED_FOLD), [0, [1, 2], (3,), "holdout", [0, "holdout"]], [[], 5, "x", [0, 5], None]),
+        (fold_of(5), [0, 4], [5, True, "0", "holdout"]),
+        (folds(evaluated_fold_of(5)), [0, [1, 2], (3,), "holdout", [0, "holdout"]], [[], 5, "x", [0, 5], None]),
         (PATH, ["x", Path("x")], ["", " ", 5, None, True]),
         (DEVICE, ["cpu"], ["gpu", 3.5, None, "meta"]),
     ],

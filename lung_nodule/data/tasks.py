@@ -1,0 +1,124 @@
+"""What a classifier is asked: is a nodule malignant, or is a candidate a nodule at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lung_nodule.io import InputError
+
+from .candidates import FOLDS as LUNA16_FOLDS
+from .candidates import both_classes, candidate_datalist, require_candidates
+from .datalist import labelled, nodule_datalist, require_dataset
+
+LIDC_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question to a classifier.
+
+    Attributes:
+        name: of the option ``--task``.
+        folds: numbered folds of its data.
+        label: key of an item that holds its class, 1.0 or 0.0.
+        score: name of the answer in every file.
+    """
+
+    name: str
+    folds: int
+    label: str
+    score: str
+
+    @property
+    def on_candidates(self) -> bool:
+        """Whether its data are LUNA16's candidates: without masks, with ten folds."""
+        return self.label == "nodule"
+
+
+TASKS = {
+    "malignancy": Task("malignancy", LIDC_FOLDS, "malignant", "malignancy_prob"),
+    "nodule": Task("nodule", LUNA16_FOLDS, "nodule", "nodule_prob"),
+}
+
+
+def task_named(name: object) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not isinstance(name, str) or name not in TASKS:
+        raise InputError(f"--task must be {' or '.join(TASKS)}, got {name!r}")
+    return TASKS[name]
+
+
+def task_of(settings: Mapping[str, Any], asked: str | None = None) -> Task:
+    """The task that a model was trained for.
+
+    Args:
+        settings: the model's side file; one without a task is of malignancy.
+        asked: the task that a user wants it for; the model's own when not given.
+
+    Raises:
+        InputError: it is another one.
+    """
+    own = task_named(settings.get("task", "malignancy"))
+    if asked is not None and task_named(asked) is not own:
+        raise InputError(
+            f"this model was trained with --task {own.name}, it cannot answer --task {asked}: leave --task out"
+        )
+    return own
+
+
+def require_task_data(task: Task, dataset_dir: str | Path) -> None:
+    """Refuse a folder without the task's data, before anything is built.
+
+    Raises:
+        InputError: there is no dataset, or for candidates no folder of them.
+    """
+    (require_candidates if task.on_candidates else require_dataset)(dataset_dir)
+
+
+def refuse_crop_changes(task: Task, **probabilities: float) -> None:
+    """Refuse a change of crops that looks at masks, where there are none.
+
+    Raises:
+        InputError: one is asked for, of candidates.
+    """
+    for name, probability in probabilities.items():
+        if task.on_candidates and probability:
+            raise InputError(f"--{name} {probability} needs masks, which candidates have not: leave it out")
+
+
+def training_items(
+    task: Task, dataset_dir: str | Path, *, folds: Sequence[int], cohort: Mapping[str, Any], field_mm: float
+) -> list[dict[str, Any]]:
+    """What is trained or validated on, with both classes: nodules of a cohort, or candidates with a VOI file.
+
+    Raises:
+        InputError: see :func:`~lung_nodule.data.nodule_datalist` and :func:`~lung_nodule.data.candidate_datalist`; or a
+            class is missing.
+    """
+    if task.on_candidates:
+        return both_classes(candidate_datalist(dataset_dir, folds=folds, with_voi=True, field_mm=field_mm))
+    return labelled(nodule_datalist(dataset_dir, folds=folds, **cohort))
+
+
+def evaluation_items(
+    task: Task, dataset_dir: str | Path, *, folds: Sequence[int | str], cohort: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What is scored: the nodules of a cohort, or every candidate, to be cut from its whole CT."""
+    if task.on_candidates:
+        return candidate_datalist(dataset_dir, folds=folds, with_voi=False)
+    return nodule_datalist(dataset_dir, folds=folds, **cohort)
+
+
+def draws_of(task: Task, items: Sequence[Mapping[str, Any]], draws: int) -> list[int]:
+    """How often each item is drawn in an epoch: of candidates, nodules ``draws`` times and the others once.
+
+    MT-CNN augments both classes of malignancy, but only the nodules among LUNA16's candidates (section III-D).
+    """
+    return [draws if not task.on_candidates or item[task.label] else 1 for item in items]
