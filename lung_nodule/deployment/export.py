@@ -23,6 +23,7 @@ from torch import nn
 from tqdm import tqdm
 
 LOGGER = logging.getLogger(__name__)
+SERVED_TASK = "malignancy"
 ENGINES = ("onnxruntime", "tensorrt")
 
 
@@ -83,6 +84,11 @@ def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], nn.Module]:
         settings = read_settings(checkpoint)
         if settings["bundle"] != bundle:
             raise InputError(f"{checkpoint} belongs to bundle {settings['bundle']!r}, not to {bundle!r}")
+        if settings.get("task", SERVED_TASK) != SERVED_TASK:
+            raise InputError(
+                f"{checkpoint} was trained with --task {settings['task']}: the served models answer for malignancy "
+                "alone; run its inference.json instead"
+            )
         return settings, load_network(checkpoint)
     except CheckpointError as error:
         raise InputError(str(error)) from None

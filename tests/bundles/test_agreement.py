@@ -29,6 +29,14 @@ SAME = {
         "load", "preprocessing", "dataset", "dataloader", "evaluator",
     ),
 }  # fmt: skip
+SECOND_TASK = {
+    "mtcnn": {
+        "train": {"validation_fold", "training_folds", "load"},
+        "evaluate": {"evaluating", "preprocessing"},
+        "inference": {"inferring"},
+    }
+}
+"""What a paper with two experiments decides by --task: LUNA16's candidates have ten folds and no masks."""
 METHODS_OWN = re.compile(r"(?<=, )slices=@slices, ")  # of the two that look at slices
 
 
@@ -44,7 +52,7 @@ def card(bundle: str) -> str:
 @pytest.mark.parametrize("bundle", BUNDLES[1:])
 def test_what_no_paper_changes_is_the_same_in_every_bundle(bundle: str, name: str) -> None:
     first, other = config(BUNDLES[0], name), config(bundle, name)
-    for key in SAME[name]:
+    for key in set(SAME[name]) - SECOND_TASK.get(bundle, {}).get(name, set()):
         assert json.dumps(other[key]).replace(bundle, BUNDLES[0]) == json.dumps(first[key]), key
 
 

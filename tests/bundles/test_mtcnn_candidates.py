@@ -11,7 +11,9 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from lung_nodule.io import user_can_mend
+from ci.bundle_tools.derived_candidates import write_luna16_tables
+from lung_nodule.io import read_nifti, user_can_mend
+from preprocessing.__main__ import main
 
 from .test_mtcnn import TestMTCNN as MTCNN
 
@@ -94,6 +96,26 @@ def test_another_task_than_the_models_is_refused(trained: Path, candidates: Path
     assert "alpha=0.3, not 0.0" in other
 
 
+def test_a_users_own_candidates_are_answered_for(trained: Path, candidates: Path, tmp_path: Path) -> None:
+    """Centres of a detector, and the CT that they are of: no dataset, no label."""
+    own = pd.read_csv(candidates / "candidates" / "candidates.csv").query("fold == 0")
+    table = own[["candidate_id", "center_x_ras", "center_y_ras", "center_z_ras"]].head(3)
+    table.rename(columns={"candidate_id": "nodule_id"}).to_csv(tmp_path / "nodules.csv", index=False)
+    parser = parsed(
+        "inference",
+        output_dir=str(trained),
+        results_dir=str(tmp_path / "out"),
+        device="cpu",
+        nodules=str(tmp_path / "nodules.csv"),
+        ct=str(candidates / own["ct"].iloc[0]),
+    )
+    parser.get_parsed_content("inferring")
+    answered = pd.read_csv(tmp_path / "out" / "nodules.csv")
+    evaluated = pd.read_csv(trained / "evaluation" / "predictions.csv").head(3)
+    assert "malignancy_prob" not in answered.columns
+    np.testing.assert_allclose(answered["nodule_prob"], evaluated["nodule_prob"], atol=1e-5)
+
+
 def test_a_patient_that_the_model_saw_is_not_evaluated(trained: Path, candidates: Path) -> None:
     model = {"dataset_dir": str(candidates), "output_dir": str(trained), "device": "cpu"}
     for fold in (1, 5):  # of the validation, of the training
@@ -128,3 +150,38 @@ def test_nodules_are_drawn_several_times_and_the_others_once(candidates: Path, t
     assert (targets.count(1.0), targets.count(0.0)) == (7 * 2 * SMALL["draws_per_nodule"], 7 * 8)
     assert parser.get_parsed_content("training_folds") == [0, 1, 2, 5, 6, 7, 8, 9]
     assert dataset[0]["image"].shape == (9, 32, 32)
+
+
+@pytest.mark.slow
+def test_from_the_phantom_to_the_metric(tmp_path: Path) -> None:
+    """Synthetic DICOM, converted; candidates of its nodules, vessels and lung; one epoch; the curve. No result."""
+    out, luna16 = tmp_path / "dataset", tmp_path / "luna16"
+    commands = [
+        ["phantom", "--out", str(tmp_path / "dicom"), "--patients", "LIDC-IDRI-0078,LIDC-IDRI-0188,LIDC-IDRI-0287"],
+        ["convert", "--dicom_root", str(tmp_path / "dicom"), "--out", str(out)],
+    ]
+    assert [main(command) for command in commands] == [0, 0]
+    write_luna16_tables(out, luna16)
+    tables = ["--table", luna16 / "candidates.csv", "--annotations", luna16 / "annotations.csv"]
+    command = ["candidates", "--dataset", out, *tables, "--subsets", luna16 / "subsets.csv"]
+    assert main([str(part) for part in command]) == 0
+    written = pd.read_csv(out / "candidates" / "candidates.csv")
+    assert sorted(written["fold"].unique()) == [0, 1, 2]
+    assert ((written["label"] == 1) == written["finding_id"].notna()).all()
+    hu = {row.candidate_id: float(_hu(out, row)) for row in written.itertuples()}
+    assert np.median([hu[name] for name in written.query("label == 1")["candidate_id"]]) > -500
+    output = tmp_path / "out"
+    BUNDLE.run("training", "train", dataset=out, output=output, **SMALL)
+    said = BUNDLE.run("evaluating", "evaluate", dataset=out, output=output, device="cpu")
+    assert "SYNTHETIC DATA, no result" in said
+    metrics = json.loads((output / "evaluation" / "metrics.json").read_text())
+    assert metrics["dataset"]["synthetic"] is True
+    assert 0 <= metrics["detection"]["cpm"] <= 1
+    assert metrics["counts"]["candidates"] == (written["fold"] == 0).sum()
+    assert (output / "evaluation" / "froc.csv").is_file()
+
+
+def _hu(dataset: Path, row: object) -> float:
+    volume = read_nifti(dataset / row.voi)
+    index = volume.to_index(np.array([row.center_x_ras, row.center_y_ras, row.center_z_ras]))
+    return volume.data[tuple(np.rint(index).astype(int))]
