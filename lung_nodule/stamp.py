@@ -1,7 +1,8 @@
 """Which copy of this library runs, and whether it is the one that a bundle was packaged with.
 
 A package carries its own copy of ``lung_nodule/``. Where another copy stands earlier on the path (two unzipped
-packages, an installed library), Python takes that one without a word: here it is refused.
+packages, an installed library), Python takes that one without a word: here it is refused. The package's own copy may be
+edited by whoever has it: that is said in a warning, and it runs.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ def library_stamp(library: Path = LIBRARY) -> dict[str, str]:
 def refuse_other_library(bundle_root: str | Path) -> None:
     """Refuse to run a packaged bundle with another library than its own; in the repository nothing is checked.
 
+    The package's own copy runs even where it was edited, with a warning.
+
     Args:
         bundle_root: the bundle's folder; its ``configs/metadata.json`` names the library where it was packaged.
 
     Raises:
-        InputError: the imported library is another one, or was changed after it was packaged.
+        InputError: the imported library lies elsewhere and is another one.
     """
     path = Path(bundle_root) / "configs" / "metadata.json"
     expected = json.loads(path.read_text()).get(KEY) if path.is_file() else None
@@ -55,26 +58,17 @@ def refuse_other_library(bundle_root: str | Path) -> None:
     if found == expected:
         logger.info(f"lung_nodule {found['version']} of this package, from {LIBRARY}")
         return
+    if (Path(bundle_root) / "lung_nodule").resolve() == LIBRARY.resolve():
+        logger.warning(f"{LIBRARY} was edited after it was packaged: it is no longer {_named(expected)}")
+        return
     raise InputError(
-        f"this bundle was packaged with lung_nodule {_named(expected)}, but {LIBRARY} is {_named(found)}"
-        f"{_changed(found)}: {_advice(Path(bundle_root))}"
+        f"this bundle was packaged with lung_nodule {_named(expected)}, but {LIBRARY} is {_named(found)}: start in "
+        f"{Path(bundle_root).resolve()}, with no other lung_nodule on PYTHONPATH and one bundle per process"
     )
 
 
 def _named(stamp: dict[str, str]) -> str:
     return f"{stamp['version']} ({stamp['sha256'][:12]})"
-
-
-def _changed(found: dict[str, str]) -> str:
-    stamp = LIBRARY / STAMP
-    changed = stamp.is_file() and json.loads(stamp.read_text()) != found
-    return ", changed after it was packaged" if changed else ""
-
-
-def _advice(bundle_root: Path) -> str:
-    if (bundle_root / "lung_nodule").resolve() == LIBRARY.resolve():
-        return "unzip the package again into an empty folder"
-    return f"start in {bundle_root.resolve()}, with no other lung_nodule on PYTHONPATH and one bundle per process"
 
 
 def _is_left_out(path: Path) -> bool:

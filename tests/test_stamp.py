@@ -35,17 +35,35 @@ def test_another_library_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "PYTHONPATH" in str(refused.value)
 
 
-def test_a_changed_library_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = packaged(tmp_path, library_stamp())
-    own = tmp_path / "lung_nodule"
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the library, edited after it was packaged, that runs; the folder that it lies in."""
+    own = tmp_path / "unzipped" / "lung_nodule"
     shutil.copytree(LIBRARY, own)
     (own / stamp.STAMP).write_text(json.dumps(library_stamp()))
     changed = own / "core" / "field.py"
     changed.write_text(changed.read_text() + "\n")
     monkeypatch.setattr(stamp, "LIBRARY", own)
     monkeypatch.setattr(stamp.library_stamp, "__defaults__", (own,))
-    with pytest.raises(InputError, match="changed after it was packaged: unzip the package again"):
-        refuse_other_library(bundle)
+    return own.parent
+
+
+def test_the_packages_own_library_may_be_edited(edited: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It runs, with a warning of one line."""
+    expected = library_stamp(LIBRARY)
+    assert expected != library_stamp()
+    assert refuse_other_library(packaged(edited, expected)) is None
+    (warned,) = caplog.records
+    assert warned.levelname == "WARNING"
+    assert f"{edited / 'lung_nodule'} was edited after it was packaged" in warned.getMessage()
+    assert "\n" not in warned.getMessage()
+
+
+def test_an_edited_library_of_another_package_is_refused(edited: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(InputError, match="this bundle was packaged with lung_nodule"):
+        refuse_other_library(packaged(other, library_stamp(LIBRARY)))
 
 
 def test_the_stamp_is_of_contents_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from .running import fixed_randomness, run, seeded_weights
 from .scores import EachSlice, MeanOfSlices
 from .seeding import SeedEpochs
 from .stages import TakeOver, write_model
+from .time_left import TimeLeft
 from .views import FuseViews, ViewCheckpoints, ViewSelection
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ShareOfRank",
     "StageCheckpoints",
     "TakeOver",
+    "TimeLeft",
     "ViewCheckpoints",
     "ViewSelection",
     "expected_errors_in_one_line",

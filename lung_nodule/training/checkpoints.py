@@ -10,6 +10,9 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from lung_nodule.io import InputError, atomic_path, file_sha256
+from torch.optim.lr_scheduler import LRScheduler
+
+from .extension import continue_schedule, planned_epochs, rates_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,11 @@ class StageCheckpoints:
     it up, and a finished stage runs no epoch again. ``<directory>/best.pt`` holds the weights of the best validation.
     MONAI's ``CheckpointSaver`` writes in place; here a file is whole or not there.
 
+    A stage may go on with another number of epochs than it was begun with, finished or not, as long as it has not seen
+    more. Its learning-rate schedules are built for the new length and go on at the position of the epoch; what was
+    changed is kept in ``last.pt``. A stage that was trained behind weights which have changed since is trained again
+    from its start; the old files are kept in a folder beside the new ones.
+
     Attach it after the handlers that validate.
 
     Args:
@@ -35,7 +43,8 @@ class StageCheckpoints:
         state: what a resumed run needs (optimizer, learning-rate schedule), by name.
         evaluator: the validation engine; its key metric picks the best epoch (greater is better).
         settings: what the checkpoint was made with; a run with others refuses to resume it.
-        behind: the weights that the stage stands behind; a run behind others refuses to resume as well.
+        schedule: settings that may follow from the number of epochs: others are refused unless that has changed.
+        behind: the weights of an earlier stage that this one is trained behind.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class StageCheckpoints:
         state: dict[str, Any],
         evaluator: Engine,
         settings: dict[str, Any],
+        schedule: dict[str, Any] | None = None,
         behind: str | Path | None = None,
     ) -> None:
         self.directory = Path(directory)
@@ -53,7 +63,9 @@ class StageCheckpoints:
         self.state = state
         self.evaluator = evaluator
         self.settings = settings
+        self.schedule = schedule or {}
         self.behind = behind
+        self.extended: list[dict[str, int]] = []
 
     def attach(self, engine: Engine) -> None:
         """Called by the trainer."""
@@ -73,10 +85,11 @@ class StageCheckpoints:
             return
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
+            if self._is_stale(saved):
+                self._set_aside(saved)
+                return
             self._check(saved, engine, path)
-            self.network.load_state_dict(saved["network"])
-            for name, part in self.state.items():
-                part.load_state_dict(saved[name])
+            self._load(saved, engine)
         except InputError:
             raise
         except Exception as error:
@@ -88,17 +101,55 @@ class StageCheckpoints:
         self.evaluator.state.best_metric_epoch = saved["best_epoch"]
         logger.info(f"{self.directory}: resumed after epoch {saved['epoch']} of {engine.state.max_epochs}")
 
+    def _is_stale(self, saved: dict[str, Any]) -> bool:
+        behind = saved["settings"].get("behind")
+        return behind is not None and behind != self.settings.get("behind")
+
+    def _set_aside(self, saved: dict[str, Any]) -> None:
+        """Keep what was trained behind other weights; the stage starts from its beginning."""
+        kept = self.directory / f"behind_{saved['settings']['behind'][:12]}"
+        idist.barrier()  # every rank has read
+        if idist.get_rank() == 0:
+            kept.mkdir(exist_ok=True)
+            for name in ("last.pt", "best.pt"):
+                if (self.directory / name).is_file():
+                    (self.directory / name).replace(kept / name)
+        idist.barrier()
+        logger.warning(
+            f"{self.directory}: {self.behind} has changed since its {saved['epoch']} epochs were trained behind it: "
+            f"trained again from the start, the old weights are kept in {kept}"
+        )
+
+    def _load(self, saved: dict[str, Any], engine: Engine) -> None:
+        first_rates = {name: rates_of(part) for name, part in self.state.items() if isinstance(part, LRScheduler)}
+        before, now = planned_epochs(saved), engine.state.max_epochs
+        self.extended = list(saved.get("extended", []))
+        self.network.load_state_dict(saved["network"])
+        for name, part in self.state.items():
+            if before == now or name not in first_rates:
+                part.load_state_dict(saved[name])
+        if before == now:
+            return
+        for name, rates in first_rates.items():
+            continue_schedule(self.state[name], first_rates=rates, steps=saved[name]["last_epoch"])
+        self.extended.append({"after": saved["epoch"], "from": before, "to": now})
+        logger.info(
+            f"{self.directory}: {now} epochs instead of {before}: the learning rates are those of a run of {now} from "
+            f"epoch {saved['epoch'] + 1} on, those before it stay, so a single run of {now} may end otherwise"
+        )
+
     def _check(self, saved: dict[str, Any], engine: Engine, path: Path) -> None:
-        unknown = sorted(self.settings.keys() - saved["settings"].keys())
+        same_length = planned_epochs(saved) == engine.state.max_epochs
+        expected = {**self.settings, **(self.schedule if same_length else {})}
+        found = {**saved["settings"], **saved.get("schedule", {})}
+        unknown = sorted(expected.keys() - found.keys())
         if unknown:
             raise InputError(
                 f"{path} was written by another version, which did not know {', '.join(unknown)}: remove it or name "
                 "another --output_dir"
             )
         differing = sorted(
-            f"{key}={saved['settings'][key]!r}, not {value!r}"
-            for key, value in self.settings.items()
-            if saved["settings"][key] != value
+            f"{key}={found[key]!r}, not {value!r}" for key, value in expected.items() if found[key] != value
         )
         if differing:
             raise InputError(
@@ -107,8 +158,8 @@ class StageCheckpoints:
             )
         if saved["epoch"] > engine.state.max_epochs:
             raise InputError(
-                f"{path} has seen {saved['epoch']} epochs, more than the {engine.state.max_epochs} asked for; "
-                "raise --max_epochs or name another --output_dir"
+                f"{path} has seen {saved['epoch']} epochs, more than the {engine.state.max_epochs} asked for: ask for "
+                f"{saved['epoch']} or more (--max_epochs), or name another --output_dir"
             )
 
     def save(self, engine: Engine) -> None:
@@ -127,7 +178,9 @@ class StageCheckpoints:
         metric, epoch = self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch
         state = {name: part.state_dict() for name, part in self.state.items()}
         position = {"epoch": engine.state.epoch, "best_metric": float(metric), "best_epoch": int(epoch)}
-        self._write("last.pt", {"network": self.network.state_dict(), "settings": self.settings, **position, **state})
+        length = {"max_epochs": engine.state.max_epochs, "extended": self.extended, "schedule": self.schedule}
+        made_with = {"settings": self.settings, **length}
+        self._write("last.pt", {"network": self.network.state_dict(), **made_with, **position, **state})
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         save_tensors(self.directory / name, content)

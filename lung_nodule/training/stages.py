@@ -13,6 +13,7 @@ from lung_nodule.io import InputError, file_sha256, write_json
 from monai.networks import copy_model_state
 
 from .checkpoints import save_tensors
+from .extension import training_record
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def write_model(
         path: the ``.pt`` file.
         network: the whole network.
         stages: for each submodule's name, its stage's ``best.pt``.
-        settings: written to the side file, with the SHA-256 of the weights.
+        settings: written to the side file, with the SHA-256 of the weights and, by stage, how many epochs it has seen
+            and whether it was extended.
 
     Raises:
         InputError: a stage has not been trained, or was trained behind another earlier stage.
@@ -84,7 +86,10 @@ def _write_model(
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.get_submodule(name).load_state_dict(weights)
     save_tensors(path, network.state_dict())
-    write_json(Path(path).with_suffix(".json"), {**settings, "weights_sha256": file_sha256(path)})
+    folders = [Path(checkpoint).parent for checkpoint in stages.values()]
+    records = {folder.name: training_record(folder / "last.pt") for folder in folders}
+    described = {**settings, "training": records, "weights_sha256": file_sha256(path)}
+    write_json(Path(path).with_suffix(".json"), described)
     logger.info(f"wrote {path}")
 
 
@@ -101,5 +106,5 @@ def refuse_stale_stages(stages: dict[str, str | Path]) -> None:
         if behind is not None and behind not in hashes:
             raise InputError(
                 f"the stage `{name}` in {last.parent} was trained behind other weights than the ones there now: "
-                "remove its folder and train it again"
+                "run `training`, which trains it again"
             )

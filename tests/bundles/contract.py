@@ -264,6 +264,23 @@ class BundleContract:
         assert "resumed after epoch" in said
         assert (trained / "model.pt").read_bytes() == before
 
+    def test_a_finished_training_is_extended(self, trained: Path, painted: Path, tmp_path: Path) -> None:
+        """Each stage goes on, or begins again where an earlier one has changed; the side file says how long it was."""
+        output = shutil.copytree(trained, tmp_path / "longer")
+        before, after = self.small["max_epochs"], self.small["max_epochs"] + 1
+        said = self.run("training", "train", dataset=painted, output=output, **{**self.small, "max_epochs": after})
+        stages = json.loads((output / "model.json").read_text())["training"]
+        assert f"{after} epochs instead of {before}" in said
+        assert stages
+        for name, stage in stages.items():
+            assert stage["epochs"] == after
+            again = f"{output / name}: " in said and list((output / name).glob("behind_*"))
+            assert stage["extended"] == ([] if again else [{"after": before, "from": before, "to": after}])
+        fewer = self.attempt(
+            "training", "train", dataset_dir=painted, output_dir=output, **{**self.small, "max_epochs": before}
+        )
+        assert f"has seen {after} epochs, more than the {before} asked for" in fewer.stderr.splitlines()[-1]
+
     def test_bad_input_ends_in_one_line(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         missing = self.attempt("training", "train", dataset_dir=tmp_path / "none", output_dir=tmp_path)
         untrained = self.attempt("evaluating", "evaluate", dataset_dir=painted, output_dir=tmp_path)

@@ -109,6 +109,19 @@ class TestMTMRNet(BundleContract):
         torch.testing.assert_close(red, trunk.conv1.weight[:, 0] / 0.229)
         assert parser.get_parsed_content("settings")["pretrained"] is not None
 
+    def test_a_longer_run_with_its_own_step_is_that_run(self, painted: Path, tmp_path: Path) -> None:
+        """A schedule that does not depend on the length: extended from 1 to 2 epochs, the same weights to the bit."""
+        straight, extended = tmp_path / "straight", tmp_path / "extended"
+        for output, epochs in ((straight, 2), (extended, 1), (extended, 2)):
+            options = {**self.small, "max_epochs": epochs, "learning_rate_step": 1}
+            parser = self.parsed("train", dataset_dir=painted, output_dir=output, **options)
+            parser.get_parsed_content("train#trainer").run()
+        expected, got = (torch.load(out / "train" / "last.pt", weights_only=True) for out in (straight, extended))
+        assert got["extended"] == [{"after": 1, "from": 1, "to": 2}]
+        assert got["lr_scheduler"]["_last_lr"] == expected["lr_scheduler"]["_last_lr"]
+        for name, weights in expected["network"].items():
+            torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
+
     def test_activation_maps_on_request(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         options = {"dataset_dir": painted, "output_dir": trained, "results_dir": tmp_path, "device": "cpu"}
         parser = self.parsed("inference", **options, folds=[0], activation_maps=True)

@@ -151,6 +151,17 @@ def test_another_packages_library_is_refused(package: Path, tmp_path: Path, pain
     assert "Traceback" not in ended.stderr
 
 
+def test_its_owner_may_edit_its_library(package: Path, painted: Path) -> None:
+    """The edit runs, and a line says that it is one."""
+    edited = package / "lung_nodule" / "data" / "datalist.py"
+    edited.write_text(edited.read_text() + "\nlogger.info('the owner was here')\n")
+    arguments = ["--config_file", "configs/train.json", "--dataset_dir", str(painted), "--width", "0"]
+    ended = run_alone(["-m", "monai.bundle", "run", *arguments], package)
+    assert "the owner was here" in ended.stdout
+    assert f"{package / 'lung_nodule'} was edited after it was packaged" in ended.stdout
+    assert "--width must be a number above 0" in ended.stderr.splitlines()[-1]  # past the check of the library
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_readme(package: Path, painted: Path) -> None:
     """As a user types them in the package's root."""

@@ -81,7 +81,7 @@ BROKEN = {
     "rank 1 writes": (
         "multi-GPU",
         edits("multi_gpu_evaluate", lambda c: c.pop("handlers#1#_disabled_")),
-        "handlers#1 (ignite.handlers.ProgressBar) writes on every rank",
+        "handlers#1 (lung_nodule.training.TimeLeft) writes on every rank",
     ),
     "rank 1 does not report": (
         "multi-GPU",

@@ -15,18 +15,27 @@ from lung_nodule.training import StageCheckpoints, TakeOver, write_model
 class Run:
     """A trainer of one number, whose validation says what it is told to."""
 
-    def __init__(self, folder: Path, metrics: list[float], settings: dict | None = None) -> None:
+    def __init__(
+        self, folder: Path, metrics: list[float], settings: dict | None = None, *, behind: Path | None = None,
+        step: int | None = None,
+    ) -> None:  # fmt: skip
         self.network = torch.nn.Linear(1, 1)
         self.epochs: list[int] = []
+        self.rates: list[float] = []
         self.evaluator = SimpleNamespace(state=SimpleNamespace(best_metric=-1.0, best_metric_epoch=-1))
         optimizer = torch.optim.SGD(self.network.parameters(), lr=0.1)
-        self.trainer = Engine(lambda engine, batch: None)
+        if step is None:
+            schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2 * len(metrics), power=0.9)
+        else:
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2 * step)
+        self.trainer = Engine(lambda engine, batch: self.rates.append(optimizer.param_groups[0]["lr"]))
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: (optimizer.step(), schedule.step()))
         self.trainer.state.max_epochs, self.trainer.state.epoch_length = len(metrics), 2
         self.metrics = metrics
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
         StageCheckpoints(
-            directory=folder, network=self.network, state={"optimizer": optimizer}, evaluator=self.evaluator,
-            settings=settings or {"width": 1.0},
+            directory=folder, network=self.network, state={"optimizer": optimizer, "lr_scheduler": schedule},
+            evaluator=self.evaluator, settings=settings or {"width": 1.0}, schedule={"step": step}, behind=behind,
         ).attach(self.trainer)  # fmt: skip
 
     def validate(self, engine: Engine) -> None:
@@ -83,8 +92,89 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     Run(tmp_path, [0.2, 0.3]).go()
     with pytest.raises(InputError, match=r"trained with width=1.0, not 0.5"):
         Run(tmp_path, [0.2, 0.3], settings={"width": 0.5}).go()
-    with pytest.raises(InputError, match="has seen 2 epochs, more than the 1"):
+
+
+@pytest.mark.parametrize("stopped_after", [None, 2])
+def test_more_epochs_go_on_at_the_rates_of_the_longer_run(tmp_path: Path, stopped_after: int | None) -> None:
+    """Finished or interrupted: from its epoch on, the schedule is that of a run of five."""
+    longer = [0.2, 0.6, 0.4, 0.5, 0.7]
+    straight = Run(tmp_path / "straight", longer).go()
+    Run(tmp_path / "out", longer[:3]).go(until=stopped_after)
+    seen = stopped_after or 3
+    extended = Run(tmp_path / "out", longer).go()
+    assert extended.epochs == list(range(seen + 1, 6))
+    assert extended.rates == pytest.approx(straight.rates[2 * seen :])
+    assert min(extended.rates) > 0
+    saved = torch.load(tmp_path / "out" / "last.pt", weights_only=True)
+    assert (saved["epoch"], saved["max_epochs"]) == (5, 5)
+    assert saved["extended"] == [{"after": seen, "from": 3, "to": 5}]
+    assert best(tmp_path / "out") == 5
+    assert Run(tmp_path / "out", longer).go().epochs == []
+
+
+def test_an_extended_stage_is_resumed_as_it_is(tmp_path: Path) -> None:
+    longer = [0.2, 0.6, 0.4, 0.5, 0.7]
+    Run(tmp_path, longer[:2]).go()
+    Run(tmp_path, longer).go(until=4)
+    resumed = Run(tmp_path, longer).go()
+    straight = Run(tmp_path / "straight", longer).go()
+    assert resumed.epochs == [5]
+    assert resumed.rates == pytest.approx(straight.rates[8:])
+    assert len(torch.load(tmp_path / "last.pt", weights_only=True)["extended"]) == 1
+
+
+def test_a_schedule_that_does_not_depend_on_the_length_is_that_of_one_run(tmp_path: Path) -> None:
+    first = Run(tmp_path, [0.1, 0.2], step=1).go()
+    second = Run(tmp_path, [0.1, 0.2, 0.3, 0.4], step=1).go()
+    straight = Run(tmp_path / "straight", [0.1, 0.2, 0.3, 0.4], step=1).go()
+    assert first.rates + second.rates == pytest.approx(straight.rates)
+
+
+def test_a_stage_can_end_earlier_but_not_before_what_it_has_seen(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2, 0.3, 0.4, 0.5, 0.6]).go(until=2)
+    with pytest.raises(InputError, match="has seen 2 epochs, more than the 1 asked for: ask for 2 or more"):
         Run(tmp_path, [0.2]).go()
+    assert Run(tmp_path, [0.2, 0.3, 0.4]).go().epochs == [3]
+    with pytest.raises(InputError, match="has seen 3 epochs, more than the 2 asked for"):
+        Run(tmp_path, [0.2, 0.3]).go()
+
+
+def test_the_schedules_settings_are_free_with_the_length_alone(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2, 0.3], step=1).go()
+    with pytest.raises(InputError, match="was trained with step=1, not 2"):
+        Run(tmp_path, [0.2, 0.3], step=2).go()
+    assert Run(tmp_path, [0.2, 0.3, 0.4], step=2).go().epochs == [3]
+
+
+def test_the_length_of_an_older_file_is_read_from_its_settings(tmp_path: Path) -> None:
+    Run(tmp_path, [0.2, 0.3]).go()
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    for key in ("max_epochs", "extended"):
+        saved.pop(key)
+    torch.save({**saved, "settings": {**saved["settings"], "max_epochs": 2}}, tmp_path / "last.pt")
+    assert Run(tmp_path, [0.2, 0.3]).go().epochs == []
+    assert Run(tmp_path, [0.2, 0.3, 0.4]).go().epochs == [3]
+
+
+def test_a_stage_behind_weights_that_have_changed_is_trained_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line, and what it was stays in a folder of its own."""
+    earlier = tmp_path / "coarse" / "best.pt"
+    earlier.parent.mkdir()
+    torch.save(torch.nn.Linear(1, 1).state_dict(), earlier)
+    hash_before = file_sha256(earlier)
+    Run(tmp_path / "fine", [0.6, 0.2], behind=earlier).go()
+    assert Run(tmp_path / "fine", [0.6, 0.2, 0.3], behind=earlier).go().epochs == [3]
+    before = {name: (tmp_path / "fine" / name).read_bytes() for name in ("last.pt", "best.pt")}
+    torch.save(torch.nn.Linear(1, 1).state_dict(), earlier)
+    caplog.clear()
+    assert Run(tmp_path / "fine", [0.1, 0.2, 0.3], behind=earlier).go().epochs == [1, 2, 3]
+    assert best(tmp_path / "fine") == 3
+    kept = tmp_path / "fine" / f"behind_{hash_before[:12]}"
+    assert {name: (kept / name).read_bytes() for name in before} == before
+    (warned,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "best.pt has changed since its 3 epochs were trained behind it: trained again from the start" in warned
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
@@ -118,7 +208,8 @@ def write_stage(folder: Path, module: torch.nn.Module, behind: Path | None = Non
     """What a finished stage leaves; the path of its best weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(module.state_dict(), folder / "best.pt")
-    torch.save({"settings": {"behind": file_sha256(behind)} if behind else {}}, folder / "last.pt")
+    settings = {"behind": file_sha256(behind)} if behind else {}
+    torch.save({"settings": settings, "epoch": 5, "extended": [{"after": 3, "from": 3, "to": 5}]}, folder / "last.pt")
     return folder / "best.pt"
 
 
@@ -133,7 +224,10 @@ def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -
     write_model(tmp_path / "model.pt", network=network, stages=stages, settings={"width": 1.0})
     torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=True)["b.weight"], other.weight)
     side_file = json.loads((tmp_path / "model.json").read_text())
-    assert side_file == {"width": 1.0, "weights_sha256": file_sha256(tmp_path / "model.pt")}
+    record = {"epochs": 5, "extended": [{"after": 3, "from": 3, "to": 5}]}
+    assert side_file == {
+        "width": 1.0, "training": {"a": record, "b": record}, "weights_sha256": file_sha256(tmp_path / "model.pt"),
+    }  # fmt: skip
 
 
 def test_a_stage_behind_other_weights_is_stale(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from lung_nodule.io import InputError, user_can_mend
@@ -33,8 +34,8 @@ NOT_CHECKED = {
         "evaluating", "inferring", "assemble",
     },
     "computed, or read from the model's side file": {
-        "asked", "settings", "resume_settings", "shipped", "built_as", "cohort", "network", "memory_format",
-        "validation_transform", "training_list", "validation_list",
+        "asked", "settings", "resume_settings", "search_path", "shipped", "built_as", "cohort", "network",
+        "memory_format", "validation_transform", "training_list", "validation_list",
     },
     "a part that is built, whose own arguments are options or checked by its class": {
         "network_def", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops", "tighten",
@@ -159,6 +160,21 @@ def test_every_configuration_passes_as_it_is(
     bundle: str, workflow: str, initialized: Callable[..., ConfigWorkflow]
 ) -> None:
     assert initialized(bundle, workflow).parser.get()
+
+
+@pytest.mark.parametrize("bundle", OF_BUNDLE)
+def test_the_small_version_that_a_cpu_is_advised_passes(
+    bundle: str, initialized: Callable[..., ConfigWorkflow]
+) -> None:
+    words = shipped(bundle, "train")["small_version"].split()
+    options = {name.removeprefix("--"): yaml.safe_load(value) for name, value in batched(words)}
+    assert len(options) >= 2
+    assert initialized(bundle, "train", **options).parser["max_epochs"] == options["max_epochs"]
+
+
+def batched(words: list[str]) -> zip:
+    """Names and values of a command line in pairs."""
+    return zip(words[::2], words[1::2], strict=True)
 
 
 @pytest.mark.parametrize(("bundle", "workflow"), [case for case in ALL if case[1] != "inference"])
