@@ -19,12 +19,14 @@ logger = logging.getLogger(__name__)
 
 LIBRARY = Path(lung_nodule.__file__).parent
 STAMP = "STAMP.json"
+NOT_PACKED = ("deployment", "__main__.py", "ruff.toml")
+"""What a package has no use for: export, server, client and report need the repository."""
 KEY = "lung_nodule"
 """The entry of a packaged ``configs/metadata.json`` that holds the stamp."""
 
 
 def library_files(library: Path = LIBRARY) -> list[Path]:
-    """The files that make a copy of the library, sorted by their path; no caches, no hidden files, no stamp."""
+    """The files that a package takes, sorted by their path; no caches, no hidden files, nothing of ``NOT_PACKED``."""
     files = (path for path in library.rglob("*") if path.is_file() and path.name != STAMP)
     kept = (path for path in files if not _is_left_out(path.relative_to(library)))
     return sorted(kept, key=lambda path: path.relative_to(library).as_posix())
@@ -72,4 +74,5 @@ def _named(stamp: dict[str, str]) -> str:
 
 
 def _is_left_out(path: Path) -> bool:
-    return path.suffix == ".pyc" or any(part == "__pycache__" or part.startswith(".") for part in path.parts)
+    hidden = any(part == "__pycache__" or part.startswith(".") for part in path.parts)
+    return hidden or path.suffix == ".pyc" or path.parts[0] in NOT_PACKED

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
 from lung_nodule.io import write_json
 from lung_nodule.training.checkpoints import save_tensors
 
 from .checks import Broken
+from .shipped import run_shipped
 
 SMALL = {"width": 0.125, "middle_blocks": 1}
 """What makes a network quick to build, where a bundle has the option."""
@@ -51,16 +52,17 @@ class BuiltBundle:
         return self.bundle / "configs" / f"{name}.json"
 
     def check_net_in_out(self) -> None:
-        """MONAI's ``verify_net_in_out`` on the network that inference runs: one tensor, as the metadata says."""
-        try:
-            verify_net_in_out(
-                net_id="network_def",
-                meta_file=str(self._config("metadata")),
-                config_file=str(self._config("inference")),
-                **self.changes,
-            )
-        except Exception as error:
-            raise Broken(f"network_def of inference.json: {_one_line(error)}") from error
+        """MONAI's ``verify_net_in_out`` on the shipped bundle's network: one tensor, as the metadata says."""
+        self._check_shipped("verify_net_in_out")
+
+    def check_export(self) -> None:
+        """MONAI's ``ckpt_export`` of the shipped bundle: a TorchScript network with every tensor of ``model.pt``."""
+        self._check_shipped("ckpt_export")
+
+    def _check_shipped(self, command: str) -> None:
+        problem = run_shipped(command, self.bundle, weights=Path(self.changes["output_dir"]) / "model.pt")
+        if problem:
+            raise Broken(f"network_def of inference.json: {problem}")
 
     def check_properties(self) -> None:
         """MONAI's ``check_properties``: everything a training and an inference workflow must offer is there."""

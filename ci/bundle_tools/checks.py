@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser, verify_metadata
+from monai.bundle.properties import InferProperties, TrainProperties
 
 from .archive import LARGE_FILES, LARGEST
+from .code_style import complaints
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Path(__file__).parent / "meta_schema_20240725.json"
@@ -35,6 +37,7 @@ METADATA_KEYS = (
 RUN_IDS = {"train": "training", "evaluate": "evaluating", "inference": "inferring"}
 CONFIG_KEYS = ("bundle_root", "device", "dataset_dir", "output_dir", "network_def", "initialize", "run")
 STAMP_CALL = "$lung_nodule.stamp.refuse_other_library(@bundle_root)"
+NO_USE = {"train#postprocessing", "train#key_metric", "validate#postprocessing", "key_metric"}
 WRITERS = re.compile(r"(^|\.)(StatsHandler|TensorBoard\w+|ProgressBar|TimeLeft|MLFlowHandler)$")
 PINS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -119,6 +122,16 @@ def config_keys(bundle: Path) -> None:
     _refuse("lacking", missing)
 
 
+def zoo_properties(bundle: Path) -> None:
+    """MONAI's properties of a bundle, the optional ones too, but those that no method here has a use for."""
+    missing = []
+    for name, properties in (("train", TrainProperties), ("inference", InferProperties), ("evaluate", InferProperties)):
+        parser = ConfigParser(_config(bundle, name))
+        wanted = {one["id"].replace("::", "#") for one in properties.values()} - NO_USE
+        missing += [f"{name}.json {key}" for key in sorted(wanted) if key not in parser]
+    _refuse("lacking", missing)
+
+
 def overlays(bundle: Path) -> None:
     """Multi-GPU: every key of an overlay is one of its base, and exactly what logs or draws is left to rank 0."""
     wrong = []
@@ -178,7 +191,7 @@ def large_files(bundle: Path) -> None:
 
 def forbidden_imports(bundle: Path) -> None:
     """No torchvision and what needs it: in the configs, in the metadata, in the library beside the bundle."""
-    library = next(path for path in (bundle / "lung_nodule", ROOT / "lung_nodule") if path.is_dir())
+    library = _library(bundle)
     found = [
         f"{path.name} names {name}"
         for path in (bundle / "configs").glob("*.json")
@@ -188,6 +201,11 @@ def forbidden_imports(bundle: Path) -> None:
     for path in library.rglob("*.py"):
         found += [f"{path.relative_to(library.parent)} imports {name}" for name in FORBIDDEN if name in _imports(path)]
     _refuse("cannot be relied on:", found)
+
+
+def code_style(bundle: Path) -> None:
+    """The library passes the zoo's isort, black and flake8."""
+    _refuse("the zoo's code style:", list(complaints(_library(bundle))))
 
 
 def logging_conf(bundle: Path) -> None:
@@ -204,10 +222,12 @@ CHECKS: dict[str, Callable[[Path], None]] = {
     "changelog": changelog,
     "versions": versions,
     "config keys": config_keys,
+    "zoo properties": zoo_properties,
     "multi-GPU": overlays,
     "file sizes": sizes,
     "large files": large_files,
     "imports": forbidden_imports,
+    "code style": code_style,
     "logging.conf": logging_conf,
 }
 """By name, in the order in which they are reported."""
@@ -216,6 +236,11 @@ CHECKS: dict[str, Callable[[Path], None]] = {
 def _refuse(what: str, wrong: list[str]) -> None:
     if wrong:
         raise Broken(f"{what} {', '.join(wrong)}")
+
+
+def _library(bundle: Path) -> Path:
+    """The library that the bundle runs with: its own in a package, else the repository's."""
+    return next(path for path in (bundle / "lung_nodule", ROOT / "lung_nodule") if path.is_dir())
 
 
 def _config(bundle: Path, name: str) -> dict[str, Any]:

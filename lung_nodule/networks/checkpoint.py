@@ -113,7 +113,7 @@ def load_weights(
 def _side_file(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text())
-        settings["bundle"], dict(settings["network"]), settings["field"], settings["window"]
+        _ = settings["bundle"], dict(settings["network"]), settings["field"], settings["window"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not describe a network ({error!r}); take the file that training wrote"

@@ -78,6 +78,19 @@ def test_it_holds_the_bundle_the_library_and_what_they_need(package: Path) -> No
     assert not list(package.rglob("*.pyc"))
 
 
+@pytest.mark.parametrize("bundle", sorted(path.name for path in MTNET.parent.iterdir()))
+def test_every_packed_module_can_be_imported_and_no_other_is_packed(bundle: str, tmp_path: Path) -> None:
+    """In a clean process that sees the package and its requirements alone."""
+    path, _ = write_package(MTNET.parent / bundle, tmp_path / "zips")
+    root = unzipped(path, tmp_path / "unzipped")
+    ended = run_alone([str(Path(__file__).with_name("import_all.py"))], root)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    modules = set(ended.stdout.split())
+    assert {"lung_nodule.data.slices", "lung_nodule.training.stages", "lung_nodule.evaluation.rows"} <= modules
+    assert not {name for name in modules if name.startswith(("lung_nodule.deployment", "lung_nodule.__main__"))}
+    assert not list(root.rglob("*deployment*")) + list(root.rglob("*preprocessing*"))
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_an_unzipped_package_is_a_bundle(package: Path, check: str) -> None:
     CHECKS[check](package)

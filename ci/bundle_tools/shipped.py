@@ -1,0 +1,58 @@
+"""A bundle as its package ships it, and what the Model Zoo's commands say of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from lung_nodule.stamp import LIBRARY
+
+from .archive import SIDE_FILE, WEIGHTS, write_package
+
+COMMANDS = Path(__file__).with_name("zoo_commands.py")
+
+
+def run_shipped(command: str, bundle: Path, *, weights: Path) -> str | None:
+    """Package a bundle, unzip it elsewhere and run one of ``zoo_commands.py`` on it, with that package's library.
+
+    Args:
+        command: ``verify_net_in_out`` or ``ckpt_export``.
+        bundle: its folder.
+        weights: a ``model.pt`` with its side file, for a bundle that ships none.
+
+    Returns:
+        the last line of what went wrong; None where nothing did.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        root = _unzipped(bundle, weights=weights, scratch=Path(scratch))
+        ended = subprocess.run(
+            [sys.executable, str(COMMANDS), str(root), command],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if not ended.returncode:
+        return None
+    return (ended.stderr.strip().splitlines() or [f"{command} ended with status {ended.returncode}"])[-1][:300]
+
+
+def _unzipped(bundle: Path, *, weights: Path, scratch: Path) -> Path:
+    """The root of the package."""
+    copy = Path(shutil.copytree(bundle, scratch / "bundles" / bundle.resolve().name))
+    if not (copy / WEIGHTS).is_file():
+        (copy / WEIGHTS).parent.mkdir(exist_ok=True)
+        shutil.copy(weights, copy / WEIGHTS)
+        shutil.copy(weights.with_suffix(".json"), copy / SIDE_FILE)
+    own = copy / "lung_nodule"
+    path, _ = write_package(copy, scratch / "zips", library=own if own.is_dir() else LIBRARY)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(scratch / "models")
+    root = scratch / "models" / copy.name
+    if not (root / WEIGHTS).is_file():  # above 25 MB: the zoo downloads them
+        shutil.copy(copy / WEIGHTS, root / WEIGHTS)
+    return root
