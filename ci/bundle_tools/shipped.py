@@ -16,29 +16,23 @@ from .archive import SIDE_FILE, WEIGHTS, write_package
 COMMANDS = Path(__file__).with_name("zoo_commands.py")
 
 
-def run_shipped(command: str, bundle: Path, *, weights: Path) -> str | None:
-    """Package a bundle, unzip it elsewhere and run one of ``zoo_commands.py`` on it, with that package's library.
+def run_shipped(bundle: Path, *, weights: Path) -> str | None:
+    """Package a bundle, unzip it elsewhere and run ``zoo_commands.py`` on it, with that package's library.
 
     Args:
-        command: ``verify_net_in_out`` or ``ckpt_export``.
         bundle: its folder.
         weights: a ``model.pt`` with its side file, for a bundle that ships none.
 
     Returns:
-        the last line of what went wrong; None where nothing did.
+        the last line of what went wrong, the command first; None where nothing did.
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = _unzipped(bundle, weights=weights, scratch=Path(scratch))
-        ended = subprocess.run(
-            [sys.executable, str(COMMANDS), str(root), command],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        line = [sys.executable, str(COMMANDS), str(root)]
+        ended = subprocess.run(line, cwd=scratch, capture_output=True, text=True, check=False)
     if not ended.returncode:
         return None
-    return (ended.stderr.strip().splitlines() or [f"{command} ended with status {ended.returncode}"])[-1][:300]
+    return (ended.stderr.strip().splitlines() or [f"MONAI ended with status {ended.returncode}"])[-1]
 
 
 def _unzipped(bundle: Path, *, weights: Path, scratch: Path) -> Path:

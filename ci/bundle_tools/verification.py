@@ -38,8 +38,7 @@ def verify_bundle(bundle: Path, *, dataset: Path, output: Path) -> Iterator[Verd
     built: list[BuiltBundle] = []
     yield _verdict(bundle, "builds", lambda: built.append(BuiltBundle(bundle, dataset=dataset, output=output)))
     if built:
-        yield _verdict(bundle, "verify_net_in_out", built[0].check_net_in_out)
-        yield _verdict(bundle, "ckpt_export", built[0].check_export)
+        yield _verdict(bundle, "verify_net_in_out and ckpt_export", built[0].check_shipped)
         yield _verdict(bundle, "properties", built[0].check_properties)
 
 

@@ -1,6 +1,7 @@
-"""What the Model Zoo does with a bundle's weights: zoo_commands.py BUNDLE COMMAND, in a process of its own.
+"""What the Model Zoo does with a bundle's network and weights: zoo_commands.py BUNDLE, in a process of its own.
 
-As its ``ci/verify_bundle.py``: the bundle comes first on the path, and MONAI is given its files and ``bundle_root``.
+As its ``ci/verify_bundle.py``: the bundle comes first on the path, MONAI is given its files and ``bundle_root``. The
+export is traced: the networks choose layers in ways that TorchScript cannot compile.
 """
 
 import sys
@@ -9,37 +10,32 @@ from pathlib import Path
 import torch
 from monai.bundle import ckpt_export, verify_net_in_out
 
-
-VERIFIED = {"verify": True}  # the traced network answers as the network does
-
-
-def net_in_out(bundle: Path, files: dict[str, str]) -> None:
-    verify_net_in_out(net_id="network_def", **files)
+NETWORK = "network_def"
 
 
 def export(bundle: Path, files: dict[str, str]) -> None:
-    """To TorchScript, by tracing, with every tensor of ``model.pt``: MONAI copies those whose names match, no others."""
+    """Every tensor of ``model.pt`` is in the exported network: MONAI copies those whose names match, and no others."""
     weights, script = bundle / "models" / "model.pt", bundle / "models" / "verify_model.ts"
-    ckpt_export(
-        net_id="network_def",
-        filepath=str(script),
-        ckpt_file=str(weights),
-        use_trace=True,
-        converter_kwargs=VERIFIED,
-        **files,
-    )
+    traced = {"use_trace": True, "converter_kwargs": {"verify": True}}
+    ckpt_export(net_id=NETWORK, filepath=str(script), ckpt_file=str(weights), **traced, **files)
     exported, shipped = torch.jit.load(str(script)).state_dict(), torch.load(weights, weights_only=True)
     same = [name for name, value in shipped.items() if name in exported and torch.equal(exported[name], value)]
-    script.unlink()
     if len(same) < len(shipped):
-        sys.exit(f"of the {len(shipped)} tensors of model.pt {len(same)} are in the exported network")
+        raise ValueError(f"{len(same)} of the {len(shipped)} tensors of model.pt are in the exported network")
 
-
-COMMANDS = {"verify_net_in_out": net_in_out, "ckpt_export": export}
 
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     sys.path[0] = str(root)
     configs = {"meta_file": "metadata", "config_file": "inference"}
     given = {key: str(root / "configs" / f"{name}.json") for key, name in configs.items()}
-    COMMANDS[sys.argv[2]](root, {**given, "bundle_root": str(root)})
+    given["bundle_root"] = str(root)
+    command = "verify_net_in_out"
+    try:
+        verify_net_in_out(net_id=NETWORK, **given)
+        command = "ckpt_export"
+        export(root, given)
+    except Exception as error:
+        while error.__cause__ is not None:
+            error = error.__cause__
+        sys.exit(f"{command}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")

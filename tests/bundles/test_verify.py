@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ci.bundle_tools.archive import LARGEST, bundles_named
 from ci.bundle_tools.built import BuiltBundle
@@ -48,6 +49,13 @@ def large_file(bundle: Path, *, hash_val: str, hash_type: str) -> None:
 def big_file(bundle: Path) -> None:
     with (bundle / "docs" / "big.bin").open("wb") as file:
         file.truncate(LARGEST + 1)
+
+
+def unused_import(bundle: Path) -> None:
+    """In a library beside the bundle, as in a package."""
+    shutil.copytree(ROOT / "lung_nodule", bundle / "lung_nodule", ignore=shutil.ignore_patterns("__pycache__"))
+    path = bundle / "lung_nodule" / "core" / "fusion.py"
+    path.write_text(path.read_text().replace("import numpy as np", "import os\n\nimport numpy as np", 1))
 
 
 BROKEN = {
@@ -102,6 +110,8 @@ BROKEN = {
     ),
     "no hash type": ("large files", lambda b: large_file(b, hash_val="0" * 64, hash_type=""), "has no hash_type"),
     "torchvision": ("imports", edits("train", lambda c: c["imports"].append("$import torchvision")), "torchvision"),
+    "no data": ("zoo properties", edits("train", lambda c: c["train"]["dataset"].pop("data")), "train#dataset#data"),
+    "unused import": ("code style", unused_import, "flake8: models/bundle/lung_nodule/core/fusion.py"),
     "join": (
         "logging.conf",
         lambda b: (b / "configs" / "logging.conf").write_text("args=(os.path.join('a', 'b'),)"),
@@ -124,18 +134,28 @@ def test_every_check_is_broken_once() -> None:
     assert {check for check, *_ in BROKEN.values()} == set(CHECKS)
 
 
+def prefixed(weights: Path) -> Path:
+    """The weights under names that no network has."""
+    state = {f"network.{name}": value for name, value in torch.load(weights, weights_only=True).items()}
+    torch.save(state, weights.with_name("prefixed.pt"))
+    return weights.with_name("prefixed.pt")
+
+
 def test_a_network_with_two_outputs_and_a_missing_property(bundle: Path, painted: Path, tmp_path: Path) -> None:
     built = BuiltBundle(bundle, dataset=painted, output=tmp_path / "out")
-    built.check_net_in_out()
+    built.check_shipped()
     sound = (bundle / "configs" / "inference.json").read_text()
     several = {"_target_": "lung_nodule.networks.MTNet", "width": 0.125, "middle_blocks": 1}
     edit(bundle, "inference", lambda c: c.update(network_def=several))
     with pytest.raises(Broken, match=r"network_def of inference\.json"):
-        built.check_net_in_out()
+        built.check_shipped()
     edit(bundle, "inference", lambda c: c.update(network_def={"_target_": "torch.nn.Identity"}))
     with pytest.raises(Broken, match="channel number `1` doesn't match: `3`"):
-        built.check_net_in_out()
+        built.check_shipped()
     (bundle / "configs" / "inference.json").write_text(sound)
+    (tmp_path / "out" / "model.pt").write_bytes((prefixed(tmp_path / "out" / "model.pt")).read_bytes())
+    with pytest.raises(Broken, match=r"ckpt_export: ValueError: 0 of the \d+ tensors of model\.pt are in the exported"):
+        built.check_shipped()
     edit(bundle, "evaluate", lambda c: c.pop("inferer"))
     with pytest.raises(Broken, match=r"evaluate\.json"):
         built.check_properties()
