@@ -111,7 +111,7 @@ BROKEN = {
     "no hash type": ("large files", lambda b: large_file(b, hash_val="0" * 64, hash_type=""), "has no hash_type"),
     "torchvision": ("imports", edits("train", lambda c: c["imports"].append("$import torchvision")), "torchvision"),
     "no data": ("zoo properties", edits("train", lambda c: c["train"]["dataset"].pop("data")), "train#dataset#data"),
-    "unused import": ("code style", unused_import, "flake8: models/bundle/lung_nodule/core/fusion.py"),
+    "unused import": ("code style", unused_import, "F401 'os' imported but unused"),
     "join": (
         "logging.conf",
         lambda b: (b / "configs" / "logging.conf").write_text("args=(os.path.join('a', 'b'),)"),
@@ -154,7 +154,7 @@ def test_a_network_with_two_outputs_and_a_missing_property(bundle: Path, painted
         built.check_shipped()
     (bundle / "configs" / "inference.json").write_text(sound)
     (tmp_path / "out" / "model.pt").write_bytes((prefixed(tmp_path / "out" / "model.pt")).read_bytes())
-    with pytest.raises(Broken, match=r"ckpt_export: ValueError: 0 of the \d+ tensors of model\.pt are in the exported"):
+    with pytest.raises(Broken, match=r"ckpt_export: .*Missing key"):
         built.check_shipped()
     edit(bundle, "evaluate", lambda c: c.pop("inferer"))
     with pytest.raises(Broken, match=r"evaluate\.json"):
