@@ -12,7 +12,13 @@ from ci.bundle_tools.archive import bundles_named, write_package  # noqa: E402
 from lung_nodule.io import InputError, file_sha256, report_in_one_line  # noqa: E402
 
 
-def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights_url: str | None = None) -> None:
+def package(
+    *names: str,
+    out: str,
+    bundles: str = str(ROOT / "bundles"),
+    weights_url: str | None = None,
+    zoo_name: bool = False,
+) -> None:
     """Write <name>_v<version>.zip: the bundle with a stamped copy of lung_nodule/ and its requirements.txt.
 
     Args:
@@ -20,12 +26,13 @@ def package(*names: str, out: str, bundles: str = str(ROOT / "bundles"), weights
         out: the folder of the zips.
         bundles: the folder of the bundles.
         weights_url: where one bundle's weights above 25 MB lie.
+        zoo_name: name zip and folder in the Model Zoo's manner, lung_nodule_ct_<name>.
     """
     chosen = bundles_named(Path(bundles), names)
     if weights_url is not None and len(chosen) != 1:
         raise InputError(f"--weights_url says where one bundle's weights lie, not those of {len(chosen)}: name one")
     for bundle in chosen:
-        path, weights = write_package(bundle, Path(out), weights_url=weights_url)
+        path, weights = write_package(bundle, Path(out), weights_url=weights_url, zoo_name=zoo_name)
         print(f"{path}  {file_sha256(path)}  {weights}")
 
 

@@ -15,6 +15,7 @@ from lung_nodule.stamp import KEY, LIBRARY, STAMP, library_files, library_stamp
 LARGEST = 25 * 1024 * 1024
 """Bytes of the largest file that the Model Zoo takes into a bundle."""
 WEIGHTS, SIDE_FILE, LARGE_FILES = "models/model.pt", "models/model.json", "large_files.yml"
+ZOO_PREFIX = "lung_nodule_ct_"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -33,7 +34,7 @@ def bundles_named(folder: Path, names: Iterable[str]) -> list[Path]:
 
 
 def write_package(
-    bundle: Path, out: Path, *, library: Path = LIBRARY, weights_url: str | None = None
+    bundle: Path, out: Path, *, library: Path = LIBRARY, weights_url: str | None = None, zoo_name: bool = False
 ) -> tuple[Path, str]:
     """Write ``<name>_v<version>.zip``: the bundle's folder with a stamped copy of ``lung_nodule/``.
 
@@ -45,6 +46,8 @@ def write_package(
         out: the folder of the zip.
         library: the folder ``lung_nodule/`` to take.
         weights_url: where weights above 25 MB lie, if the bundle has no ``large_files.yml``.
+        zoo_name: name the zip and its folder as the Model Zoo does, by organ, modality and task
+            (``lung_nodule_ct_mtnet``).
 
     Returns:
         the zip, and one line on the weights in it.
@@ -66,7 +69,7 @@ def write_package(
     }
     needed = requirements_of(metadata) + (f"PyYAML=={yaml.__version__}\n" if LARGE_FILES in entries else "")
     entries["requirements.txt"] = needed.encode()
-    name = bundle.resolve().name
+    name = f"{ZOO_PREFIX if zoo_name else ''}{bundle.resolve().name}"
     path = out / f"{name}_v{metadata['version']}.zip"
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for entry in sorted(entries):

@@ -80,7 +80,7 @@ def schema(bundle: Path) -> None:
 
 
 def metadata_keys(bundle: Path) -> None:
-    """What the zoo asks of metadata beyond its schema: who, what for, and each channel's meaning and range."""
+    """What the zoo asks of metadata beyond its schema: who, what for, how well, each channel's meaning and range."""
     metadata = _metadata(bundle)
     missing = [key for key in METADATA_KEYS if key not in metadata]
     for side in ("inputs", "outputs"):
@@ -88,6 +88,8 @@ def metadata_keys(bundle: Path) -> None:
             missing += [f"{side}.{name}.{key}" for key in ("value_range", "channel_def") if key not in tensor]
     if "pred" not in metadata["network_data_format"]["outputs"]:
         missing.append("outputs.pred")
+    missing += ["figures in eval_metrics"] * (not metadata.get("eval_metrics"))
+    missing += [f"a DOI in: {text}" for text in metadata.get("references", []) if "doi:10." not in text]
     _refuse("configs/metadata.json lacks", missing)
 
 

@@ -72,9 +72,25 @@ def test_every_evaluation_reports_the_same_settings(bundle: str) -> None:
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_every_card_has_the_same_sections(bundle: str) -> None:
     assert re.findall(r"^## (.+)$", card(bundle), re.MULTILINE) == [
-        "What it does", "Use", "Protocol", "Results", "Where the paper is silent or wrong, and what is done here",
-        "Limits", "Citation and licence",
+        "Authors", "Tags", "Model description", "MONAI Bundle Commands", "Data", "Training configuration",
+        "System configuration", "Performance", "Where the paper is silent or wrong, and what is done here",
+        "Limitations", "References", "License",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_metadata_and_card_state_the_same_figures_authors_and_references(bundle: str) -> None:
+    metadata, text = config(bundle, "metadata"), card(bundle)
+    performance = text.split("## Performance")[1].split("\n## ")[0]
+    figures = dict(metadata["eval_metrics"])
+    assert "test fold 0" in figures.pop("protocol")
+    assert {"auc", "accuracy", "baseline_diameter_auc"} <= set(figures)
+    for name, figure in figures.items():
+        assert f"{figure:.3f}" in performance, name
+    assert metadata["authors"][1:] in text
+    for number, reference in enumerate(metadata["references"], start=1):
+        assert re.search(r"doi:10\.\d{4,}/\S+$", reference), reference
+        assert f"\n[{number}] {reference}\n" in text
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

@@ -135,6 +135,21 @@ def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
     assert ended.stdout.split()[:2] == [str(path), hashlib.sha256(path.read_bytes()).hexdigest()]
 
 
+def test_under_its_name_in_the_zoo_a_package_is_the_same_bundle(tmp_path: Path) -> None:
+    """Found by MONAI's own load under that name, from the folder above."""
+    command = [str(ROOT / "ci" / "package_bundles.py"), "mtcnn", "--out", str(tmp_path), "--zoo_name"]
+    assert run_alone(command, tmp_path).returncode == 0
+    (path,) = tmp_path.glob("lung_nodule_ct_mtcnn_v*.zip")
+    root = unzipped(path, tmp_path / "models")
+    assert root.name == "lung_nodule_ct_mtcnn"
+    program = "import sys; sys.path.insert(0, 'lung_nodule_ct_mtcnn'); from monai.bundle import load; "
+    program += "net = load('lung_nodule_ct_mtcnn', bundle_dir='.', workflow_type='inference', args_file='quiet.json'); "
+    program += "print(type(net).__module__, type(net).__name__)"
+    (root.parent / "quiet.json").write_text('{"logging_file": false}')
+    ended = run_alone(["-c", program], root.parent)
+    assert ended.stdout.split()[-2:] == ["lung_nodule.networks.mtcnn", "MTCNNPredictor"], ended.stderr[-2000:]
+
+
 def test_it_trains_evaluates_and_infers_alone(package: Path, painted: Path) -> None:
     """With its own library and nothing installed but what its requirements.txt brings."""
     said = train_evaluate_and_infer_alone(package, dataset=painted, small=SMALL)

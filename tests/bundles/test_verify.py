@@ -67,6 +67,12 @@ BROKEN = {
     ),
     "no task": ("metadata schema", edits("metadata", lambda c: c.pop("task")), "'task' is a required property"),
     "no intended use": ("metadata keys", edits("metadata", lambda c: c.pop("intended_use")), "intended_use"),
+    "no figures": ("metadata keys", edits("metadata", lambda c: c.update(eval_metrics={})), "figures in eval_metrics"),
+    "no DOI": (
+        "metadata keys",
+        edits("metadata", lambda c: c["references"].append("Doe J 2020")),
+        "DOI in: Doe J 2020",
+    ),
     "no range": (
         "metadata keys",
         edits("metadata", lambda c: c["network_data_format"]["outputs"]["pred"].pop("value_range")),
