@@ -100,6 +100,9 @@ class ClassNet(nn.Module):
 
         Without the coarse mask as an input the second argument is not looked at.
         """
-        channels = [as_rgb(image), coarse] if self.coarse_mask else [as_rgb(image)]
-        x = self.stem(torch.cat(channels, dim=1))
+        channels = as_rgb(image)
+        if self.coarse_mask:
+            assert coarse is not None, "a guided network needs the coarse mask"
+            channels = torch.cat([channels, coarse], dim=1)
+        x = self.stem(channels)
         return self.head(self.exit(self.middle(self.entry(x))).mean(dim=(2, 3)))

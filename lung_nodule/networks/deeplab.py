@@ -35,8 +35,11 @@ class ASPP(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``[N, in_channels, h, w]`` -> ``[N, 256w, h, w]``."""
-        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
-        return self.project(torch.cat([*(branch(x) for branch in self.branches), pooled], dim=1))
+        features = []
+        for branch in self.branches:
+            features.append(branch(x))
+        features.append(self.pooled(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, x.shape[2], x.shape[3]))
+        return self.project(torch.cat(features, dim=1))
 
 
 class Decoder(nn.Module):

@@ -69,12 +69,13 @@ class E2EMTL(nn.Module):
         Raises:
             NetworkOptionError: the edge is another.
         """
-        _check_edges(cube)
-        deepest, skipped = self._down(cube)
-        segmentation = self._up(deepest, skipped)
-        if self.classifier is None:
-            return {"segmentation": segmentation}
-        return {"segmentation": segmentation, **self.classifier(deepest, torch.sigmoid(segmentation))}
+        if not torch.jit.is_scripting():
+            _check_edges(cube)
+        deepest, maps = self._down(cube)
+        logits = {"segmentation": self._up(deepest, maps)}
+        if self.classifier is not None:
+            logits.update(self.classifier(deepest, torch.sigmoid(logits["segmentation"])))
+        return logits
 
     def predict(self, cube: torch.Tensor) -> torch.Tensor:
         """Cubes ``[N, C, D, D, D]`` to probabilities ``[N, 9, D, D, D]`` (``[N, 1, D, D, D]`` without classes).
@@ -84,7 +85,7 @@ class E2EMTL(nn.Module):
         """
         logits = self.outputs(cube)
         maps = [torch.sigmoid(logits["segmentation"].float())]
-        for name in ("malignancy", "attributes"):
+        for name in ["malignancy", "attributes"]:
             if name in logits:
                 scores = torch.sigmoid(logits[name].float())[:, :, None, None, None]
                 maps.append(scores.expand(-1, -1, cube.shape[2], cube.shape[3], cube.shape[4]))
@@ -93,16 +94,19 @@ class E2EMTL(nn.Module):
     def _down(self, cube: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The shared path: the deepest map, and the maps that the segmentation branch takes over."""
         maps = [self.unet.conv_0(cube)]
-        for down in (self.unet.down_1, self.unet.down_2, self.unet.down_3):
-            maps.append(down(maps[-1]))
+        maps.append(self.unet.down_1(maps[-1]))
+        maps.append(self.unet.down_2(maps[-1]))
+        maps.append(self.unet.down_3(maps[-1]))
+        if torch.jit.is_scripting():  # autocast is none of TorchScript's, which compiles this branch alone
+            return self.unet.down_4(maps[-1]), maps
         return _in_float32(self.unet.down_4, maps[-1]), maps
 
-    def _up(self, deepest: torch.Tensor, skipped: list[torch.Tensor]) -> torch.Tensor:
+    def _up(self, deepest: torch.Tensor, maps: list[torch.Tensor]) -> torch.Tensor:
         """The segmentation branch."""
-        features = deepest
-        for up in (self.unet.upcat_4, self.unet.upcat_3, self.unet.upcat_2, self.unet.upcat_1):
-            features = up(features, skipped.pop())
-        return self.unet.final_conv(features)
+        features = self.unet.upcat_4(deepest, maps[3])
+        features = self.unet.upcat_3(features, maps[2])
+        features = self.unet.upcat_2(features, maps[1])
+        return self.unet.final_conv(self.unet.upcat_1(features, maps[0]))
 
 
 class E2EMTLPredictor(E2EMTL):
@@ -133,6 +137,7 @@ class JointClassifier(nn.Module):
 
     def __init__(self, channels: int, *, hidden: int, attributes: int) -> None:
         super().__init__()
+        self.pooling = POOLING
         self.join = Convolution(3, channels + 1, channels, kernel_size=1, norm="batch", act=LEAKY)
         self.features = nn.Sequential(nn.Linear(channels, hidden), nn.LeakyReLU(0.1))
         self.attributes = nn.Linear(hidden, attributes)
@@ -140,7 +145,7 @@ class JointClassifier(nn.Module):
 
     def forward(self, deepest: torch.Tensor, probability: torch.Tensor) -> dict[str, torch.Tensor]:
         """``[N, channels, D / 16, ...]`` and ``[N, 1, D, ...]`` to logits ``[N, attributes]`` and ``[N, 1]``."""
-        mask = functional.avg_pool3d(probability, POOLING).to(deepest.dtype)
+        mask = functional.avg_pool3d(probability, self.pooling).to(deepest.dtype)
         features = self.features(self.join(torch.cat([deepest, mask], dim=1)).mean(dim=(2, 3, 4)))
         attributes = self.attributes(features)
         malignancy = self.malignancy(torch.cat([features, torch.sigmoid(attributes)], dim=1))

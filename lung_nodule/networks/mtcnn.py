@@ -91,7 +91,7 @@ class ViewNet(nn.Module):
         self.reconstruct = ImgNet(channels, kernels)
         self.apply(_initialise)
 
-    def forward(self, view: torch.Tensor, *, reconstruct: bool = True) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, view: torch.Tensor, reconstruct: bool = True) -> tuple[torch.Tensor, torch.Tensor | None]:
         """One view ``[N, 1, H, W]`` in 0..1 -> class logits ``[N, 2]`` and logits of the pixels, as the view.
 
         Without ``reconstruct`` the second is None (the paper's single-task network).
@@ -111,6 +111,8 @@ class MTCNN(nn.Module):
         conv_layers: convolutions in ShareNet (3 published).
         image_size: pixels along a view's edge (64 published).
     """
+
+    __jit_unused_properties__ = ("running",)
 
     def __init__(self, *, width: float = 1.0, conv_layers: int = 3, image_size: int = 64) -> None:
         super().__init__()
@@ -134,7 +136,9 @@ class MTCNN(nn.Module):
 
         The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all that.
         """
-        outputs = [net(image[:, index : index + 1], reconstruct=False)[0] for index, net in enumerate(self.views)]
+        outputs = []
+        for index, net in enumerate(self.views):
+            outputs.append(net(image[:, index : index + 1], False)[0])
         logits = torch.stack(outputs, dim=1).float()
         return torch.sigmoid(logits[..., 1] - logits[..., 0])
 

@@ -62,14 +62,13 @@ class MTMRNet(nn.Module):
             the attribute branch, ``attributes`` ``[N, 8]`` in 0..1, in the order of ``lung_nodule.data.ATTRIBUTES``.
         """
         pooled = self.trunk(as_rgb(image))
-        if self.attribute_features is None:
-            return _scores(self.classifier(pooled))
-        features = self.attribute_features(pooled)
-        logits = self.classifier(torch.cat([features, pooled], dim=1))
-        return {
-            **_scores(logits),
-            "attributes": torch.sigmoid(self.attribute_heads(self._seen(features, pooled)).float()),
-        }
+        if self.attribute_features is not None and self.attribute_heads is not None:
+            features = self.attribute_features(pooled)
+            scores = _scores(self.classifier(torch.cat([features, pooled], dim=1)))
+            scores["attributes"] = torch.sigmoid(self.attribute_heads(self._seen(features, pooled)).float())
+        else:
+            scores = _scores(self.classifier(pooled))
+        return scores
 
     def predict(self, image: torch.Tensor) -> torch.Tensor:
         """Slices ``[N, 1, H, W]`` in 0..1 -> float32 ``[N, 9]`` in 0..1: malignancy, then the eight attributes.
@@ -82,9 +81,9 @@ class MTMRNet(nn.Module):
 
     def _seen(self, features: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """What the attribute heads see."""
-        if self.malignancy_features is None:
-            return features
-        return torch.cat([features, self.malignancy_features(pooled)], dim=1)
+        if self.malignancy_features is not None:
+            features = torch.cat([features, self.malignancy_features(pooled)], dim=1)
+        return features
 
 
 class MTMRNetPredictor(MTMRNet):

@@ -47,6 +47,7 @@ class FineSegNet(CoarseSegNet):
     def __init__(self, *, width: float = 1.0, middle_blocks: int = 16, coarse_mask: bool = True) -> None:
         super().__init__(width=width, middle_blocks=middle_blocks)
         self.coarse_mask = coarse_mask
+        self.fine_layer = None
         if coarse_mask:
             self.fine_layer = conv_bn(self.aspp.out_channels + 1, self.aspp.out_channels, kernel_size=1)
             initialise(self.fine_layer)
@@ -56,8 +57,10 @@ class FineSegNet(CoarseSegNet):
 
         Without the coarse mask as an input the second argument is not looked at.
         """
-        if not self.coarse_mask:
-            return super().forward(image)
         low, deep = self.encoder(as_rgb(image))
-        mask = functional.avg_pool2d(coarse, kernel_size=16)
-        return self.decoder(low, self.fine_layer(torch.cat([self.aspp(deep), mask], dim=1)), image)
+        features = self.aspp(deep)
+        if self.fine_layer is not None:
+            assert coarse is not None, "a guided network needs the coarse mask"
+            mask = functional.avg_pool2d(coarse, kernel_size=16)
+            features = self.fine_layer(torch.cat([features, mask], dim=1))
+        return self.decoder(low, features, image)

@@ -37,6 +37,10 @@ SECOND_TASK = {
     }
 }
 """What a paper with two experiments decides by --task: LUNA16's candidates have ten folds and no masks."""
+OF_COMMANDS = {
+    "config_file", "meta_file", "ckpt_file", "filepath", "use_trace", "input_shape", "converter_kwargs", "bundle",
+    "repository", "engine",
+}  # fmt: skip
 METHODS_OWN = re.compile(r"(?<=, )slices=@slices, ")  # of the two that look at slices
 
 
@@ -95,7 +99,7 @@ def test_metadata_and_card_state_the_same_figures_authors_and_references(bundle:
 
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_every_option_that_a_card_names_exists(bundle: str) -> None:
-    known = {key for name in SAME for key in config(bundle, name)} | {"config_file"}
+    known = {key for name in SAME for key in config(bundle, name)} | OF_COMMANDS
     named = set(re.findall(r"--([a-z]\w+)", card(bundle)))
     assert "width" in named
     assert not named - known
