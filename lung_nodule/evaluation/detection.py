@@ -61,9 +61,9 @@ def detection_results(
             "cpm": curve.competition_metric(),
             "cpm_interval": None if intervals is None else intervals[0].tolist(),
             "sensitivity_at": dict(zip(names, curve.at().tolist(), strict=True)),
-            "sensitivity_intervals": None
-            if intervals is None
-            else dict(zip(names, intervals[1:].tolist(), strict=True)),
+            "sensitivity_intervals": (
+                None if intervals is None else dict(zip(names, intervals[1:].tolist(), strict=True))
+            ),
             "highest_sensitivity": matches.found / len(annotated),
             "other_scores": {
                 name: FreeResponse(matches, candidates[name].to_numpy()).curve().competition_metric()
