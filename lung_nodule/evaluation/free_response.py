@@ -139,20 +139,28 @@ class FreeResponse:
         self.nodule = (np.arange(len(scores)) < len(found))[order]
         self.ends = np.flatnonzero(np.append(np.diff(self.score) != 0, len(scores) > 0))  # ties stand together
         self.nodule_scan, self.scans = matches.nodule_scan, matches.scans
+        wrong = np.cumsum(~self.nodule)[self.ends] / self.scans
+        self.usual_points = int(np.searchsorted(wrong, 2 * max(FALSE_POSITIVES_PER_SCAN))) + 1
 
-    def curve(self, weight: np.ndarray | None = None) -> Curve:
+    def curve(self, weight: np.ndarray | None = None, *, points: int | None = None) -> Curve:
         """The curve, of scans that count as often as their weight says; sensitivity is NaN without a nodule.
 
         Args:
             weight: [scans], how often each scan was drawn; once each when not given.
+            points: the curve's first points alone, after (0, 0); all when not given.
         """
         weight = np.ones(self.scans) if weight is None else np.asarray(weight, dtype=float)
-        counts = weight[self.scan]
-        nodules = weight[self.nodule_scan].sum()
-        found = np.cumsum(counts * self.nodule)[self.ends] / (nodules or np.nan)
-        wrong = np.cumsum(counts * ~self.nodule)[self.ends] / weight.sum()
-        threshold = self.score[self.ends]
-        return Curve(np.append(0.0, wrong), np.append(0.0, found), np.append(np.inf, threshold))
+        ends = self.ends[:points]
+        used = slice(0, int(ends[-1]) + 1 if len(ends) else 0)
+        counts, nodule = weight[self.scan[used]], self.nodule[used]
+        found = np.cumsum(counts * nodule)[ends] / (weight[self.nodule_scan].sum() or np.nan)
+        wrong = np.cumsum(counts * ~nodule)[ends] / weight.sum()
+        return Curve(np.append(0.0, wrong), np.append(0.0, found), np.append(np.inf, self.score[ends]))
+
+    def sensitivities(self, weight: np.ndarray) -> np.ndarray:
+        """:meth:`Curve.at` of a weighted curve; most of the curve lies beyond the highest rate and is left out."""
+        start = self.curve(weight, points=self.usual_points)
+        return (start if start.false_positives[-1] > max(FALSE_POSITIVES_PER_SCAN) else self.curve(weight)).at()
 
     def intervals(self, *, draws: int = 1000, level: float = 0.95, seed: int = 0) -> np.ndarray | None:
         """Percentile bootstrap over scans, as LUNA16 does it: the metric's interval, then those of its sensitivities.
@@ -167,7 +175,7 @@ class FreeResponse:
         for _ in range(draws):
             drawn = np.bincount(random.integers(self.scans, size=self.scans), minlength=self.scans)
             if drawn[self.nodule_scan].sum():
-                at = self.curve(drawn).at()
+                at = self.sensitivities(drawn)
                 values.append([at.mean(), *at])
         tail = (1 - level) / 2
         return np.quantile(values, [tail, 1 - tail], axis=0).T if values else None

@@ -184,6 +184,20 @@ def test_a_bootstrap_draw_is_the_curve_of_the_scans_repeated(seed: int) -> None:
     np.testing.assert_allclose(weighted, FreeResponse(match(cands, nods, excl, scans=scans), score[rows]).curve().at())
 
 
+@pytest.mark.parametrize("most", [3, 400])
+def test_the_sensitivities_of_a_draw_are_those_of_its_whole_curve(most: int) -> None:
+    """With few candidates a scan the whole curve is needed; with many, its beginning is enough."""
+    random = np.random.default_rng(most)
+    scans, nodules = 6, findings([(scan, 0, 4) for scan in range(6)])
+    places = [(scan, float(x)) for scan in range(scans) for x in random.uniform(0, 50, size=most)]
+    score = random.integers(0, 20 * most, size=len(places)) / 7.0
+    response = FreeResponse(match(marks(places), nodules, NONE, scans=scans), score)
+    assert (response.usual_points < len(response.ends)) == (most == 400)
+    for _ in range(50):
+        weight = np.bincount(random.integers(scans, size=scans), minlength=scans)
+        np.testing.assert_array_equal(response.sensitivities(weight), response.curve(weight).at())
+
+
 def test_the_interval_holds_the_metric_and_is_the_same_every_time() -> None:
     seed = next(seed for seed in range(100) if drawn(seed)[-1] == 6)
     candidates, nodules, excluded, score, scans = drawn(seed)
