@@ -1,7 +1,6 @@
 """What the Model Zoo does with a bundle's network and weights: zoo_commands.py BUNDLE, in a process of its own.
 
-As its ``ci/verify_bundle.py``: the bundle comes first on the path, MONAI is given its files and ``bundle_root``. The
-export is traced: the networks choose layers in ways that TorchScript cannot compile.
+As its ``ci/verify_bundle.py``: the bundle comes first on the path, and MONAI is given its files and ``bundle_root``.
 """
 
 import sys
@@ -16,8 +15,7 @@ NETWORK = "network_def"
 def export(bundle: Path, files: dict[str, str]) -> None:
     """Every tensor of ``model.pt`` is in the exported network: MONAI copies those whose names match, and no others."""
     weights, script = bundle / "models" / "model.pt", bundle / "models" / "verify_model.ts"
-    traced = {"use_trace": True, "converter_kwargs": {"verify": True}}
-    ckpt_export(net_id=NETWORK, filepath=str(script), ckpt_file=str(weights), **traced, **files)
+    ckpt_export(net_id=NETWORK, filepath=str(script), ckpt_file=str(weights), **files)
     exported, shipped = torch.jit.load(str(script)).state_dict(), torch.load(weights, weights_only=True)
     same = [name for name, value in shipped.items() if name in exported and torch.equal(exported[name], value)]
     if len(same) < len(shipped):
