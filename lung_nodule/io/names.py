@@ -46,7 +46,7 @@ def check_unique(cells: pd.Series, source: str | Path) -> None:
         second = repeated.idxmax()
         first = (cells == cells[second]).idxmax()
         raise InputError(
-            f"{source}: {cells.name} {cells[second]!r} stands in several rows (lines {first + 2} and {second + 2})"
+            f"{source}: {cells.name} {cells[second]!r} is in several rows (lines {first + 2} and {second + 2})"
         )
 
 

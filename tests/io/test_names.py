@@ -60,11 +60,11 @@ def test_ids_may_repeat_only_where_the_table_allows_it(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("nodule_id,reader\nb,1\na,1\na,2\n")
     assert len(read_table(path)) == 3
-    with pytest.raises(InputError, match=r"nodule_id 'a' stands in several rows \(lines 3 and 4\)"):
+    with pytest.raises(InputError, match=r"nodule_id 'a' is in several rows \(lines 3 and 4\)"):
         read_table(path, unique=["nodule_id"])
 
 
-@pytest.mark.parametrize(("name", "said"), [("../../../x", "cannot name a file"), (None, "stands in several rows")])
+@pytest.mark.parametrize(("name", "said"), [("../../../x", "cannot name a file"), (None, "is in several rows")])
 def test_a_bundles_datalist_refuses_them(painted: Path, tmp_path: Path, name: str | None, said: str) -> None:
     dataset = shutil.copytree(painted, tmp_path / "dataset")
     table = pd.read_csv(dataset / "nodules.csv")

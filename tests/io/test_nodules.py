@@ -43,7 +43,7 @@ def test_a_table_of_several_patients_needs_a_choice(tmp_path: Path) -> None:
     ("ids", "message"),
     [
         (["../../a", "b"], "cannot name a file"),
-        (["a", "a"], "stands in several rows"),
+        (["a", "a"], "is in several rows"),
         ([None, "a"], "cannot name a file"),
         ([".hidden", "a"], "cannot name a file"),
     ],
