@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole road in one command: convert, train a small MT-Net, evaluate, export, serve, predict, report.
+# Every step in one command: convert, train a small MT-Net, evaluate, export, serve, predict, report.
 #   bash ci/quickstart.sh                      on a synthetic phantom that it draws
 #   bash ci/quickstart.sh --dicom_root DIR     on LIDC-IDRI (too few scans to train on are predicted with a phantom's model)
 # What is there already is used again. Everything lands in data/lidc and out/quickstart.

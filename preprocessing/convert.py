@@ -14,6 +14,7 @@ from .dataset import assemble, check_earlier_scans, read_records
 from .layouts import Located, locate
 from .ledger import Record, finished_record
 from .lock import only_writer
+from .origin import refuse_mixture
 from .output_folder import check_output, is_dataset, remove_unfinished_tables
 from .progress import progress
 from .scan_task import Refused, ScanTask
@@ -54,8 +55,9 @@ def convert(
 
     Raises:
         InputError: nothing to convert, files in the folder that no conversion made, other settings than those the
-            folder was made with, another run in the folder, a skipped.csv that cannot be read, no scan that could be
-            used, a scan that is missing (``complete``), or a disk that is full or cannot be written.
+            folder was made with, real scans for a synthetic dataset or the reverse, another run in the folder, a
+            skipped.csv that cannot be read, no scan that could be used, a scan that is missing (``complete``), or a
+            disk that is full or cannot be written.
     """
     with only_writer(out), _stopping_on_a_full_disk(out):
         check_output(out)
@@ -66,6 +68,7 @@ def convert(
         if complete:
             have = located.found | _finished(out)
             check_complete(have, located.wanted, where=f"under {dicom_root}", remedy="download them first")
+        refuse_mixture(read_records(out), list(located.sources.values()), out)
         refused = _convert_located(located, out, workers=workers, settings=settings, scheduler=scheduler)
         counts = assemble(out, settings)
     records = read_records(out)

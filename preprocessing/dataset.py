@@ -16,6 +16,7 @@ from lung_nodule.io import InputError, file_sha256, write_json, write_table, wri
 
 from .folds import FOLDS, committed_folds
 from .ledger import Record, read_record
+from .origin import is_synthetic
 from .rows import ANNOTATION_COLUMNS, NODULE_COLUMNS, SCAN_COLUMNS
 from .settings import LAYOUT_VERSION, Settings
 from .software import this_software
@@ -108,7 +109,7 @@ def assemble(out: Path, settings: Settings) -> dict[str, int]:
 def _description(
     settings: Settings, counts: dict[str, int], scans: pd.DataFrame, software_of_scans: dict[str, int]
 ) -> dict[str, Any]:
-    synthetic = scans["manufacturer"].str.contains("synthetic|phantom", case=False).sum()
+    synthetic = scans["manufacturer"].astype(str).map(is_synthetic).sum()
     return {
         "name": "LIDC-IDRI nodules",
         "layout_version": LAYOUT_VERSION,
