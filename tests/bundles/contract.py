@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,12 +23,14 @@ from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
 from lung_nodule.io import InputError, read_nifti, user_can_mend
 from lung_nodule.networks import CheckpointError, load_network
+from tests.forked import run_module
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, write_centers, write_centers_dataset, write_ct
 
 from .unzipped import train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
 TIGHTER_CROP_BOUND = 0.05  # of a probability
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # on one thread, so that no figure depends on their number
 CROPS = {"lung_nodule.data.RandTightenCrop", "lung_nodule.data.RandLoosenCrop", "lung_nodule.data.RandCropVariant"}
 
 
@@ -39,6 +41,10 @@ def _targets(config: object, names: set[str], place: str = "") -> Iterator[str]:
     children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
     for key, value in children:
         yield from _targets(value, names, f"{place}::{key}" if place else str(key))
+
+
+def _arguments(options: Mapping[str, object]) -> list[str]:
+    return [part for key, value in options.items() for part in (f"--{key}", str(value))]
 
 
 class BundleContract:
@@ -63,9 +69,11 @@ class BundleContract:
         return ended.stdout + ended.stderr
 
     def attempt(self, run_id: str, config: str, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "monai.bundle", "run", run_id]
-        command += ["--config_file", f"bundles/{self.name}/configs/{config}.json"]
-        return self.ended(command, options)
+        file = f"bundles/{self.name}/configs/{config}.json"
+        return run_module(
+            "monai.bundle", ["run", run_id, "--config_file", file, *_arguments(options)],
+            folder=ROOT, environment=ENVIRONMENT,
+        )  # fmt: skip
 
     def run_on_two(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> str:
         """The same with the multi-GPU overlay in two processes, by gloo on the CPU."""
@@ -73,18 +81,11 @@ class BundleContract:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
         command += ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
         options = {"device": "cpu", "dataset_dir": dataset, "output_dir": output, **options}
-        ended = self.ended(command, options)
+        ended = subprocess.run(
+            [*command, *_arguments(options)], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
         return ended.stdout + ended.stderr
-
-    @staticmethod
-    def ended(command: list[str], options: dict[str, object]) -> subprocess.CompletedProcess[str]:
-        """A command that has run in the repository's root; on one thread, so that its figures do not depend on it."""
-        arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
 
     @pytest.fixture(scope="class")
     def trained(self, painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -36,8 +36,8 @@ def test_links_are_followed_and_each_real_file_comes_once(tmp_path: Path) -> Non
 
 
 def test_circles_end(tmp_path: Path) -> None:
-    tree(tmp_path, "above/root/a/x", "above/b/y")
-    root = tmp_path / "above" / "root"
+    tree(tmp_path, "above/start/a/x", "above/b/y")
+    root = tmp_path / "above" / "start"
     for name, target in {"up": tmp_path / "above", "here": root, "a/back": root / "a", "a/next": root}.items():
         (root / name).symlink_to(target)
     assert [folder.path for folder in walk(root)] == [root, root / "a"]
