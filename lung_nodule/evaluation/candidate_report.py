@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import pandas as pd
-from ignite.engine import Engine, Events
 from lung_nodule.data import evaluated_scans
 from lung_nodule.io import CENTER, atomic_path, write_json, write_table
 
+from .collector import RowCollector
 from .dataset_description import describe_dataset
 from .detection import SCORE, detection_results, detection_summary
 from .free_response import FALSE_POSITIVES_PER_SCAN, Curve
-from .ranks import gather_rows
-from .rows import as_table, nodule_of
+from .rows import as_table
 
 logger = logging.getLogger(__name__)
 
 IDENTITY = ("nodule_id", "patient_id", "series_uid", "fold", *CENTER)
 
 
-class CandidateReport:
+class CandidateReport(RowCollector):
     """Collect a row per candidate; when the evaluation is complete write what it comes to.
 
     ``predictions.csv`` has every candidate's score, ``metrics.json`` the figures beside their baselines; where nodules
@@ -40,33 +38,21 @@ class CandidateReport:
     def __init__(
         self, *, output_dir: str | Path, dataset_dir: str | Path, folds: Sequence[int | str], settings: dict[str, Any]
     ) -> None:
+        super().__init__()
         self.output_dir = Path(output_dir)
         self.dataset_dir = Path(dataset_dir)
         self.folds = list(folds)
         self.settings = settings
-        self.rows: list[dict[str, Any]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Called by the evaluator."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.COMPLETED, self.write)
+    def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
+        """The scores of a candidate, and what it is."""
+        others = {name: float(value) for name, value in nodule.get("other_scores", {}).items()}
+        known = {**{key: nodule[key] for key in IDENTITY}, "label": int(nodule["nodule"])}
+        return {**known, SCORE: float(nodule[SCORE][0]), **others}
 
-    def collect(self, engine: Engine) -> None:
-        """Keep the scores of one iteration's candidate."""
-        item = nodule_of(engine)
-        others = {name: float(value) for name, value in item.get("other_scores", {}).items()}
-        known = {**{key: item[key] for key in IDENTITY}, "label": int(item["nodule"])}
-        self.rows.append({**known, SCORE: float(item[SCORE][0]), **others})
-
-    def write(self, engine: Engine) -> None:
-        """Write the files, with the rows of all ranks, and log the figures that matter."""
-        rows = gather_rows(self.rows)
-        if idist.get_rank() == 0:
-            self._write(as_table(rows))
-        idist.barrier()
-
-    def _write(self, table: pd.DataFrame) -> None:
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Write the files and log the figures that matter."""
+        table = as_table(rows)
         scans, findings = evaluated_scans(self.dataset_dir, self.folds)
         dataset = describe_dataset(self.dataset_dir)
         results, curve = detection_results(table, findings, scans, dataset=dataset, settings=self.settings)

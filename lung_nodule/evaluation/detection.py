@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .free_response import (
     Curve,
     Findings,
     FreeResponse,
+    Matches,
     constant_baseline,
     match,
     random_baseline,
@@ -46,47 +48,18 @@ def detection_results(
         settings: with what the model was built.
     """
     number = {series: index for index, series in enumerate(scans["series_uid"])}
-    annotated = findings[(findings["excluded"] == 0) & findings["series_uid"].isin(list(number))]
-    excluded = findings[(findings["excluded"] == 1) & findings["series_uid"].isin(list(number))]
-    matches = match(
-        _places(candidates, number), _places(annotated, number), _places(excluded, number), scans=len(scans)
-    )
+    own = findings[findings["series_uid"].isin(list(number))]
+    annotated, excluded = own[own["excluded"] == 0], own[own["excluded"] == 1]
+    places = (_places(table, number) for table in (candidates, annotated, excluded))
+    matches = match(*places, scans=len(scans))
     response = FreeResponse(matches, candidates[SCORE].to_numpy()) if len(annotated) else None
-    curve = response.curve() if response else None
-    detection = None
-    if response and curve:
-        intervals = response.intervals()
-        names = [f"{rate:g}" for rate in FALSE_POSITIVES_PER_SCAN]
-        detection = {
-            "cpm": curve.competition_metric(),
-            "cpm_interval": None if intervals is None else intervals[0].tolist(),
-            "sensitivity_at": dict(zip(names, curve.at().tolist(), strict=True)),
-            "sensitivity_intervals": (
-                None if intervals is None else dict(zip(names, intervals[1:].tolist(), strict=True))
-            ),
-            "highest_sensitivity": matches.found / len(annotated),
-            "other_scores": {
-                name: FreeResponse(matches, candidates[name].to_numpy()).curve().competition_metric()
-                for name in settings.get("other_scores", ())
-            },
-            "baselines": {"constant_cpm": constant_baseline(matches), "random_cpm": random_baseline(matches)},
-        }
-    counts = {
-        "scans": len(scans),
-        "patients": int(scans["patient_id"].nunique()),
-        "scans_without_candidates": int((~scans["series_uid"].isin(candidates["series_uid"])).sum()),
-        "candidates": len(candidates),
-        "of_nodules": int((candidates["label"] == 1).sum()),
-        "annotated_nodules": len(annotated),
-        "nodules_hit": matches.found,
-        "false_positives": len(matches.false),
-        "excluded_findings": len(excluded),
-    }
+    curve = None if response is None else response.curve()
+    others = {name: candidates[name].to_numpy() for name in settings.get("other_scores", ())}
     results = {
         "dataset": dataset,
-        "counts": counts,
+        "counts": _counts(candidates, scans, matches, excluded=len(excluded)),
         "classification": _classification(candidates),
-        "detection": detection,
+        "detection": _detection(curve, response, matches, others) if curve and response else None,
         "settings": settings,
         "notes": _notes(dataset, annotated=len(annotated) > 0),
     }
@@ -108,6 +81,39 @@ def detection_summary(results: dict[str, Any]) -> str:
             f"{_number(baselines['random_cpm'])}, at most {_number(detection['highest_sensitivity'])})"
         )
     return "; ".join(part for part in parts if part)
+
+
+def _counts(candidates: pd.DataFrame, scans: pd.DataFrame, matches: Matches, *, excluded: int) -> dict[str, int]:
+    return {
+        "scans": len(scans),
+        "patients": int(scans["patient_id"].nunique()),
+        "scans_without_candidates": int((~scans["series_uid"].isin(candidates["series_uid"])).sum()),
+        "candidates": len(candidates),
+        "of_nodules": int((candidates["label"] == 1).sum()),
+        "annotated_nodules": len(matches.nodule_scan),
+        "nodules_hit": matches.found,
+        "false_positives": len(matches.false),
+        "excluded_findings": excluded,
+    }
+
+
+def _detection(
+    curve: Curve, response: FreeResponse, matches: Matches, others: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """The metric and its sensitivities with their intervals, of further scores too, beside the baselines."""
+    intervals = response.intervals()
+    names = [f"{rate:g}" for rate in FALSE_POSITIVES_PER_SCAN]
+    return {
+        "cpm": curve.competition_metric(),
+        "cpm_interval": None if intervals is None else intervals[0].tolist(),
+        "sensitivity_at": dict(zip(names, curve.at().tolist(), strict=True)),
+        "sensitivity_intervals": None if intervals is None else dict(zip(names, intervals[1:].tolist(), strict=True)),
+        "highest_sensitivity": matches.found / len(matches.nodule_scan),
+        "other_scores": {
+            name: FreeResponse(matches, score).curve().competition_metric() for name, score in others.items()
+        },
+        "baselines": {"constant_cpm": constant_baseline(matches), "random_cpm": random_baseline(matches)},
+    }
 
 
 def _places(table: pd.DataFrame, number: dict[str, int]) -> Findings:

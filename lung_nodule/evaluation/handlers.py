@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
-from ignite.engine import Engine, Events
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
+from .collector import RowCollector
 from .dataset_description import describe_dataset
-from .ranks import gather_rows
 from .results import evaluation_results, summary
-from .rows import as_table, evaluation_row, final_mask, inference_row, nodule_of
+from .rows import as_table, evaluation_row, final_mask, inference_row
 
 logger = logging.getLogger(__name__)
 
 MAPS = ("coarse", "fine", "probability")
 
 
-class EvaluationReport:
+class EvaluationReport(RowCollector):
     """Collect a row per nodule; write ``predictions.csv`` and ``metrics.json`` when the evaluation is complete.
 
     Args:
@@ -31,29 +30,17 @@ class EvaluationReport:
     """
 
     def __init__(self, *, output_dir: str | Path, dataset_dir: str | Path, settings: dict[str, Any]) -> None:
+        super().__init__()
         self.output_dir = Path(output_dir)
         self.dataset_dir = Path(dataset_dir)
         self.settings = settings
-        self.rows: list[dict[str, Any]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Called by the evaluator."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.COMPLETED, self.write)
+    def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
+        """The nodule's predictions beside its references."""
+        return evaluation_row(nodule)
 
-    def collect(self, engine: Engine) -> None:
-        """Measure the nodule of one iteration."""
-        self.rows.append(evaluation_row(nodule_of(engine)))
-
-    def write(self, engine: Engine) -> None:
-        """Write both files, with the rows of all ranks, and log the figures that matter."""
-        rows = gather_rows(self.rows)
-        if idist.get_rank() == 0:
-            self._write(rows)
-        idist.barrier()
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Write both files and log the figures that matter."""
         table = as_table(rows)
         results = evaluation_results(table, dataset=describe_dataset(self.dataset_dir), settings=self.settings)
         write_table(self.output_dir / "predictions.csv", table)
@@ -62,7 +49,7 @@ class EvaluationReport:
         logger.info(f"wrote {self.output_dir / 'metrics.json'} and predictions.csv")
 
 
-class SaveNodules:
+class SaveNodules(RowCollector):
     """Write each nodule's maps and, at the end, a table of scores (a bundle's inference).
 
     Where a method segments: ``<nodule_id>_coarse.nii.gz``, ``_fine.nii.gz`` or ``_probability.nii.gz`` are
@@ -73,23 +60,16 @@ class SaveNodules:
     """
 
     def __init__(self, *, output_dir: str | Path) -> None:
+        super().__init__()
         self.output_dir = Path(output_dir)
-        self.rows: list[dict[str, Any]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Called by the evaluator."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.save)
-        engine.add_event_handler(Events.COMPLETED, self.write)
-
-    def save(self, engine: Engine) -> None:
-        """Write the maps of one iteration's nodule, and keep its row."""
-        nodule = nodule_of(engine)
-        self.rows.append(inference_row(nodule))
+    def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
+        """The nodule's scores; its maps are written at once."""
         if "probability" in nodule:
             self._save_maps(nodule)
+        return inference_row(nodule)
 
-    def _save_maps(self, nodule: dict[str, Any]) -> None:
+    def _save_maps(self, nodule: Mapping[str, Any]) -> None:
         named = {key: nodule[key] for key in MAPS if key in nodule}
         if "fine" in named:
             del named["probability"]
@@ -98,10 +78,7 @@ class SaveNodules:
         for key, volume in volumes.items():
             write_nifti(self.output_dir / f"{nodule['nodule_id']}_{key}.nii.gz", Volume(volume, nodule["affine"]))
 
-    def write(self, engine: Engine) -> None:
-        """Write the table, with the rows of all ranks."""
-        rows = gather_rows(self.rows)
-        if idist.get_rank() == 0:
-            write_table(self.output_dir / "predictions.csv", as_table(rows))
-            logger.info(f"wrote {len(rows)} nodules to {self.output_dir}")
-        idist.barrier()
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Write the table."""
+        write_table(self.output_dir / "predictions.csv", as_table(rows))
+        logger.info(f"wrote {len(rows)} nodules to {self.output_dir}")

@@ -198,7 +198,7 @@ class BundleContract:
 
     def test_its_example_runs_from_any_folder(self, answered: Path, trained: Path, tmp_path: Path) -> None:
         """As a script; the nodule that it predicts step by step gets the answer that the whole run wrote."""
-        command = [sys.executable, str(ROOT / "examples" / f"{self.name}.py"), "--out", "out"]
+        command = [sys.executable, str(ROOT / "docs" / "examples" / f"{self.name}.py"), "--out", "out"]
         command += ["--ct", str(answered / "scan.nii.gz"), "--nodules", str(answered / "table.csv")]
         command += ["--model_path", str(trained / "model.pt"), "--device", "cpu"]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

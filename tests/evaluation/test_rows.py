@@ -54,7 +54,7 @@ def evaluated(folder: Path) -> dict:
             "other_scores": {"mean_prob": 1e-7 * (1 + malignant) / 3},
         }
         report.collect(SimpleNamespace(state=SimpleNamespace(batch=nodule, output=output)))
-    report.write(SimpleNamespace())
+    report.complete(SimpleNamespace())
     return json.loads((folder / "metrics.json").read_text())
 
 

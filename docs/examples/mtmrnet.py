@@ -2,7 +2,8 @@
 
 From any folder, on a CT and a table with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm) and diameter_mm:
 
-    python examples/mtmrnet.py --ct scan.nii.gz --nodules table.csv --out out/example --model_path out/mtmrnet/model.pt
+    python docs/examples/mtmrnet.py --ct scan.nii.gz --nodules table.csv --out out/example \\
+        --model_path out/mtmrnet/model.pt
 
 Without --model_path the bundle takes its own models/model.pt, or that of its last training.
 """
@@ -17,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from monai.bundle import ConfigWorkflow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout's library, wherever the script is started
 
 from lung_nodule.data import one_nodule  # noqa: E402

@@ -1,8 +1,9 @@
-"""The end-to-end multi-task network from Python: mask, attributes and malignancy of a nodule.
+"""MT-Net from Python: the mask and the malignancy of a nodule.
 
 From any folder, on a CT and a table with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm):
 
-    python examples/e2emtl.py --ct scan.nii.gz --nodules table.csv --out out/example --model_path out/e2emtl/model.pt
+    python docs/examples/mtnet.py --ct scan.nii.gz --nodules table.csv --out out/example \\
+        --model_path out/mtnet/model.pt
 
 Without --model_path the bundle takes its own models/model.pt, or that of its last training.
 """
@@ -17,12 +18,12 @@ import torch
 from matplotlib.figure import Figure
 from monai.bundle import ConfigWorkflow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout's library, wherever the script is started
 
 from lung_nodule.data import one_nodule  # noqa: E402
 
-CONFIGS = ROOT / "bundles" / "e2emtl" / "configs"
+CONFIGS = ROOT / "bundles" / "mtnet" / "configs"
 
 
 def main(*, ct: str, nodules: str, out: str, **options: Any) -> None:
@@ -43,7 +44,7 @@ def main(*, ct: str, nodules: str, out: str, **options: Any) -> None:
     )
     workflow.initialize()
     workflow.run()  # writes nodules.csv, masks/<nodule_id>.nii.gz and nodules.nii.gz on the CT's own grid
-    nodule, picture = predict(workflow, 0), Path(out) / "e2emtl.png"
+    nodule, picture = predict(workflow, 0), Path(out) / "mtnet.png"
     show(nodule, picture)
     workflow.finalize()
     probability = float(nodule["malignancy_prob"])
@@ -60,19 +61,17 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 
 
 def show(nodule: dict[str, Any], path: Path) -> None:
-    """The cube's central slice with the outline of the mask, and the probabilities of high attributes."""
+    """The central slice of the field, the fine network's probability, and the outline of the mask."""
     field = nodule["field"]
-    central, half = field.central_pixel[0], field.cube_mm / 2
+    central, half = field.central, field.field_mm / 2
+    slices = nodule["image"][0, 0, :, :, central], nodule["probability"][central]
     place = {"extent": (-half, half, half, -half)}  # mm; x to the right, y downwards
     figure = Figure(figsize=(8, 4), layout="constrained")
-    image, bars = figure.subplots(1, 2)
-    image.imshow(nodule["image"][0, 0, :, :, central].T, cmap="gray", vmin=0, vmax=1, **place)
-    if nodule["segmentation"][central].any():
-        image.contour(nodule["segmentation"][central].T, [0.5], colors="red", origin="image", **place)
-    image.set(title="CT", xlabel="mm")
-    attributes = nodule.get("attribute_probs", {})  # none of a network that only segments
-    bars.barh(list(attributes), list(attributes.values()))
-    bars.set(title="probability that it is high", xlim=(0, 1))
+    for axis, pixels, title in zip(figure.subplots(1, 2), slices, ("CT", "probability"), strict=True):
+        axis.imshow(pixels.T, cmap="gray", vmin=0, vmax=1, **place)
+        if nodule["segmentation"][central].any():
+            axis.contour(nodule["segmentation"][central].T, [0.5], colors="red", origin="image", **place)
+        axis.set(title=title, xlabel="mm")
     figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}")
     figure.savefig(path)
 

@@ -1,8 +1,9 @@
-"""MT-Net from Python: the mask and the malignancy of a nodule.
+"""MT-CNN from Python: nine views of a nodule, and what each says about its malignancy.
 
 From any folder, on a CT and a table with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm):
 
-    python examples/mtnet.py --ct scan.nii.gz --nodules table.csv --out out/example --model_path out/mtnet/model.pt
+    python docs/examples/mtcnn.py --ct scan.nii.gz --nodules table.csv --out out/example \\
+        --model_path out/mtcnn/model.pt
 
 Without --model_path the bundle takes its own models/model.pt, or that of its last training.
 """
@@ -17,12 +18,12 @@ import torch
 from matplotlib.figure import Figure
 from monai.bundle import ConfigWorkflow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout's library, wherever the script is started
 
 from lung_nodule.data import one_nodule  # noqa: E402
 
-CONFIGS = ROOT / "bundles" / "mtnet" / "configs"
+CONFIGS = ROOT / "bundles" / "mtcnn" / "configs"
 
 
 def main(*, ct: str, nodules: str, out: str, **options: Any) -> None:
@@ -42,8 +43,8 @@ def main(*, ct: str, nodules: str, out: str, **options: Any) -> None:
         **{"ct": ct, "nodules": nodules, "results_dir": out, **options},
     )
     workflow.initialize()
-    workflow.run()  # writes nodules.csv, masks/<nodule_id>.nii.gz and nodules.nii.gz on the CT's own grid
-    nodule, picture = predict(workflow, 0), Path(out) / "mtnet.png"
+    workflow.run()  # writes nodules.csv
+    nodule, picture = predict(workflow, 0), Path(out) / "mtcnn.png"
     show(nodule, picture)
     workflow.finalize()
     probability = float(nodule["malignancy_prob"])
@@ -60,18 +61,13 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 
 
 def show(nodule: dict[str, Any], path: Path) -> None:
-    """The central slice of the field, the fine network's probability, and the outline of the mask."""
-    field = nodule["field"]
-    central, half = field.central, field.field_mm / 2
-    slices = nodule["image"][0, 0, :, :, central], nodule["probability"][central]
-    place = {"extent": (-half, half, half, -half)}  # mm; x to the right, y downwards
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    for axis, pixels, title in zip(figure.subplots(1, 2), slices, ("CT", "probability"), strict=True):
-        axis.imshow(pixels.T, cmap="gray", vmin=0, vmax=1, **place)
-        if nodule["segmentation"][central].any():
-            axis.contour(nodule["segmentation"][central].T, [0.5], colors="red", origin="image", **place)
-        axis.set(title=title, xlabel="mm")
-    figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}")
+    """The nine views as the networks see them, each with its own probability."""
+    figure = Figure(figsize=(7, 8), layout="constrained")
+    for view, axis in enumerate(figure.subplots(3, 3).flat):
+        axis.imshow(nodule["image"][0, view].T, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(f"view {view + 1}: {nodule['other_scores'][f'view_{view + 1}_prob']:.2f}")
+        axis.axis("off")
+    figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}, the weighted mean")
     figure.savefig(path)
 
 
