@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from pydoc import locate
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
 from lung_nodule.deployment.served import SERVED
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import InputError
-from lung_nodule.networks import E2EMTL, MTMRNet, load_network
+from lung_nodule.networks import E2EMTL, MTMRNet, load_network, load_weights, model_settings
 from lung_nodule.networks.checkpoint import NETWORKS
 from lung_nodule.training import FuseViews, MeanOfSlices
 
@@ -70,9 +71,17 @@ def test_every_bundle_can_be_exported() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_served_net_is_the_one_that_the_bundle_infers_with(name: str, networks: dict) -> None:
+def test_the_served_net_answers_as_the_network_that_the_bundle_infers_with(
+    name: str, networks: dict, one_net_bundles: Path
+) -> None:
+    checkpoint = one_net_bundles / name / "models" / "model.pt"
     inference = json.loads((ROOT / "bundles" / name / "configs" / "inference.json").read_text())
-    assert type(networks[name]).__name__ == inference["network_def"]["_target_"].rpartition(".")[2]
+    options = model_settings(name, checkpoint)["network"]
+    predictor = locate(inference["network_def"]["_target_"])(**options)
+    image = torch.rand(2, *SHAPES[name][0])
+    with torch.inference_mode():
+        expected = load_weights(predictor, checkpoint)(image)
+        torch.testing.assert_close(networks[name](image), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,7 +34,7 @@ NOT_CHECKED = {
         "evaluating", "inferring", "assemble",
     },
     "computed, or read from the model's side file": {
-        "asked", "settings", "resume_settings", "search_path", "shipped", "built_as", "cohort", "network",
+        "task_def", "settings", "resume_settings", "search_path", "shipped", "network_options", "cohort", "network",
         "memory_format", "validation_transform", "training_list", "validation_list",
     },
     "a part that is built, whose own arguments are options or checked by its class": {
