@@ -8,7 +8,7 @@ import fire
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's library, whatever is installed
 
 from lung_nodule.data import labelled, nodule_datalist
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 
 def check(dataset: str, fold: int = 0) -> None:

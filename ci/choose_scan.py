@@ -7,7 +7,8 @@ import fire
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's library, whatever is installed
 
-from lung_nodule.io import InputError, read_table, report_in_one_line
+from lung_nodule.errors import InputError, report_in_one_line
+from lung_nodule.io import read_table
 
 
 def choose(dataset: str, predictions: str | None = None) -> str:

@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's library, whatever is installed
 
 from ci.bundle_tools.archive import bundles_named, write_package  # noqa: E402
-from lung_nodule.io import InputError, file_sha256, report_in_one_line  # noqa: E402
+from lung_nodule.errors import InputError, report_in_one_line  # noqa: E402
+from lung_nodule.io import file_sha256  # noqa: E402
 
 
 def package(
@@ -19,7 +20,7 @@ def package(
     weights_url: str | None = None,
     zoo_name: bool = False,
 ) -> None:
-    """Write <name>_v<version>.zip: the bundle with a stamped copy of lung_nodule/ and its requirements.txt.
+    """Write <name>_v<version>.zip: the bundle with a copy of lung_nodule/ and its requirements.txt.
 
     Args:
         names: bundles; all of them when none is named.

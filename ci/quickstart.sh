@@ -56,7 +56,7 @@ train_on_phantom() {
     python -m preprocessing phantom --out "$phantom" --patients default30 --workers 2
     convert "$phantom" "$1"
     python ci/check_folds.py --dataset "$1"
-    small=(--width 0.125 --middle_blocks 1 --image_size 64 --max_epochs 30 --segmentation_batch_size 8 --class_batch_size 16)
+    small=(--width 0.125 --middle_blocks 1 --image_size 64 --max_epochs 30 --segmentation_batch_size 8 --classifier_batch_size 16)
 }
 
 training_set=$dataset
@@ -77,7 +77,7 @@ fi
 
 say "3/7 train a small MT-Net: coarse, then fine and class"
 python -m monai.bundle run training --config_file $bundle/configs/train.json --dataset_dir "$training_set" \
-    --output_dir "$out/model" --field_mm 32.0 --learning_rate 0.001 "${small[@]}"
+    --output_dir "$out/model" --patch_mm 32.0 --learning_rate 0.001 "${small[@]}"
 
 say "4/7 evaluate on the patients that it has not seen"
 python -m monai.bundle run evaluating --config_file $bundle/configs/evaluate.json --dataset_dir "$training_set" \

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's library, whatever is installed
 from ci.bundle_tools.archive import bundles_named  # noqa: E402
 from ci.bundle_tools.painted_dataset import write_dataset  # noqa: E402
 from ci.bundle_tools.verification import Verdict, verify_bundle  # noqa: E402
-from lung_nodule.io import report_in_one_line  # noqa: E402
+from lung_nodule.errors import report_in_one_line  # noqa: E402
 
 
 def verify(*names: str, bundles: str = str(ROOT / "bundles")) -> None:

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import lung_nodule
-from lung_nodule.io import InputError
-from lung_nodule.stamp import KEY
+from lung_nodule.errors import InputError
+from lung_nodule.library_version import KEY
 
 LIBRARY = Path(lung_nodule.__file__).resolve().parent
 OWN_WEIGHTS = Path("models") / "model.pt"
@@ -32,8 +32,8 @@ def bundle_root(name: str, *, library: Path = LIBRARY) -> str:
         library: the folder ``lung_nodule/`` that runs.
 
     Returns:
-        the package in which the library lies; else a package of this bundle that is the working directory (whose stamp
-        refuses the library); else ``bundles/<name>`` beside the library; else the working directory, or
+        the package in which the library lies; else a package of this bundle that is the working directory (which
+        refuses another library); else ``bundles/<name>`` beside the library; else the working directory, or
         ``bundles/<name>`` in it.
 
     Raises:

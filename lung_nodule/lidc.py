@@ -1,4 +1,4 @@
-"""Facts of LIDC-IDRI that every package here shares; the standard library alone.
+"""Facts of LIDC-IDRI that every package here shares: folds, rating scales, HU windows, consensus policies.
 
 How many of a nodule's readers must have marked a voxel for it to belong to the consensus mask is a policy:
 
@@ -15,6 +15,46 @@ from __future__ import annotations
 import math
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+
+FOLDS = 5
+"""Folds by patient of ``folds.csv``; a patient of the hold-out is in none of them."""
+LUNA16_FOLDS = 10
+"""Folds of LUNA16, which are its subsets."""
+
+CHARACTERISTICS = (
+    "subtlety",
+    "internal_structure",
+    "calcification",
+    "sphericity",
+    "margin",
+    "lobulation",
+    "spiculation",
+    "texture",
+    "malignancy",
+)
+"""What a reader rates of a nodule, from 1 to :data:`HIGHEST_RATING`."""
+HIGHEST_RATING = {**dict.fromkeys(CHARACTERISTICS, 5), "internal_structure": 4, "calcification": 6}
+ATTRIBUTES = CHARACTERISTICS[:-1]
+"""The characteristics beside malignancy."""
+ATTRIBUTE_THRESHOLDS = {
+    "texture": 3.5,
+    "spiculation": 3.5,
+    "lobulation": 3.5,
+    "margin": 3.5,
+    "sphericity": 3.5,
+    "calcification": 5.5,
+    "subtlety": 3.5,
+}
+"""The mean rating from which the end-to-end network calls an attribute high, in the order of its slides' Table III.
+
+The slides show 0/1 and print no threshold; these are the ones of the same laboratory's public code. A high
+calcification means that there is none (6 is "absent").
+"""
+
+NETWORK_WINDOW = (-1000.0, 400.0)
+"""HU that a network's images show, scaled to 0..1: MT-CNN's (section III-A), used by every bundle."""
+LUNG_WINDOW = (-1350.0, 150.0)
+"""HU that a picture for a reader shows."""
 
 ANY, MAJORITY, ALL = "any", "majority", "all"
 LARGEST_DENOMINATOR = 8

@@ -153,7 +153,7 @@ def candidates(
     subsets: str | None = None,
     annotations: str | None = None,
     excluded: str | None = None,
-    field_mm: float = 64.0,
+    patch_mm: float = 64.0,
     negatives_per_scan: int | str = 20,
     seed: int = 0,
 ) -> Job:
@@ -171,7 +171,7 @@ def candidates(
         annotations: LUNA16's annotations.csv (seriesuid,coordX,coordY,coordZ,diameter_mm). Without it no free-response
             curve can be computed.
         excluded: LUNA16's annotations_excluded.csv: findings that are ignored in the evaluation.
-        field_mm: Largest edge, in mm, of the cube that a network may look at. VOIs have a margin around it.
+        patch_mm: Largest edge, in mm, of the cube that a network may look at. VOIs have a margin around it.
         negatives_per_scan: Non-nodules of each scan that are written as VOIs for training, drawn at random, or `all`.
             Nodules are always written. An evaluation cuts all candidates from the whole CTs and needs no VOI.
         seed: Of that draw.
@@ -188,7 +188,7 @@ def candidates(
     paths |= {"annotations": (annotations, "--annotations"), "excluded": (excluded, "--excluded")}
     given = {name: Path(path_text(path, flag)) for name, (path, flag) in paths.items() if path is not None}
     drawn = None if negatives_per_scan == "all" else negatives_per_scan
-    settings = CandidateSettings(field_mm=field_mm, negatives_per_scan=drawn, seed=seed)
+    settings = CandidateSettings(patch_mm=patch_mm, negatives_per_scan=drawn, seed=seed)
     return Job(lambda: SKIPPED if write_candidates(folder, Tables(**given), settings=settings) else 0)
 
 

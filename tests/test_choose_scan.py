@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 choose = runpy.run_path(str(Path(__file__).resolve().parents[1] / "ci" / "choose_scan.py"))["choose"]
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from lung_nodule.data import nodule_datalist
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
-from lung_nodule.io import InputError, write_table
-from lung_nodule.stamp import library_files
+from lung_nodule.io import write_table
+from lung_nodule.library_version import library_files
 from preprocessing.cohorts import chosen_nodules
 from preprocessing.folds import committed_folds
 from preprocessing.presets import PRESETS

@@ -8,7 +8,7 @@ import pytest
 from fire.parser import DefaultParseValue
 
 from lung_nodule.data import LoadVOI, nodule_datalist
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from lung_nodule.lidc import consensus_policy, votes_needed
 from preprocessing.consensus import consensus
 from preprocessing.settings import Settings

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from lung_nodule.io import InputError, atomic_path, file_sha256
-from lung_nodule.stamp import KEY, LIBRARY, STAMP, library_files, library_stamp
+from lung_nodule.errors import InputError
+from lung_nodule.io import atomic_path, file_sha256
+from lung_nodule.library_version import KEY, LIBRARY, VERSION_FILE, library_files, library_version
 
 LARGEST = 25 * 1024 * 1024
 """Bytes of the largest file that the Model Zoo takes into a bundle."""
@@ -36,7 +37,7 @@ def bundles_named(folder: Path, names: Iterable[str]) -> list[Path]:
 def write_package(
     bundle: Path, out: Path, *, library: Path = LIBRARY, weights_url: str | None = None, zoo_name: bool = False
 ) -> tuple[Path, str]:
-    """Write ``<name>_v<version>.zip``: the bundle's folder with a stamped copy of ``lung_nodule/``.
+    """Write ``<name>_v<version>.zip``: the bundle's folder with a copy of ``lung_nodule/``.
 
     Entries are sorted and stored (no compression, whose bytes differ between versions of zlib), with fixed times and
     permissions.
@@ -57,14 +58,14 @@ def write_package(
     """
     metadata = _metadata(bundle)
     weights, said = _weights(bundle, weights_url)
-    stamp = library_stamp(library)
+    version = library_version(library)
     entries = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in _own_files(bundle)}
     entries |= {
         f"lung_nodule/{path.relative_to(library).as_posix()}": path.read_bytes() for path in library_files(library)
     }
     entries |= {
-        "configs/metadata.json": _json({**metadata, KEY: stamp}),
-        f"lung_nodule/{STAMP}": _json(stamp),
+        "configs/metadata.json": _json({**metadata, KEY: version}),
+        f"lung_nodule/{VERSION_FILE}": _json(version),
         **weights,
     }
     needed = requirements_of(metadata) + (f"PyYAML=={yaml.__version__}\n" if LARGE_FILES in entries else "")

@@ -9,11 +9,10 @@ from unittest.mock import patch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
+from bundle_tools.checks import Broken
+from bundle_tools.shipped import run_shipped
 from lung_nodule.io import write_json
 from lung_nodule.training.checkpoints import save_tensors
-
-from .checks import Broken
-from .shipped import run_shipped
 
 SMALL = {"width": 0.125, "middle_blocks": 1}
 """What makes a network quick to build, where a bundle has the option."""

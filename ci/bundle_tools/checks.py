@@ -17,8 +17,8 @@ from typing import Any
 from monai.bundle import ConfigParser, verify_metadata
 from monai.bundle.properties import InferProperties, TrainProperties
 
-from .archive import LARGE_FILES, LARGEST
-from .code_style import complaints
+from bundle_tools.archive import LARGE_FILES, LARGEST
+from bundle_tools.code_style import complaints
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Path(__file__).parent / "meta_schema_20240725.json"
@@ -36,7 +36,7 @@ METADATA_KEYS = (
 )  # fmt: skip
 RUN_IDS = {"train": "training", "evaluate": "evaluating", "inference": "inferring"}
 CONFIG_KEYS = ("bundle_root", "device", "dataset_dir", "output_dir", "network_def", "initialize", "run")
-STAMP_CALL = "$lung_nodule.stamp.refuse_other_library(@bundle_root)"
+VERSION_CALL = "$lung_nodule.library_version.refuse_other_library(@bundle_root)"
 NO_USE = {"train#postprocessing", "train#key_metric", "validate#postprocessing", "key_metric"}
 WRITERS = re.compile(r"(^|\.)(StatsHandler|TensorBoard\w+|ProgressBar|TimeLeft|MLFlowHandler)$")
 PINS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
@@ -115,12 +115,12 @@ def versions(bundle: Path) -> None:
 
 
 def config_keys(bundle: Path) -> None:
-    """The keys and run ids that all bundles share, and the check of the library's stamp at the start."""
+    """The keys and run ids that all bundles share, and the check of the library's version at the start."""
     missing = []
     for name, run_id in RUN_IDS.items():
         config = _config(bundle, name)
         missing += [f"{name}.json {key}" for key in (*CONFIG_KEYS, run_id) if key not in config]
-        missing += [f"{name}.json initialize: {STAMP_CALL}"] * (STAMP_CALL not in config.get("initialize", []))
+        missing += [f"{name}.json initialize: {VERSION_CALL}"] * (VERSION_CALL not in config.get("initialize", []))
     _refuse("lacking", missing)
 
 

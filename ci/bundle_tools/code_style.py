@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from lung_nodule.stamp import library_files
+from lung_nodule.library_version import library_files
 
 TOOLS = {
     "isort": ["--profile", "black", "--line-length", "120", "--project", "models", "--check-only", "--quiet", "."],

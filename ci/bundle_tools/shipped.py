@@ -9,9 +9,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lung_nodule.stamp import LIBRARY
-
-from .archive import SIDE_FILE, WEIGHTS, write_package
+from bundle_tools.archive import SIDE_FILE, WEIGHTS, write_package
+from lung_nodule.library_version import LIBRARY
 
 COMMANDS = Path(__file__).with_name("zoo_commands.py")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .built import BuiltBundle
-from .checks import CHECKS, Broken
+from bundle_tools.built import BuiltBundle
+from bundle_tools.checks import CHECKS, Broken
 
 
 @dataclass(frozen=True)

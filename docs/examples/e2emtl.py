@@ -62,8 +62,8 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 
 def show(nodule: dict[str, Any], path: Path) -> None:
     """The cube's central slice with the outline of the mask, and the probabilities of high attributes."""
-    field = nodule["field"]
-    central, half = field.central_pixel[0], field.cube_mm / 2
+    patch = nodule["patch"]
+    central, half = patch.central_pixel[0], patch.cube_mm / 2
     place = {"extent": (-half, half, half, -half)}  # mm; x to the right, y downwards
     figure = Figure(figsize=(8, 4), layout="constrained")
     image, bars = figure.subplots(1, 2)

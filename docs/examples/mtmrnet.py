@@ -62,11 +62,11 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 
 def show(nodule: dict[str, Any], path: Path) -> None:
     """The central slice in the square that grows with the diameter, and the attributes on the readers' scales."""
-    field = nodule["field"]
-    half = field.field_mm / 2
+    patch = nodule["patch"]
+    half = patch.patch_mm / 2
     figure = Figure(figsize=(8, 4), layout="constrained")
     image, bars = figure.subplots(1, 2)
-    image.imshow(nodule["image"][0, 0, :, :, field.central].T, cmap="gray", extent=(-half, half, half, -half))
+    image.imshow(nodule["image"][0, 0, :, :, patch.central].T, cmap="gray", extent=(-half, half, half, -half))
     image.set(title=f"CT, declared diameter {nodule['diameter_mm']:.1f} mm", xlabel="mm")
     attributes = nodule.get("attributes", {})  # none of a network without regression
     bars.barh([name.replace("_", " ") for name in attributes], list(attributes.values()))

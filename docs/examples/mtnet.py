@@ -61,9 +61,9 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 
 
 def show(nodule: dict[str, Any], path: Path) -> None:
-    """The central slice of the field, the fine network's probability, and the outline of the mask."""
-    field = nodule["field"]
-    central, half = field.central, field.field_mm / 2
+    """The central slice of the patch, the fine network's probability, and the outline of the mask."""
+    patch = nodule["patch"]
+    central, half = patch.central, patch.patch_mm / 2
     slices = nodule["image"][0, 0, :, :, central], nodule["probability"][central]
     place = {"extent": (-half, half, half, -half)}  # mm; x to the right, y downwards
     figure = Figure(figsize=(8, 4), layout="constrained")

@@ -1,4 +1,4 @@
-"""MTMR-Net's adaptive square: a field that grows with the declared diameter of a nodule."""
+"""MTMR-Net's adaptive square: a patch that grows with the declared diameter of a nodule."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .field import SliceField
 from .intensity import window
+from .patch import SlicePatch
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class AdaptiveSquare:
             )
         return max(self.minimum_mm, self.factor * float(diameter_mm))
 
-    def sample(self, ct: np.ndarray, field: SliceField, hu_window: tuple[float, float]) -> np.ndarray:
-        """The field's slices of a CT ``[X, Y, Z]`` in HU: float32 ``[S, H, W]`` in 0..1."""
+    def sample(self, ct: np.ndarray, patch: SlicePatch, hu_window: tuple[float, float]) -> np.ndarray:
+        """The patch's slices of a CT ``[X, Y, Z]`` in HU: float32 ``[S, H, W]`` in 0..1."""
         if not self.stretch_each:
-            return field.sample(window(ct, *hu_window))
-        stack = field.sample(ct)
+            return patch.sample(window(ct, *hu_window))
+        stack = patch.sample(ct)
         low, high = stack.min(axis=(1, 2), keepdims=True), stack.max(axis=(1, 2), keepdims=True)
         return (stack - low) / np.maximum(high - low, 1.0)
 

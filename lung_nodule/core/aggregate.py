@@ -5,28 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from .components import central_component
-from .field import SliceField
+from .patch import SlicePatch
 
 MASK_THRESHOLD = 0.5
 
 
-def slice_weights(coarse: np.ndarray, field: SliceField) -> np.ndarray:
-    """How much each slice of the field says about the nodule: its share of the coarse mask.
+def slice_weights(coarse: np.ndarray, patch: SlicePatch) -> np.ndarray:
+    """How much each slice of the patch says about the nodule: its share of the coarse mask.
 
     The coarse mask is the coarse probability at 0.5, restricted to the component at the nodule's centre. Where it is
     empty the central slice alone counts. (MT-Net scores slices of the true mask, which inference does not have.)
 
     Args:
         coarse: ``[S, H, W]`` coarse probability.
-        field: the field that the slices belong to.
+        patch: the patch that the slices belong to.
 
     Returns:
         float32 ``[S]`` with sum 1.
     """
-    mask = central_component(coarse >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
+    mask = central_component(coarse >= MASK_THRESHOLD, patch.central_pixel, patch.pixel_spacing)
     area = mask.sum(axis=(1, 2)).astype(np.float32)
     if not area.any():
-        area[field.central] = 1.0
+        area[patch.central] = 1.0
     return area / area.sum()
 
 

@@ -10,7 +10,7 @@ def central_component(
 ) -> np.ndarray:
     """The 6-connected component of a mask that holds, or lies nearest to, a voxel.
 
-    A field around a nodule also shows vessels, pleura and other nodules; the nodule asked for is the one at the centre.
+    A patch around a nodule also shows vessels, pleura and other nodules; the nodule asked for is the one at the centre.
 
     Args:
         mask: bool ``[S, H, W]``.

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .field import interpolation_matrix, restoring_matrix
+from .patch import interpolation_matrix, restoring_matrix
 from .spline import spline_matrix
 
 MATRICES = {1: interpolation_matrix, 3: spline_matrix}
 
 
 @dataclass(frozen=True)
-class CubeField:
+class CubePatch:
     """An isotropic cube around a nodule's centre (3-D methods and the nine views).
 
     Voxel ``i`` along an edge lies ``(i - (size - 1) / 2) * cube_mm / size`` mm from the centre. The volume is sampled
@@ -71,10 +71,10 @@ class CubeField:
             float32 ``[size, size, size]``: slice (z), x, y.
 
         Raises:
-            ValueError: the volume is not of the field's shape.
+            ValueError: the volume is not of the patch's shape.
         """
         if tuple(volume.shape) != tuple(self.shape):
-            raise ValueError(f"the volume's shape {tuple(volume.shape)} is not the field's {tuple(self.shape)}")
+            raise ValueError(f"the volume's shape {tuple(volume.shape)} is not the patch's {tuple(self.shape)}")
         x, y, z = (MATRICES[self.order](self._positions(axis), self.shape[axis]) for axis in range(3))
         slices = np.tensordot(z, volume.astype(np.float32), axes=(1, 2))
         return np.ascontiguousarray(x @ slices @ y.T)
@@ -91,10 +91,10 @@ class CubeField:
             float32 ``[X, Y, Z]``, 0 outside the cube.
 
         Raises:
-            ValueError: the maps are not of the field's shape.
+            ValueError: the maps are not of the patch's shape.
         """
         if tuple(maps.shape) != (self.size,) * 3:
-            raise ValueError(f"the maps' shape {tuple(maps.shape)} is not the field's {(self.size,) * 3}")
+            raise ValueError(f"the maps' shape {tuple(maps.shape)} is not the patch's {(self.size,) * 3}")
         x, y, z = (self._restoring_matrix(axis) for axis in range(3))
         slices = np.tensordot(z, maps.astype(np.float32), axes=(1, 0))
         return np.ascontiguousarray(np.moveaxis(x @ slices @ y.T, 0, 2))

@@ -1,14 +1,12 @@
-"""The HU window: one for all bundles."""
+"""The HU window."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def window(hu: np.ndarray, lower: float = -1000.0, upper: float = 400.0) -> np.ndarray:
+def window(hu: np.ndarray, lower: float, upper: float) -> np.ndarray:
     """Clip Hounsfield units to ``[lower, upper]`` and scale them linearly to ``[0, 1]``.
-
-    MT-Net names no window; -1000..400 HU is MT-CNN's (section III-A) and serves every bundle.
 
     Args:
         hu: array of any shape, in HU.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Z, X, Y = 0, 1, 2  # axes of a cube [z, x, y], as CubeField samples it
+Z, X, Y = 0, 1, 2  # axes of a cube [z, x, y], as CubePatch samples it
 _HALF = np.sqrt(0.5)
 
 VIEWS: tuple[tuple[int, tuple[float, float, float]], ...] = (
@@ -33,7 +33,7 @@ def nine_views(cube: np.ndarray) -> np.ndarray:
     cube's voxels, in diagonal views too; a pixel between voxels is interpolated linearly, and none leaves the cube.
 
     Args:
-        cube: ``[size, size, size]``: z, x, y, as :class:`~lung_nodule.core.CubeField` samples it.
+        cube: ``[size, size, size]``: z, x, y, as :class:`~lung_nodule.core.CubePatch` samples it.
 
     Returns:
         float32 ``[9, size, size]``, in the order of :data:`VIEWS`.

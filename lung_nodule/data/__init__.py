@@ -1,26 +1,32 @@
 """From the nodule table to what a network sees."""
 
-from .adaptive import AdaptiveSlices, RandAdaptiveView
-from .attributes import (
+from lung_nodule.data.adaptive import AdaptiveSlices, RandAdaptiveView
+from lung_nodule.data.attributes import (
     ATTRIBUTE_COLUMNS,
-    ATTRIBUTE_MAXIMUM,
-    ATTRIBUTES,
+    HIGH_COLUMNS,
     attribute_medians,
+    binary_attributes,
     original_scale,
     scaled_attributes,
 )
-from .binary_attributes import HIGH_COLUMNS, HIGH_FROM, binary_attributes
-from .candidates import CutVOI, candidate_cohort, candidate_datalist, evaluated_scans
-from .channels import CubeChannels
-from .crop_variants import RandCropVariant
-from .crops import RandLoosenCrop, RandTightenCrop, TightenCrop
-from .cubes import CubeView, ScannedCube, fill_channel_cache
-from .datalist import fingerprint, labelled, nodule_datalist, patients_of, refuse_seen_patients, require_dataset
-from .dataset import NoduleSlices, one_nodule
-from .rand_affine import RandSliceAffined
-from .scans import inference_datalist, require_inputs, scan_datalist
-from .slices import FieldSlices, RandNoduleSlice, SliceView
-from .tasks import (
+from lung_nodule.data.candidates import CutVOI, candidate_cohort, candidate_datalist, evaluated_scans
+from lung_nodule.data.channels import CubeChannels
+from lung_nodule.data.crop_variants import RandCropVariant
+from lung_nodule.data.crops import RandCropMargin, RandPadParenchyma, TightenCrop
+from lung_nodule.data.cubes import CubeView, ScannedCube, fill_channel_cache
+from lung_nodule.data.datalist import (
+    fingerprint,
+    labelled,
+    nodule_datalist,
+    patients_of,
+    refuse_seen_patients,
+    require_dataset,
+)
+from lung_nodule.data.dataset import NoduleSlices, one_nodule
+from lung_nodule.data.rand_affine import RandSliceAffined
+from lung_nodule.data.scans import inference_datalist, require_inputs, scan_datalist
+from lung_nodule.data.slices import PatchSlices, RandNoduleSlice, SliceView
+from lung_nodule.data.tasks import (
     draws_of,
     evaluation_items,
     refuse_crop_changes,
@@ -29,29 +35,26 @@ from .tasks import (
     task_of,
     training_items,
 )
-from .views import NineViews, RandAugmentViews
-from .voi import LoadVOI
+from lung_nodule.data.views import NineViews, RandAugmentViews
+from lung_nodule.data.voi import LoadVOI
 
 __all__ = [
-    "ATTRIBUTES",
     "ATTRIBUTE_COLUMNS",
-    "ATTRIBUTE_MAXIMUM",
     "AdaptiveSlices",
     "HIGH_COLUMNS",
-    "HIGH_FROM",
     "CubeChannels",
     "CubeView",
     "CutVOI",
-    "FieldSlices",
+    "PatchSlices",
     "LoadVOI",
     "NineViews",
     "NoduleSlices",
     "RandAugmentViews",
     "RandAdaptiveView",
-    "RandLoosenCrop",
+    "RandPadParenchyma",
     "RandNoduleSlice",
     "RandSliceAffined",
-    "RandTightenCrop",
+    "RandCropMargin",
     "TightenCrop",
     "RandCropVariant",
     "ScannedCube",

@@ -8,28 +8,28 @@ from typing import Any
 import numpy as np
 import torch
 from lung_nodule.core import SQUARES, AdaptiveSquare
-from lung_nodule.io import InputError
+from lung_nodule.data.attributes import scaled_attributes
+from lung_nodule.data.patches import checked_window
+from lung_nodule.data.slices import PatchSlices, patch_of
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import NETWORK_WINDOW
 from monai.transforms import Randomizable, Transform
-
-from .attributes import scaled_attributes
-from .fields import checked_window
-from .slices import FieldSlices, field_of
 
 MALIGNANCY_RANGE = 4  # the readers rate 1-5
 
 
-class AdaptiveSlices(FieldSlices):
+class AdaptiveSlices(PatchSlices):
     """The slices within half the declared diameter of the centre, in the adaptive square (inference).
 
     Takes ``diameter_mm`` beside what :class:`~lung_nodule.data.LoadVOI` gives. Adds ``image`` (float32
-    ``[1, H, W, S]`` in 0..1), ``malignancy`` (float32 ``[1]``, the class, NaN without one) and ``field``. Where the
+    ``[1, H, W, S]`` in 0..1), ``malignancy`` (float32 ``[1]``, the class, NaN without one) and ``patch``. Where the
     VOI is smaller than the square it is edge-replicated, never stretched.
 
     Args:
         crop: a name of :data:`lung_nodule.core.SQUARES`.
         image_size: pixels along the edge.
         hu_window: HU that become 0 and 1.
-        slices: ``"field"``, or ``"mask"`` for the paper's way, the slices of the true mask alone (an evaluation of the
+        slices: ``"patch"``, or ``"mask"`` for the paper's way, the slices of the true mask alone (an evaluation of the
             network, not of what a user gets: inference has no mask).
 
     Raises:
@@ -43,21 +43,21 @@ class AdaptiveSlices(FieldSlices):
         *,
         image_size: int,
         crop: str = "adaptive",
-        hu_window: tuple[float, float] = (-1000.0, 400.0),
-        slices: str = "field",
+        hu_window: tuple[float, float] = NETWORK_WINDOW,
+        slices: str = "patch",
     ) -> None:
         self.square = square_of(crop)
-        super().__init__(field_mm=self.square.minimum_mm, image_size=image_size, hu_window=hu_window, slices=slices)
+        super().__init__(patch_mm=self.square.minimum_mm, image_size=image_size, hu_window=hu_window, slices=slices)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         edge = edge_of(data, self.square) * self.square.central
         data = self._slices_of_mask(data) if self.slices == "mask" else dict(data)
         depth = np.inf if self.slices == "mask" else data["diameter_mm"]
-        field = field_of(data, field_mm=edge, image_size=self.options["image_size"], z_field_mm=depth)
-        stack = self.square.sample(data["ct"], field, self.hu_window)
+        patch = patch_of(data, patch_mm=edge, image_size=self.options["image_size"], z_patch_mm=depth)
+        stack = self.square.sample(data["ct"], patch, self.hu_window)
         data["image"] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(stack, 0, 2))[None])
         data["malignancy"] = torch.tensor([data["malignant"]], dtype=torch.float32)
-        data["field"] = field
+        data["patch"] = patch
         return data
 
     def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
@@ -89,7 +89,7 @@ class RandAdaptiveView(Randomizable, Transform):
         *,
         image_size: int,
         crop: str = "adaptive",
-        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        hu_window: tuple[float, float] = NETWORK_WINDOW,
         scale: tuple[float, float] = (0.7, 1.0),
     ) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
@@ -103,10 +103,10 @@ class RandAdaptiveView(Randomizable, Transform):
         """Takes what ``RandNoduleSlice`` gives: ``ct`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``."""
         edge, shift = self._part(edge_of(data, self.square))
         center = np.append(data["center"][:2] + shift / data["spacing"][:2], 0.0)
-        field = field_of({**data, "center": center}, field_mm=edge, image_size=self.image_size)
+        patch = patch_of({**data, "center": center}, patch_mm=edge, image_size=self.image_size)
         return {
             "nodule_id": data["nodule_id"],
-            "image": torch.from_numpy(self.square.sample(data["ct"], field, self.hu_window)),
+            "image": torch.from_numpy(self.square.sample(data["ct"], patch, self.hu_window)),
             "malignancy": torch.tensor(data["malignant"], dtype=torch.float32),
             "score": torch.tensor((data["malignancy_mean"] - 1) / MALIGNANCY_RANGE, dtype=torch.float32),
             "attributes": torch.from_numpy(scaled_attributes(data)),

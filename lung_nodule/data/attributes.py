@@ -1,4 +1,4 @@
-"""The eight attributes that readers rate beside malignancy, on their own scales and on 0..1."""
+"""The readers' ratings beside malignancy: on their own scales, on 0..1, and called high or low."""
 
 from __future__ import annotations
 
@@ -6,25 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, HIGHEST_RATING
 
-ATTRIBUTES = (
-    "subtlety",
-    "internal_structure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-)
-ATTRIBUTE_MAXIMUM = {**dict.fromkeys(ATTRIBUTES, 5), "internal_structure": 4, "calcification": 6}
 ATTRIBUTE_COLUMNS = tuple(f"{attribute}_mean" for attribute in ATTRIBUTES)
+HIGH_COLUMNS = tuple(f"{attribute}_mean" for attribute in ATTRIBUTE_THRESHOLDS)
 
-_RANGE = np.array([ATTRIBUTE_MAXIMUM[attribute] - 1 for attribute in ATTRIBUTES], dtype=np.float32)
+_RANGE = np.array([HIGHEST_RATING[attribute] - 1 for attribute in ATTRIBUTES], dtype=np.float32)
 
 
 def scaled_attributes(item: Mapping[str, Any]) -> np.ndarray:
-    """float32 ``[8]`` in 0..1: the readers' mean ratings of :data:`ATTRIBUTES`, (rating - 1) / (maximum - 1).
+    """float32 ``[8]`` in 0..1: the mean ratings of :data:`~lung_nodule.lidc.ATTRIBUTES`, (rating - 1) / (highest - 1).
 
     A rating beyond its scale (``preprocessing`` flags it) counts as the scale's end.
     """
@@ -38,5 +29,15 @@ def original_scale(scaled: np.ndarray) -> np.ndarray:
 
 
 def attribute_medians(datalist: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The constant that every attribute's error stands beside: the median of the readers' means in a datalist."""
+    """The constant that every attribute's error is compared with: the median of the readers' means in a datalist."""
     return {attribute: float(np.median([item[f"{attribute}_mean"] for item in datalist])) for attribute in ATTRIBUTES}
+
+
+def binary_attributes(item: Mapping[str, Any]) -> np.ndarray:
+    """float32 ``[7]``: 1 where the readers' mean reaches :data:`~lung_nodule.lidc.ATTRIBUTE_THRESHOLDS`, else 0.
+
+    NaN where an item has no rating.
+    """
+    ratings = np.array([item.get(column, np.nan) for column in HIGH_COLUMNS], dtype=np.float32)
+    high = ratings >= np.array(list(ATTRIBUTE_THRESHOLDS.values()), dtype=np.float32)
+    return np.where(np.isnan(ratings), np.nan, high).astype(np.float32)

@@ -11,17 +11,16 @@ from typing import Any
 
 import pandas as pd
 from lung_nodule.core import check_voi
+from lung_nodule.data.datalist import patient_folds, refuse_numbered_holdout
+from lung_nodule.data.voi import loaded
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT
-from lung_nodule.io import CENTER, InputError, Volume, cut_voi, read_nifti, read_table, voi_edge_mm
+from lung_nodule.io import CENTER, Volume, cut_voi, read_nifti, read_table, voi_edge_mm
 from monai.transforms import Transform
-
-from .datalist import patient_folds, refuse_numbered_holdout
-from .voi import loaded
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "candidates"
-FOLDS = 10
 CLASSES = {0.0: "non-nodules", 1.0: "nodules"}
 
 
@@ -40,7 +39,7 @@ def require_candidates(dataset_dir: str | Path) -> None:
 
 
 def candidate_datalist(
-    dataset_dir: str | Path, *, folds: Sequence[int | str], with_voi: bool, field_mm: float | None = None
+    dataset_dir: str | Path, *, folds: Sequence[int | str], with_voi: bool, patch_mm: float | None = None
 ) -> list[dict[str, Any]]:
     """The candidates of some folds as MONAI datalist items, those of one scan together.
 
@@ -49,7 +48,7 @@ def candidate_datalist(
         folds: 0 to 9, LUNA16's subsets, or ``"holdout"``.
         with_voi: those alone that have a VOI file (training): all nodules and the drawn others. Without it all
             candidates are taken, and ``ct`` is the whole CT.
-        field_mm: edge of the cube that will be looked at.
+        patch_mm: edge of the cube that will be looked at.
 
     Returns:
         one dict per candidate: ``nodule_id`` (the candidate's), ``patient_id``, ``series_uid``, ``fold``, the centre,
@@ -57,16 +56,16 @@ def candidate_datalist(
 
     Raises:
         InputError: the tables are missing or broken, a patient is in two folds, a patient of the hold-out is in a
-            numbered one, the field is larger than the VOIs were written for, or no candidate is left.
+            numbered one, the patch is larger than the VOIs were written for, or no candidate is left.
     """
     require_candidates(dataset_dir)
     dataset_dir = Path(dataset_dir)
     table = _read(dataset_dir, "candidates", ["candidate_id", "label", *CENTER, "ct", "voi"], ["label", *CENTER])
-    written = _written_field(dataset_dir)
-    if field_mm is not None and field_mm > written:
+    written = _written_patch(dataset_dir)
+    if patch_mm is not None and patch_mm > written:
         raise InputError(
-            f"--field_mm {field_mm:g} is larger than the {written:g} mm that the candidates of {dataset_dir} were cut "
-            f"for: run `python -m preprocessing candidates --field_mm {field_mm:g}` again"
+            f"--patch_mm {patch_mm:g} is larger than the {written:g} mm that the candidates of {dataset_dir} were cut "
+            f"for: run `python -m preprocessing candidates --patch_mm {patch_mm:g}` again"
         )
     chosen = table[table["fold"].isin([str(fold) for fold in folds])]
     if with_voi:
@@ -145,13 +144,13 @@ def _read(dataset_dir: Path, name: str, columns: Sequence[str], numeric: Sequenc
     return table
 
 
-def _written_field(dataset_dir: Path) -> float:
+def _written_patch(dataset_dir: Path) -> float:
     path = dataset_dir / FOLDER / "candidates.json"
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["settings"]["field_mm"])
+        return float(json.loads(path.read_text(encoding="utf-8"))["settings"]["patch_mm"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} does not name its field_mm: run `python -m preprocessing candidates` again"
+            f"{path} does not name its patch_mm: run `python -m preprocessing candidates` again"
         ) from error
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from lung_nodule.io import InputError, atomic_path
+from lung_nodule.errors import InputError
+from lung_nodule.io import atomic_path
 
 CHANNELS = ("ct", "otsu", "slic")
 

@@ -13,10 +13,10 @@ LUNG_BELOW_HU = -500
 USUAL_LUNG_HU = (-850.0, 60.0)  # mean and standard deviation, where a VOI shows too little lung to measure them
 
 
-class RandTightenCrop(RandomizableTransform):
+class RandCropMargin(RandomizableTransform):
     """Cut a VOI at random between its own faces and a margin around its mask.
 
-    The tight crops of some datasets follow the nodule's size. Beyond a crop a field is edge-replicated, so a network
+    The tight crops of some datasets follow the nodule's size. Beyond a crop a patch is edge-replicated, so a network
     could read the size off the replicated border; crops of random tightness take that clue away.
 
     Args:
@@ -40,7 +40,7 @@ class RandTightenCrop(RandomizableTransform):
         return _cut(data, low, high)
 
 
-class RandLoosenCrop(RandomizableTransform):
+class RandPadParenchyma(RandomizableTransform):
     """Grow a VOI at random by parenchyma beyond its faces.
 
     A tight crop of a small nodule is replicated border for the most part, that of a large one is not: a cube tells the

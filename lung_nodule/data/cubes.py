@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.core import CubeField, window
+from lung_nodule.core import CubePatch, window
+from lung_nodule.data.attributes import binary_attributes
+from lung_nodule.data.channels import CubeChannels
+from lung_nodule.data.crop_variants import RandCropVariant
+from lung_nodule.data.patches import checked_window, position_of
+from lung_nodule.lidc import NETWORK_WINDOW
 from monai.transforms import Transform
 from tqdm import tqdm
 
-from .binary_attributes import binary_attributes
-from .channels import CubeChannels
-from .crop_variants import RandCropVariant
-from .fields import checked_window, position_of
 
-
-class ScannedCube(CubeField):
+class ScannedCube(CubePatch):
     """A cube that shows nothing beyond the volume, for references and baselines: what was not scanned has no truth.
 
     Half of the tight crops end, along z, with the nodule: replicated beyond its last slice a mask would go on to the
@@ -30,7 +30,7 @@ class ScannedCube(CubeField):
         """The cube of a volume, with the volume's lowest value (or 0, if that is lower) beyond it."""
         padded = np.pad(volume, 1, constant_values=min(volume.min(), 0))
         shape, center = tuple(n + 2 for n in self.shape), tuple(c + 1 for c in self.center)
-        return CubeField.sample(replace(self, shape=shape, center=center), padded)
+        return CubePatch.sample(replace(self, shape=shape, center=center), padded)
 
 
 class CubeView(Transform):
@@ -38,11 +38,11 @@ class CubeView(Transform):
 
     Adds ``image`` (float32 ``[C, H, W, S]`` in 0..1, edge-replicated beyond the VOI), ``inside`` (float32
     ``[1, H, W, S]``, 1 where the VOI is), ``label`` (where a mask was loaded: likewise, 0 outside), ``malignancy``
-    (float32 ``[1]``, NaN without a class), ``highs`` (float32 ``[7]``, NaN without a rating) and ``field`` (the
+    (float32 ``[1]``, NaN without a class), ``highs`` (float32 ``[7]``, NaN without a rating) and ``patch`` (the
     :class:`ScannedCube` that brings maps back to the VOI).
 
     Args:
-        field_mm: edge of the cube in mm.
+        patch_mm: edge of the cube in mm.
         image_size: voxels along that edge.
         channels: from the windowed cube to the network's channels.
         hu_window: HU that become 0 and 1.
@@ -53,17 +53,17 @@ class CubeView(Transform):
     def __init__(
         self,
         *,
-        field_mm: float,
+        patch_mm: float,
         image_size: int,
         channels: CubeChannels,
-        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        hu_window: tuple[float, float] = NETWORK_WINDOW,
     ) -> None:
-        self.options = {"cube_mm": float(field_mm), "size": int(image_size)}
+        self.options = {"cube_mm": float(patch_mm), "size": int(image_size)}
         self.channels = channels
         self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        seen, scanned = self._fields(data)
+        seen, scanned = self._patches(data)
         image = self.channels(seen.sample(window(data["ct"], *self.hu_window)))
         label = {"label": _as_map(scanned.sample(data["mask"]))} if "mask" in data else {}
         return {
@@ -73,16 +73,16 @@ class CubeView(Transform):
             "inside": _as_map(scanned.sample(np.ones(data["ct"].shape, dtype=np.float32))),
             "malignancy": torch.tensor([data["malignant"]], dtype=torch.float32),
             "highs": torch.from_numpy(binary_attributes(data)),
-            "field": scanned,
+            "patch": scanned,
         }
 
     def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
         """Edge of the cube, whatever the nodule."""
         return self.options["cube_mm"]
 
-    def _fields(self, data: Mapping[Hashable, Any]) -> tuple[CubeField, ScannedCube]:
+    def _patches(self, data: Mapping[Hashable, Any]) -> tuple[CubePatch, ScannedCube]:
         position = position_of(data)
-        return CubeField(**position, **self.options), ScannedCube(**position, **self.options)
+        return CubePatch(**position, **self.options), ScannedCube(**position, **self.options)
 
 
 def fill_channel_cache(

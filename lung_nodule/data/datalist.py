@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
-from lung_nodule.io import InputError, read_table
+from lung_nodule.io import read_table
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from monai.transforms import apply_transform
 from torch.utils.data import Dataset
 

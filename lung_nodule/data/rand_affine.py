@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from monai.transforms import RandAffined, RandAffineGrid
 
 

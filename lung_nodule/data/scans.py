@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import pandas as pd
 from lung_nodule.core import check_voi
-from lung_nodule.io import LABELS, InputError, Volume, center_of, check_hu, cut_voi, read_ct, read_nodules, voi_edge_mm
+from lung_nodule.data.datalist import nodule_datalist, require_dataset
+from lung_nodule.data.voi import loaded
+from lung_nodule.errors import InputError
+from lung_nodule.io import LABELS, Volume, center_of, check_hu, cut_voi, read_ct, read_nodules, voi_edge_mm
 from tqdm import tqdm
-
-from .datalist import nodule_datalist, require_dataset
-from .voi import loaded
 
 logger = logging.getLogger(__name__)
 

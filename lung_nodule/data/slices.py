@@ -1,4 +1,4 @@
-"""From a VOI to the slices of its fixed field: all of them (inference) or a random one of the nodule's (training)."""
+"""From a VOI to the slices of its fixed patch: all of them (inference) or a random one of the nodule's (training)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.core import SliceField, window
-from lung_nodule.io import InputError
+from lung_nodule.core import SlicePatch, window
+from lung_nodule.data.patches import checked_window, position_of
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import NETWORK_WINDOW
 from monai.transforms import Randomizable, Transform
 
-from .fields import checked_window, position_of
 
-
-class FieldSlices(Transform):
-    """All slices of the fixed field, as a network sees them at inference.
+class PatchSlices(Transform):
+    """All slices of the fixed patch, as a network sees them at inference.
 
     Adds ``image`` (float32 ``[1, H, W, S]`` in 0..1), ``label`` (where a mask was loaded, on the same grid),
-    ``malignancy`` (float32 ``[1]``) and ``field`` (the :class:`~lung_nodule.core.SliceField` that brings maps back to
+    ``malignancy`` (float32 ``[1]``) and ``patch`` (the :class:`~lung_nodule.core.SlicePatch` that brings maps back to
     the VOI).
 
     Args:
-        field_mm: edge of the square field in mm.
+        patch_mm: edge of the square patch in mm.
         image_size: pixels along that edge.
-        z_field_mm: extent along z in mm; as ``field_mm`` when not given.
+        z_patch_mm: extent along z in mm; as ``patch_mm`` when not given.
         hu_window: HU that become 0 and 1.
-        slices: ``"field"``, or ``"mask"`` for the paper's way, the slices of the true mask alone (an evaluation of the
+        slices: ``"patch"``, or ``"mask"`` for the paper's way, the slices of the true mask alone (an evaluation of the
             network, not of what a user gets: inference has no mask).
 
     Raises:
@@ -38,32 +38,32 @@ class FieldSlices(Transform):
     def __init__(
         self,
         *,
-        field_mm: float,
+        patch_mm: float,
         image_size: int,
-        z_field_mm: float | None = None,
-        hu_window: tuple[float, float] = (-1000.0, 400.0),
-        slices: str = "field",
+        z_patch_mm: float | None = None,
+        hu_window: tuple[float, float] = NETWORK_WINDOW,
+        slices: str = "patch",
     ) -> None:
-        if slices not in ("field", "mask"):
-            raise InputError(f"slices must be 'field' or 'mask', got {slices!r}")
-        self.options = {"field_mm": field_mm, "image_size": image_size, "z_field_mm": z_field_mm}
+        if slices not in ("patch", "mask"):
+            raise InputError(f"slices must be 'patch' or 'mask', got {slices!r}")
+        self.options = {"patch_mm": patch_mm, "image_size": image_size, "z_patch_mm": z_patch_mm}
         self.hu_window = checked_window(hu_window)
         self.slices = slices
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = self._slices_of_mask(data) if self.slices == "mask" else dict(data)
-        field = field_of(data, **self.options)
-        data["image"] = _as_volume(field.sample(window(data["ct"], *self.hu_window)))
+        patch = patch_of(data, **self.options)
+        data["image"] = _as_volume(patch.sample(window(data["ct"], *self.hu_window)))
         if "mask" in data:
-            data["label"] = _as_volume((field.sample(data["mask"]) >= 0.5).astype(np.float32))
+            data["label"] = _as_volume((patch.sample(data["mask"]) >= 0.5).astype(np.float32))
         data["malignancy"] = torch.tensor([data["malignant"]], dtype=torch.float32)
-        data["field"] = field
+        data["patch"] = patch
         return data
 
     def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
-        """Edge of the cube around the centre that holds the field, whatever the nodule."""
-        z_field_mm = self.options["z_field_mm"]
-        return max(self.options["field_mm"], self.options["field_mm"] if z_field_mm is None else z_field_mm)
+        """Edge of the cube around the centre that holds the patch, whatever the nodule."""
+        z_patch_mm = self.options["z_patch_mm"]
+        return max(self.options["patch_mm"], self.options["patch_mm"] if z_patch_mm is None else z_patch_mm)
 
     @staticmethod
     def _slices_of_mask(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -101,40 +101,40 @@ class RandNoduleSlice(Randomizable, Transform):
 
 
 class SliceView(Transform):
-    """A VOI of one slice in the fixed field around its centre, as a network sees it in training.
+    """A VOI of one slice in the fixed patch around its centre, as a network sees it in training.
 
     Gives ``nodule_id``, ``image`` and ``label``, float32 ``[1, H, W]``, and ``malignancy``, float32 ``[1]``.
 
     Args:
-        field_mm: edge of the square field in mm.
+        patch_mm: edge of the square patch in mm.
         image_size: pixels along that edge.
         hu_window: HU that become 0 and 1.
     """
 
-    def __init__(self, *, field_mm: float, image_size: int, hu_window: tuple[float, float] = (-1000.0, 400.0)) -> None:
-        self.options = {"field_mm": field_mm, "image_size": image_size}
+    def __init__(self, *, patch_mm: float, image_size: int, hu_window: tuple[float, float] = NETWORK_WINDOW) -> None:
+        self.options = {"patch_mm": patch_mm, "image_size": image_size}
         self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes ``ct``, ``mask`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``, as :class:`RandNoduleSlice` gives them."""
-        field = field_of(data, **self.options)
+        patch = patch_of(data, **self.options)
         return {
             "nodule_id": data["nodule_id"],
-            "image": torch.from_numpy(field.sample(window(data["ct"], *self.hu_window))),
-            "label": torch.from_numpy((field.sample(data["mask"]) >= 0.5).astype(np.float32)),
+            "image": torch.from_numpy(patch.sample(window(data["ct"], *self.hu_window))),
+            "label": torch.from_numpy((patch.sample(data["mask"]) >= 0.5).astype(np.float32)),
             "malignancy": torch.tensor([data["malignant"]], dtype=torch.float32),
         }
 
 
-def field_of(
-    data: Mapping[Hashable, Any], *, field_mm: float, image_size: int, z_field_mm: float | None = None
-) -> SliceField:
-    """The fixed field of an item with ``ct``, ``spacing`` and ``center``."""
-    return SliceField(
+def patch_of(
+    data: Mapping[Hashable, Any], *, patch_mm: float, image_size: int, z_patch_mm: float | None = None
+) -> SlicePatch:
+    """The fixed patch of an item with ``ct``, ``spacing`` and ``center``."""
+    return SlicePatch(
         **position_of(data),
-        field_mm=float(field_mm),
+        patch_mm=float(patch_mm),
         image_size=int(image_size),
-        z_field_mm=None if z_field_mm is None else float(z_field_mm),
+        z_patch_mm=None if z_patch_mm is None else float(z_patch_mm),
     )
 
 

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.io import InputError
-
-from .candidates import FOLDS as LUNA16_FOLDS
-from .candidates import both_classes, candidate_datalist, require_candidates
-from .datalist import labelled, nodule_datalist, require_dataset
-
-LIDC_FOLDS = 5
+from lung_nodule.data.candidates import both_classes, candidate_datalist, require_candidates
+from lung_nodule.data.datalist import labelled, nodule_datalist, require_dataset
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import FOLDS, LUNA16_FOLDS
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Task:
 
 
 TASKS = {
-    "malignancy": Task("malignancy", LIDC_FOLDS, "malignant", "malignancy_prob"),
+    "malignancy": Task("malignancy", FOLDS, "malignant", "malignancy_prob"),
     "nodule": Task("nodule", LUNA16_FOLDS, "nodule", "nodule_prob"),
 }
 
@@ -94,7 +91,7 @@ def refuse_crop_changes(task: Task, **probabilities: float) -> None:
 
 
 def training_items(
-    task: Task, dataset_dir: str | Path, *, folds: Sequence[int], cohort: Mapping[str, Any], field_mm: float
+    task: Task, dataset_dir: str | Path, *, folds: Sequence[int], cohort: Mapping[str, Any], patch_mm: float
 ) -> list[dict[str, Any]]:
     """What is trained or validated on, with both classes: nodules of a cohort, or candidates with a VOI file.
 
@@ -103,7 +100,7 @@ def training_items(
             class is missing.
     """
     if task.on_candidates:
-        return both_classes(candidate_datalist(dataset_dir, folds=folds, with_voi=True, field_mm=field_mm))
+        return both_classes(candidate_datalist(dataset_dir, folds=folds, with_voi=True, patch_mm=patch_mm))
     return labelled(nodule_datalist(dataset_dir, folds=folds, **cohort))
 
 

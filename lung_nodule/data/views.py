@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.core import CubeField, nine_views, window
-from lung_nodule.io import InputError
+from lung_nodule.core import CubePatch, nine_views, window
+from lung_nodule.data.patches import checked_window, position_of
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import NETWORK_WINDOW
 from monai.transforms import Randomizable, Transform
-
-from .fields import checked_window, position_of
 
 
 class NineViews(Transform):
@@ -23,7 +23,7 @@ class NineViews(Transform):
     ``target`` (float32 ``[1]``, the class).
 
     Args:
-        field_mm: edge of the cube in mm.
+        patch_mm: edge of the cube in mm.
         image_size: voxels along that edge, so pixels along a view's.
         order: of the resampling, 3 (cubic spline, published) or 1 (linear).
         hu_window: HU that become 0 and 1.
@@ -38,29 +38,29 @@ class NineViews(Transform):
     def __init__(
         self,
         *,
-        field_mm: float,
+        patch_mm: float,
         image_size: int,
         order: int = 3,
-        hu_window: tuple[float, float] = (-1000.0, 400.0),
+        hu_window: tuple[float, float] = NETWORK_WINDOW,
         label: str = "malignant",
     ) -> None:
         if order not in (1, 3):
             raise InputError(f"spline_order must be 3 (cubic) or 1 (linear), got {order!r}")
-        self.field_mm = float(field_mm)
+        self.patch_mm = float(patch_mm)
         self.image_size = int(image_size)
         self.order = order
         self.label = label
         self.hu_window = checked_window(hu_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        field = CubeField(**position_of(data), cube_mm=self.field_mm, size=self.image_size, order=self.order)
-        views = nine_views(window(field.sample(data["ct"]), *self.hu_window))
+        patch = CubePatch(**position_of(data), cube_mm=self.patch_mm, size=self.image_size, order=self.order)
+        views = nine_views(window(patch.sample(data["ct"]), *self.hu_window))
         target = torch.tensor([data[self.label]], dtype=torch.float32)
         return {**data, "image": torch.from_numpy(views), "target": target}
 
     def reach_mm(self, data: Mapping[Hashable, Any]) -> float:
         """Edge of the cube, whatever the nodule."""
-        return self.field_mm
+        return self.patch_mm
 
 
 class RandAugmentViews(Randomizable, Transform):

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from lung_nodule.core import check_voi
-from lung_nodule.io import InputError, Volume, read_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, read_nifti
 from lung_nodule.lidc import consensus_policy, votes_needed
 from monai.transforms import Transform
 

@@ -14,7 +14,8 @@ from typing import Self
 
 import numpy as np
 from lung_nodule.deployment.call_threads import CallThreads, Reply
-from lung_nodule.io import InputError, Voi
+from lung_nodule.errors import InputError
+from lung_nodule.io import Voi
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
@@ -25,12 +26,12 @@ _ASK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What the server says about an ensemble: the field that it looks at and the version of its weights."""
+    """What the server says about an ensemble: the patch that it looks at and the version of its weights."""
 
     name: str
     version: str
-    field_mm: float
-    z_field_mm: float
+    patch_mm: float
+    z_patch_mm: float
     image_size: int
     window: tuple[float, float]
 
@@ -141,8 +142,8 @@ class NoduleClient:
             return ServedModel(
                 self._model,
                 text["version"],
-                float(text["field_mm"]),
-                float(text["z_field_mm"]),
+                float(text["patch_mm"]),
+                float(text["z_patch_mm"]),
                 int(text["image_size"]),
                 (lower, upper),
             )

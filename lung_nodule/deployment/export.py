@@ -16,8 +16,9 @@ from lung_nodule.deployment.model_repository import (
 )
 from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
 from lung_nodule.deployment.served import SERVED, ServedBundle
-from lung_nodule.io import InputError, write_json
-from lung_nodule.networks import CheckpointError, load_network, read_settings
+from lung_nodule.errors import CheckpointError, InputError
+from lung_nodule.io import write_json
+from lung_nodule.networks import load_network, read_settings
 from monai.bundle import ConfigParser
 from torch import nn
 from tqdm import tqdm

@@ -11,7 +11,8 @@ from typing import Any
 
 from google.protobuf import text_format
 from lung_nodule import core
-from lung_nodule.io import InputError, write_text
+from lung_nodule.errors import InputError
+from lung_nodule.io import write_text
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import torch
 from lung_nodule.deployment.served import ServedNet
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 OPSET = 18

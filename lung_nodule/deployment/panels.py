@@ -8,12 +8,12 @@ import numpy as np
 from lung_nodule.core import MASK_THRESHOLD, window
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.io import Volume
+from lung_nodule.lidc import LUNG_WINDOW
 from PIL import Image
 from scipy.ndimage import map_coordinates
 from skimage.measure import approximate_polygon, find_contours
 
 PIXELS = 320
-LUNG_WINDOW = (-1350.0, 150.0)
 _HU_AIR = -1024.0
 # Plane: (array axis to the right, array axis downwards, its direction), letters at left, right, top, bottom.
 _PLANES = {"axial": ((0, 1, 1), "RLAP"), "coronal": ((0, 2, -1), "RLSI"), "sagittal": ((1, 2, -1), "APSI")}

@@ -65,7 +65,7 @@ def predict_ct(
         original = read_ct(ct, series_uid=keep.get("series_uid"))
         check_hu(original, ct)
         canonical = original.canonical()
-        edge = voi_edge_mm(max(served.field_mm, served.z_field_mm))
+        edge = voi_edge_mm(max(served.patch_mm, served.z_patch_mm))
         rows = table.to_dict("records")
         vois = [cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=edge) for row in rows]
         started = time.monotonic()
@@ -87,7 +87,7 @@ def _ask(client: NoduleClient, centers: Sequence[Sequence[float]], vois: list[Vo
 
 def _settings(served: ServedModel, edge: float, seconds: float) -> dict[str, str]:
     return {
-        "Field": f"{served.field_mm:g} mm in the plane, {served.z_field_mm:g} mm along z",
+        "Patch": f"{served.patch_mm:g} mm in the plane, {served.z_patch_mm:g} mm along z",
         "Image size": f"{served.image_size} by {served.image_size} pixels",
         "HU window of the model": f"{served.window[0]:g} to {served.window[1]:g} HU",
         "Volume of interest sent": f"{edge:g} mm cube, native voxels",

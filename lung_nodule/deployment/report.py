@@ -7,8 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lung_nodule.deployment.client import ServedModel
 from lung_nodule.deployment.findings import Finding
-from lung_nodule.deployment.panels import LUNG_WINDOW, PIXELS, close_ups, overview
+from lung_nodule.deployment.panels import PIXELS, close_ups, overview
 from lung_nodule.io import Volume, write_text
+from lung_nodule.lidc import LUNG_WINDOW
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from lung_nodule.core import MASK_THRESHOLD, VIEWS
-from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES, HIGH_FROM
 from lung_nodule.data.adaptive import square_of
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, HIGHEST_RATING
 from lung_nodule.networks import AsPredictor
 from torch import nn
 
@@ -85,16 +85,16 @@ def _common(settings: Settings) -> dict[str, Any]:
 
 
 def _edge(settings: Settings) -> int:
-    return int(settings["field"]["image_size"])
+    return int(settings["patch"]["image_size"])
 
 
-def _field_mm(settings: Settings) -> float:
-    return float(settings["field"]["field_mm"])
+def _patch_mm(settings: Settings) -> float:
+    return float(settings["patch"]["patch_mm"])
 
 
 def _mtnet_client(settings: Settings) -> dict[str, Any]:
-    z_field_mm = settings["field"].get("z_field_mm") or _field_mm(settings)
-    return {**_common(settings), "field_mm": _field_mm(settings), "z_field_mm": float(z_field_mm)}
+    z_patch_mm = settings["patch"].get("z_patch_mm") or _patch_mm(settings)
+    return {**_common(settings), "patch_mm": _patch_mm(settings), "z_patch_mm": float(z_patch_mm)}
 
 
 def _mtmrnet_client(settings: Settings) -> dict[str, Any]:
@@ -102,13 +102,13 @@ def _mtmrnet_client(settings: Settings) -> dict[str, Any]:
     attributes = list(ATTRIBUTES) if settings["network"].get("regression", True) else []
     return {
         **_common(settings),
-        "crop": settings["field"]["crop"],
-        **{f"square_{name}": value for name, value in asdict(square_of(settings["field"]["crop"])).items()},
+        "crop": settings["patch"]["crop"],
+        **{f"square_{name}": value for name, value in asdict(square_of(settings["patch"]["crop"])).items()},
         "slices": "those within half the declared diameter of the centre",
         "image_channels": ["slice"],
         "pred_channels": ["malignancy", *attributes],
         "attribute_minimum": [1] * len(attributes),
-        "attribute_maximum": [ATTRIBUTE_MAXIMUM[attribute] for attribute in attributes],
+        "attribute_maximum": [HIGHEST_RATING[attribute] for attribute in attributes],
         "nodule_score": "the mean over the slices of the nodule",
     }
 
@@ -117,8 +117,8 @@ def _mtcnn_client(settings: Settings) -> dict[str, Any]:
     views = [f"view_{view + 1}" for view in range(len(VIEWS))]
     return {
         **_common(settings),
-        "field_mm": _field_mm(settings),
-        "order": int(settings["field"]["order"]),
+        "patch_mm": _patch_mm(settings),
+        "order": int(settings["patch"]["order"]),
         "image_channels": views,
         "pred_channels": views,
         "view_weights": [float(weight) for weight in settings["view_weights"]],
@@ -129,15 +129,15 @@ def _mtcnn_client(settings: Settings) -> dict[str, Any]:
 def _e2emtl_client(settings: Settings) -> dict[str, Any]:
     """The thresholds stand beside one another in the order of PRED's channels from the third on."""
     channels = settings["channels"]
-    classes = ["malignancy", *HIGH_FROM] if settings["network"].get("multi_task", True) else []
+    classes = ["malignancy", *ATTRIBUTE_THRESHOLDS] if settings["network"].get("multi_task", True) else []
     return {
         **_common(settings),
-        "field_mm": _field_mm(settings),
+        "patch_mm": _patch_mm(settings),
         "image_channels": list(channels["names"]),
         "slic_segments": int(channels["slic_segments"]),
         "slic_compactness": float(channels["slic_compactness"]),
         "pred_channels": ["mask", *classes],
-        "attribute_high_from": [HIGH_FROM[attribute] for attribute in classes[1:]],
+        "attribute_high_from": [ATTRIBUTE_THRESHOLDS[attribute] for attribute in classes[1:]],
         "mask_threshold": MASK_THRESHOLD,
         "nodule_mask": "the component at the centre of the mask channel at mask_threshold, within the scan",
     }

@@ -17,7 +17,7 @@ from typing import Self
 
 from lung_nodule.deployment.canary import CanaryError, ask_canary
 from lung_nodule.deployment.triton_runtime import find_runtime
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 HOST = "127.0.0.1"

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lung_nodule.io import InputError, atomic_path, file_sha256, write_json
+from lung_nodule.errors import InputError
+from lung_nodule.io import atomic_path, file_sha256, write_json
 
 LOGGER = logging.getLogger(__name__)
 PRECISION = "fp32"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 BACKENDS = Path(__file__).parent / "backends"
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from lung_nodule.io import InputError, Volume, atomic_path, write_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.evaluation.rows import nodule_of
+from lung_nodule.io import Volume, atomic_path, write_nifti
 from monai.visualize import GradCAM, default_upsampler
 from torch import nn
-
-from .rows import nodule_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ class SaveActivationMaps:
         device = next(self.network.parameters()).device
         maps = activation_maps(self.cam, torch.as_tensor(image, device=device)[:, None], class_idx=self.class_idx)
         path = self.output_dir / f"{nodule['nodule_id']}_activation"
-        write_nifti(path.with_name(path.name + ".nii.gz"), Volume(nodule["field"].restore(maps), nodule["affine"]))
+        write_nifti(path.with_name(path.name + ".nii.gz"), Volume(nodule["patch"].restore(maps), nodule["affine"]))
         write_picture(path.with_name(path.name + ".png"), nodule, image, maps)
 
 
@@ -89,14 +89,14 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
 
     Args:
         path: of the PNG.
-        nodule: with ``nodule_id``, ``field``, ``malignancy_prob`` and, where there is one, ``segmentation``.
+        nodule: with ``nodule_id``, ``patch``, ``malignancy_prob`` and, where there is one, ``segmentation``.
         image: ``[S, H, W]`` in 0..1.
         maps: ``[S, H, W]`` in 0..1.
     """
     from matplotlib.figure import Figure
 
-    field = nodule["field"]
-    z, half = field.central_pixel[0], field.pixel_spacing[1] * image.shape[1] / 2
+    patch = nodule["patch"]
+    z, half = patch.central_pixel[0], patch.pixel_spacing[1] * image.shape[1] / 2
     view = {"extent": (-half, half, half, -half), "interpolation": "bilinear", "vmin": 0, "vmax": 1}
     figure = Figure(figsize=(7.2, 3.9), dpi=200, layout="constrained")
     axes = figure.subplots(1, 2)

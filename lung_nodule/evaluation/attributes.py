@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from lung_nodule.evaluation.classification import area_under_curve
 from sklearn.metrics import balanced_accuracy_score
-
-from .classification import area_under_curve
 
 
 def attribute_results(table: pd.DataFrame, medians: Mapping[str, float]) -> dict[str, dict[str, Any]] | None:

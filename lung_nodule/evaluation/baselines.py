@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from lung_nodule.core import SliceField, central_component
-
-from .classification import area_under_curve
+from lung_nodule.core import SlicePatch, central_component
+from lung_nodule.evaluation.classification import area_under_curve
 
 SIZE_BASELINES = {
     "diameter_mm": "the readers' mean diameter alone",
@@ -14,15 +13,15 @@ SIZE_BASELINES = {
 }
 
 
-def threshold_mask(ct: np.ndarray, field: SliceField, *, threshold_hu: float = -400.0) -> np.ndarray:
+def threshold_mask(ct: np.ndarray, patch: SlicePatch, *, threshold_hu: float = -400.0) -> np.ndarray:
     """Everything denser than a threshold that hangs together with the nodule's centre.
 
     Args:
         ct: ``[S, H, W]`` in HU.
-        field: the field that the slices belong to.
+        patch: the patch that the slices belong to.
         threshold_hu: -400 HU lies between lung and soft tissue.
     """
-    return central_component(ct > threshold_hu, field.central_pixel, field.pixel_spacing)
+    return central_component(ct > threshold_hu, patch.central_pixel, patch.pixel_spacing)
 
 
 def size_aucs(table: pd.DataFrame) -> dict[str, float]:

@@ -8,9 +8,8 @@ from typing import Any
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
-
-from .ranks import gather_rows
-from .rows import nodule_of
+from lung_nodule.evaluation.ranks import gather_rows
+from lung_nodule.evaluation.rows import nodule_of
 
 
 class RowCollector(ABC):

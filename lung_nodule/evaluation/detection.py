@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.io import CENTER
-
-from .baselines import majority_accuracy
-from .classification import area_under_curve, classification_metrics
-from .free_response import (
+from lung_nodule.evaluation.baselines import majority_accuracy
+from lung_nodule.evaluation.classification import area_under_curve, classification_metrics
+from lung_nodule.evaluation.free_response import (
     FALSE_POSITIVES_PER_SCAN,
     Curve,
     Findings,
@@ -21,8 +19,9 @@ from .free_response import (
     match,
     random_baseline,
 )
-from .intervals import bootstrap_interval
-from .results import SYNTHETIC, plain
+from lung_nodule.evaluation.intervals import bootstrap_interval
+from lung_nodule.evaluation.results import SYNTHETIC, plain
+from lung_nodule.io import CENTER
 
 SCORE = "nodule_prob"
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 from lung_nodule.core import equivalent_diameter_mm, mask_volume_mm3
+from lung_nodule.evaluation.rows import as_table, final_mask, nodule_of, prediction_columns
 from lung_nodule.io import CENTER, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks, write_table
-
-from .rows import as_table, final_mask, nodule_of, prediction_columns
 
 logger = logging.getLogger(__name__)
 

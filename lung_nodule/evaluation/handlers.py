@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lung_nodule.evaluation.collector import RowCollector
+from lung_nodule.evaluation.dataset_description import describe_dataset
+from lung_nodule.evaluation.results import evaluation_results, summary
+from lung_nodule.evaluation.rows import as_table, evaluation_row, final_mask, inference_row
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
-
-from .collector import RowCollector
-from .dataset_description import describe_dataset
-from .results import evaluation_results, summary
-from .rows import as_table, evaluation_row, final_mask, inference_row
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ class SaveNodules(RowCollector):
         named = {key: nodule[key] for key in MAPS if key in nodule}
         if "fine" in named:
             del named["probability"]
-        volumes = {key: nodule["field"].restore(value) for key, value in named.items()}
+        volumes = {key: nodule["patch"].restore(value) for key, value in named.items()}
         volumes["mask"] = final_mask(nodule).astype(np.uint8)
         for key, volume in volumes.items():
             write_nifti(self.output_dir / f"{nodule['nodule_id']}_{key}.nii.gz", Volume(volume, nodule["affine"]))

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from lung_nodule.io import InputError, atomic_path
+from lung_nodule.errors import InputError
+from lung_nodule.evaluation.rows import nodule_of
+from lung_nodule.io import atomic_path
 from lung_nodule.networks import MTCNN
-
-from .rows import nodule_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 import pandas as pd
-
-from .attributes import attribute_results
-from .baselines import SIZE_BASELINES, majority_accuracy, size_aucs
-from .classification import area_under_curve, classification_metrics
-from .intervals import bootstrap_interval
-from .rows import COUNTS
-from .segmentation import Overlap
+from lung_nodule.evaluation.attributes import attribute_results
+from lung_nodule.evaluation.baselines import SIZE_BASELINES, majority_accuracy, size_aucs
+from lung_nodule.evaluation.classification import area_under_curve, classification_metrics
+from lung_nodule.evaluation.intervals import bootstrap_interval
+from lung_nodule.evaluation.rows import COUNTS
+from lung_nodule.evaluation.segmentation import Overlap
 
 SYNTHETIC = "SYNTHETIC DATA: these figures show that the software runs. They are no result."
 MEASURES = ("dice", "jaccard", "accuracy", "recall", "specificity")
@@ -116,7 +115,7 @@ def _auc_above_diameter(rows: pd.DataFrame) -> float:
 
 def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
     segmentation = [
-        "Segmentation is measured in the fixed field around the centre; accuracy and specificity depend on its size.",
+        "Segmentation is measured in the fixed patch around the centre; accuracy and specificity depend on its size.",
         "macro is the mean over nodules, pooled counts all pixels together.",
         "threshold_dice: everything above -400 HU that hangs together with the nodule's centre.",
         "On crops that end with the nodule Dice is optimistic: there are no slices beyond it to be wrong on.",

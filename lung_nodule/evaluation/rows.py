@@ -10,9 +10,8 @@ import pandas as pd
 import torch
 from ignite.engine import Engine
 from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_mask
-
-from .baselines import threshold_mask
-from .segmentation import Overlap
+from lung_nodule.evaluation.baselines import threshold_mask
+from lung_nodule.evaluation.segmentation import Overlap
 
 IDENTITY = (
     "nodule_id", "patient_id", "fold", "readers", "diameter_mm", "crop_extent_mm", "malignancy_mean", "malignant",
@@ -55,7 +54,7 @@ def prediction_columns(nodule: Mapping[str, Any]) -> dict[str, float]:
 
 def final_mask(nodule: Mapping[str, Any]) -> np.ndarray:
     """bool ``[X, Y, Z]``: the mask that a user gets, on the VOI's grid."""
-    return nodule_mask(nodule["field"].restore(nodule["probability"]), nodule["center"], nodule["spacing"])
+    return nodule_mask(nodule["patch"].restore(nodule["probability"]), nodule["center"], nodule["spacing"])
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -67,9 +66,9 @@ def _segmentation(nodule: Mapping[str, Any]) -> dict[str, float]:
     """Measures on the view's grid, on the VOI's own voxels, and of the threshold baseline."""
     if "segmentation" not in nodule:
         return {}
-    field, reference = nodule["field"], np.moveaxis(np.asarray(nodule["label"])[0, 0], 2, 0) > 0.5
+    patch, reference = nodule["patch"], np.moveaxis(np.asarray(nodule["label"])[0, 0], 2, 0) > 0.5
     overlap = Overlap.of(nodule["segmentation"], reference)
-    threshold = threshold_mask(field.sample(np.asarray(nodule["ct"])), field)
+    threshold = threshold_mask(patch.sample(np.asarray(nodule["ct"])), patch)
     mask = final_mask(nodule)
     return {
         **overlap.measures(),
@@ -84,8 +83,8 @@ def _segmentation(nodule: Mapping[str, Any]) -> dict[str, float]:
 def _coarse(nodule: Mapping[str, Any], reference: np.ndarray) -> dict[str, float]:
     if "coarse" not in nodule:
         return {}
-    field = nodule["field"]
-    coarse = central_component(nodule["coarse"] >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
+    patch = nodule["patch"]
+    coarse = central_component(nodule["coarse"] >= MASK_THRESHOLD, patch.central_pixel, patch.pixel_spacing)
     return {"coarse_dice": Overlap.of(coarse, reference).measures()["dice"]}
 
 

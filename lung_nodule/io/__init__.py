@@ -1,23 +1,23 @@
 """Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
 
-from .atomic import atomic_path, unfinished_writes, write_json, write_text
-from .ct import check_hu, read_ct
-from .dicom import read_series
-from .duplicates import DUPLICATE_RULES
-from .errors import InputError, report_in_one_line, user_can_mend
-from .find import find_series, may_be_image, sort_series
-from .folders import files_under, new_files, walk
-from .hashes import file_sha256
-from .masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
-from .names import check_file_names, check_unique
-from .nifti import read_nifti, write_nifti
-from .nodules import CENTER, center_of, read_nodules
-from .patient_names import patient_name, patient_names
-from .series import Series, SeriesFiles
-from .slices import SliceGrid, format_positions
-from .tables import read_table, write_table
-from .voi import Voi, cut_voi, paste, voi_edge_mm
-from .volume import Grid, Volume
+from lung_nodule.errors import InputError
+from lung_nodule.io.atomic import atomic_path, unfinished_writes, write_json, write_text
+from lung_nodule.io.ct import check_hu, read_ct
+from lung_nodule.io.dicom import read_series
+from lung_nodule.io.duplicates import DUPLICATE_RULES
+from lung_nodule.io.find import find_series, may_be_image, sort_series
+from lung_nodule.io.folders import files_under, new_files, walk
+from lung_nodule.io.hashes import file_sha256
+from lung_nodule.io.masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
+from lung_nodule.io.names import check_file_names, check_unique
+from lung_nodule.io.nifti import read_nifti, write_nifti
+from lung_nodule.io.nodules import CENTER, center_of, read_nodules
+from lung_nodule.io.patient_names import patient_name, patient_names
+from lung_nodule.io.series import Series, SeriesFiles
+from lung_nodule.io.slices import SliceGrid, format_positions
+from lung_nodule.io.tables import read_table, write_table
+from lung_nodule.io.voi import Voi, cut_voi, paste, voi_edge_mm
+from lung_nodule.io.volume import Grid, Volume
 
 __all__ = [
     "DUPLICATE_RULES",
@@ -55,10 +55,8 @@ __all__ = [
     "read_table",
     "refuse_own_input",
     "remove_earlier_masks",
-    "report_in_one_line",
     "sort_series",
     "unfinished_writes",
-    "user_can_mend",
     "voi_edge_mm",
     "walk",
     "write_json",

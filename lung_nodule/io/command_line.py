@@ -12,8 +12,7 @@ from pathlib import Path
 import fire
 from fire import helptext
 from fire.trace import FireTrace
-
-from .errors import InputError, user_can_mend
+from lung_nodule.errors import InputError, user_error
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +48,9 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
             raise InputError(f"say what to do: {' or '.join(commands)} (--help tells more)")
         return job._action()
     except ValueError as error:
-        if user_can_mend(error) is None:
+        if user_error(error) is None:
             raise
-        logger.error("%s: %s", name, user_can_mend(error))
+        logger.error("%s: %s", name, user_error(error))
         return BAD_INPUT
     except OSError as error:
         logger.error("%s: %s: %s", name, error.strerror or error, error.filename or "")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .dicom import only_series, read_series
-from .errors import InputError
-from .nifti import read_nifti
-from .volume import Volume
+from lung_nodule.errors import InputError
+from lung_nodule.io.dicom import only_series, read_series
+from lung_nodule.io.nifti import read_nifti
+from lung_nodule.io.volume import Volume
 
 AIR_BELOW_HU = -500
 

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from lung_nodule.errors import InputError
+from lung_nodule.io.duplicates import differing_remark, one_slice_each
+from lung_nodule.io.file_remarks import file_remarks
+from lung_nodule.io.find import DEFER_BYTES, NOT_READABLE, series_under
+from lung_nodule.io.pixels import AIR_HU, hounsfield_and_padding
+from lung_nodule.io.series import Series, SeriesFiles
+from lung_nodule.io.slices import slice_grid
+from lung_nodule.io.volume import Volume
 from pydicom.errors import InvalidDicomError
-
-from .duplicates import differing_remark, one_slice_each
-from .errors import InputError
-from .file_remarks import file_remarks
-from .find import DEFER_BYTES, NOT_READABLE, series_under
-from .pixels import AIR_HU, hounsfield_and_padding
-from .series import Series, SeriesFiles
-from .slices import slice_grid
-from .volume import Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-
-from .errors import InputError
-from .pixels import hounsfield
-from .slices import SAME_POSITION_MM, format_positions
+from lung_nodule.errors import InputError
+from lung_nodule.io.pixels import hounsfield
+from lung_nodule.io.slices import SAME_POSITION_MM, format_positions
 
 DUPLICATE_RULES = ("refuse", "first", "last")
 CHOICE = {"first": "lowest", "last": "highest"}

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pydicom
+from lung_nodule.io.pixels import AIR_HU
 from pydicom.uid import UID
-
-from .pixels import AIR_HU
 
 NUMBERS = ("PixelSpacing", "ImagePositionPatient", "SliceThickness", "RescaleSlope", "RescaleIntercept")
 ODD_NUMBER = re.compile(r"\s*[+-]?0\d.*|.*[eE].*")  # 006.054690e-01: zeros in front, or an exponent

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from lung_nodule.errors import InputError
+from lung_nodule.io.folders import files_under, reason
+from lung_nodule.io.series import SeriesFiles
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage
 from tqdm import tqdm
-
-from .errors import InputError
-from .folders import files_under, reason
-from .series import SeriesFiles
 
 logger = logging.getLogger(__name__)
 

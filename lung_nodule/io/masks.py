@@ -6,12 +6,11 @@ import logging
 from pathlib import Path
 
 import numpy as np
-
-from .errors import InputError
-from .nifti import write_nifti
-from .tables import read_table
-from .voi import canonical_shape, paste
-from .volume import Grid
+from lung_nodule.errors import InputError
+from lung_nodule.io.nifti import write_nifti
+from lung_nodule.io.tables import read_table
+from lung_nodule.io.voi import canonical_shape, paste
+from lung_nodule.io.volume import Grid
 
 logger = logging.getLogger(__name__)
 

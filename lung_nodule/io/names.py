@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-
-from .errors import InputError
+from lung_nodule.errors import InputError
 
 LONGEST = 128
 """Characters; what is written adds endings such as ``_activation.nii.gz``, and a file system allows 255 bytes."""

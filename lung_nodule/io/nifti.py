@@ -14,12 +14,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from isal import isal_zlib
+from lung_nodule.errors import InputError
+from lung_nodule.io.atomic import atomic_path
+from lung_nodule.io.volume import Volume
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import DTypeLike
-
-from .atomic import atomic_path
-from .errors import InputError
-from .volume import Volume
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-
-from .errors import InputError
-from .names import check_unique
-from .patient_names import patient_name
-from .tables import read_table
+from lung_nodule.errors import InputError
+from lung_nodule.io.names import check_unique
+from lung_nodule.io.patient_names import patient_name
+from lung_nodule.io.tables import read_table
 
 CENTER = ("center_x_ras", "center_y_ras", "center_z_ras")
 """World coordinates in mm, RAS (NIfTI's convention)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import InputError
+from lung_nodule.errors import InputError
 
 NAME = re.compile(r"(?:LIDC-IDRI-)?(\d{1,4})", re.IGNORECASE)
 EXAMPLE = "give LIDC-IDRI-0306, or 0306 or 306 for short, several separated by commas"

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from lung_nodule.errors import InputError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-from .errors import InputError
 
 AIR_HU = -1024
 INT16 = np.iinfo(np.int16)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-
-from .pixels import AIR_HU
-from .slices import SliceGrid, format_positions
-from .volume import Volume
+from lung_nodule.io.pixels import AIR_HU
+from lung_nodule.io.slices import SliceGrid, format_positions
+from lung_nodule.io.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)

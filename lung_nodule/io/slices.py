@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-
-from .errors import InputError
+from lung_nodule.errors import InputError
 
 SAME_POSITION_MM = 0.01
 UNIFORM = 0.01  # of the spacing; uniform series of LIDC-IDRI stay below 0.0002, the others miss by 0.6 and more

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-
-from .atomic import atomic_path
-from .errors import InputError
-from .names import check_file_names, check_unique
+from lung_nodule.errors import InputError
+from lung_nodule.io.atomic import atomic_path
+from lung_nodule.io.names import check_file_names, check_unique
 
 TEXT_COLUMNS = ("nodule_id", "patient_id", "study_uid", "series_uid", "fold")
 NAMES_FILES = "nodule_id"

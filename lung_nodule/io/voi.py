@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from lung_nodule.errors import InputError
+from lung_nodule.io.volume import LPS, Grid, Volume
 from nibabel import orientations
-
-from .errors import InputError
-from .volume import LPS, Grid, Volume
 
 MIN_EDGE_MM = 80.0
 _MARGIN_MM = 8.0
@@ -32,9 +31,9 @@ class Voi:
     center: np.ndarray
 
 
-def voi_edge_mm(field_mm: float) -> float:
-    """Edge of the cube to cut for a field: it holds the field and a margin, and at least 80 mm."""
-    return max(MIN_EDGE_MM, field_mm + 2 * _MARGIN_MM)
+def voi_edge_mm(patch_mm: float) -> float:
+    """Edge of the cube to cut for a patch: it holds the patch and a margin, and at least 80 mm."""
+    return max(MIN_EDGE_MM, patch_mm + 2 * _MARGIN_MM)
 
 
 def cut_voi(ct: Volume, nodule_id: str, center_ras: Sequence[float], *, edge_mm: float) -> Voi:

@@ -1,11 +1,10 @@
 """One loss per file."""
 
-from .e2emtl import EndToEndLoss
-from .errors import LossOptionError
-from .hybrid import HybridLoss
-from .margin_ranking import MarginRankingLoss
-from .mtmr import MTMRLoss
-from .rank import RankLoss
-from .views import ViewLoss
+from lung_nodule.losses.e2emtl import EndToEndLoss
+from lung_nodule.losses.hybrid import HybridLoss
+from lung_nodule.losses.margin_ranking import MarginRankingLoss
+from lung_nodule.losses.mtmr import MTMRLoss
+from lung_nodule.losses.rank import RankLoss
+from lung_nodule.losses.views import ViewLoss
 
-__all__ = ["EndToEndLoss", "HybridLoss", "LossOptionError", "MTMRLoss", "MarginRankingLoss", "RankLoss", "ViewLoss"]
+__all__ = ["EndToEndLoss", "HybridLoss", "MTMRLoss", "MarginRankingLoss", "RankLoss", "ViewLoss"]

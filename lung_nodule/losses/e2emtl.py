@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from lung_nodule.errors import LossOptionError
 from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional
-
-from .errors import LossOptionError
 
 MALIGNANCY_LOSSES = ("l1", "bce")
 NEVER = -1e4  # a logit whose probability is 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.losses.rank import RankLoss
 from monai.losses import DiceLoss
 from torch import nn
-
-from .rank import RankLoss
 
 
 class HybridLoss(nn.Module):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.errors import LossOptionError
 from torch import nn
-
-from .errors import LossOptionError
 
 
 class MarginRankingLoss(nn.Module):

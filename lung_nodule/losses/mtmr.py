@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from lung_nodule.losses.margin_ranking import MarginRankingLoss
 from torch import nn
 from torch.nn import functional
-
-from .margin_ranking import MarginRankingLoss
 
 
 class MTMRLoss(nn.Module):

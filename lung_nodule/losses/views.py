@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from lung_nodule.errors import LossOptionError
 from torch import nn
 from torch.nn import functional
-
-from .errors import LossOptionError
 
 
 class ViewLoss(nn.Module):

@@ -1,22 +1,20 @@
 """The networks of the bundles, and the files that hold their weights."""
 
-from .checkpoint import load_network, load_weights, model_settings, read_settings
-from .classnet import ClassNet
-from .e2emtl import E2EMTL, E2EMTLPredictor
-from .errors import CheckpointError, NetworkOptionError
-from .mtcnn import MTCNN, MTCNNPredictor, RunningViews, ViewNet
-from .mtmrnet import MTMRNet, MTMRNetPredictor
-from .mtnet import GuidedByCoarse, MTNet, MTNetPredictor
-from .outputs import AsPredictor, OneOutput
-from .pretrained import LAYOUTS, Layout, load_pretrained
-from .segnet import CoarseSegNet, FineSegNet
-from .xception65 import AlignedXception65
+from lung_nodule.networks.checkpoint import load_network, load_weights, model_settings, read_settings
+from lung_nodule.networks.classnet import ClassNet
+from lung_nodule.networks.e2emtl import E2EMTL, E2EMTLPredictor
+from lung_nodule.networks.mtcnn import MTCNN, MTCNNPredictor, RunningViews, ViewNet
+from lung_nodule.networks.mtmrnet import MTMRNet, MTMRNetPredictor
+from lung_nodule.networks.mtnet import GuidedByCoarse, MTNet, MTNetPredictor
+from lung_nodule.networks.outputs import AsPredictor, OneOutput
+from lung_nodule.networks.pretrained import LAYOUTS, Layout, load_pretrained
+from lung_nodule.networks.segnet import CoarseSegNet, FineSegNet
+from lung_nodule.networks.xception65 import AlignedXception65
 
 __all__ = [
     "LAYOUTS",
     "AlignedXception65",
     "AsPredictor",
-    "CheckpointError",
     "ClassNet",
     "CoarseSegNet",
     "E2EMTL",
@@ -30,7 +28,6 @@ __all__ = [
     "MTMRNetPredictor",
     "MTNet",
     "MTNetPredictor",
-    "NetworkOptionError",
     "OneOutput",
     "RunningViews",
     "ViewNet",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from lung_nodule.errors import NetworkOptionError
 from monai.networks.blocks import Convolution
 from torch import nn
-
-from .errors import NetworkOptionError
 
 
 def scaled(channels: int, width: float) -> int:

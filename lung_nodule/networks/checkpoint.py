@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lung_nodule.errors import CheckpointError
+from lung_nodule.networks.e2emtl import E2EMTL
+from lung_nodule.networks.mtcnn import MTCNN
+from lung_nodule.networks.mtmrnet import MTMRNet
+from lung_nodule.networks.mtnet import MTNet
 from torch import nn
-
-from .e2emtl import E2EMTL
-from .errors import CheckpointError
-from .mtcnn import MTCNN
-from .mtmrnet import MTMRNet
-from .mtnet import MTNet
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ NETWORKS: dict[str, type[nn.Module]] = {"e2emtl": E2EMTL, "mtcnn": MTCNN, "mtmrn
 
 
 def read_settings(checkpoint: str | Path) -> dict[str, Any]:
-    """The side file ``<stem>.json`` beside a checkpoint: bundle, version, network, field and window.
+    """The side file ``<stem>.json`` beside a checkpoint: bundle, version, network, patch and window.
 
     Raises:
         CheckpointError: weights or side file are missing or cannot be read.
@@ -113,7 +112,7 @@ def load_weights(
 def _side_file(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text())
-        _ = settings["bundle"], dict(settings["network"]), settings["field"], settings["window"]
+        _ = settings["bundle"], dict(settings["network"]), settings["patch"], settings["window"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not describe a network ({error!r}); take the file that training wrote"

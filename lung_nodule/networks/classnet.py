@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 
 import torch
+from lung_nodule.networks.blocks import as_rgb, conv_bn, initialise, scaled
 from torch import nn
-
-from .blocks import as_rgb, conv_bn, initialise, scaled
 
 
 class PlainSeparableConv(nn.Sequential):

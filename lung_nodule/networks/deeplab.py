@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.networks.blocks import conv_bn, scaled
 from torch import nn
 from torch.nn import functional
-
-from .blocks import conv_bn, scaled
 
 
 def upsample(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

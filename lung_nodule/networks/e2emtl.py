@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.errors import NetworkOptionError
+from lung_nodule.networks.blocks import scaled
 from monai.networks.blocks import Convolution
 from monai.networks.nets import BasicUNet
 from torch import nn
 from torch.nn import functional
-
-from .blocks import scaled
-from .errors import NetworkOptionError
 
 FEATURES = (32, 32, 64, 128, 256, 32)
 NORMS = ("instance", "batch")

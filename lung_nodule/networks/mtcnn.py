@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 
 import torch
+from lung_nodule.errors import NetworkOptionError
+from lung_nodule.networks.blocks import scaled
 from torch import nn
-
-from .blocks import scaled
-from .errors import NetworkOptionError
 
 VIEWS = 9
 CHANNELS = (24, 32, 64, 64)

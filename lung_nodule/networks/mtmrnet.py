@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.errors import NetworkOptionError
+from lung_nodule.networks.blocks import as_rgb, scaled
 from monai.networks.nets import resnet50
 from torch import nn
-
-from .blocks import as_rgb, scaled
-from .errors import NetworkOptionError
 
 TRUNK_PLANES = 64  # of the first block; 2048 channels leave the last
 
@@ -59,7 +58,7 @@ class MTMRNet(nn.Module):
 
         Returns:
             ``logits`` ``[N, 2]`` (benign, malignant), ``malignancy`` ``[N]``, their softmax for malignant, and, with
-            the attribute branch, ``attributes`` ``[N, 8]`` in 0..1, in the order of ``lung_nodule.data.ATTRIBUTES``.
+            the attribute branch, ``attributes`` ``[N, 8]`` in 0..1, in the order of ``lung_nodule.lidc.ATTRIBUTES``.
         """
         pooled = self.trunk(as_rgb(image))
         if self.attribute_features is not None and self.attribute_heads is not None:

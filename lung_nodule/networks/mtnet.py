@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.networks.classnet import ClassNet
+from lung_nodule.networks.segnet import CoarseSegNet, FineSegNet
 from torch import nn
-
-from .classnet import ClassNet
-from .segnet import CoarseSegNet, FineSegNet
 
 
 class MTNet(nn.Module):

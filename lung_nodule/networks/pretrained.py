@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lung_nodule.errors import CheckpointError
 from monai.networks import copy_model_state
 from torch import nn
-
-from .errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 

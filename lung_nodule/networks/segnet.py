@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.networks.blocks import as_rgb, conv_bn, initialise
+from lung_nodule.networks.deeplab import ASPP, Decoder
+from lung_nodule.networks.xception65 import AlignedXception65
 from torch import nn
 from torch.nn import functional
-
-from .blocks import as_rgb, conv_bn, initialise
-from .deeplab import ASPP, Decoder
-from .xception65 import AlignedXception65
 
 
 class CoarseSegNet(nn.Module):

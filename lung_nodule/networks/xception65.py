@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
+from lung_nodule.networks.blocks import SeparableConv, XceptionBlock, conv_bn, scaled
 from torch import nn
-
-from .blocks import SeparableConv, XceptionBlock, conv_bn, scaled
 
 
 class AlignedXception65(nn.Module):

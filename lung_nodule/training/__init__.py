@@ -1,30 +1,30 @@
 """Ignite pieces that MONAI lacks: stage hand-over, safe checkpoints, autocast on any device, slices to nodule."""
 
-from .aggregation import AggregateSlices, segmentation_and_label
-from .autocast import AutocastInferer
-from .batches import PrepareTargets
-from .checkpoints import StageCheckpoints
-from .cubes import AggregateCube, LabelledROCAUC, score_and_class
-from .distributed import (
-    SameBuffers,
-    ShareOfRank,
-    across_ranks,
+from lung_nodule.training.aggregation import AggregateSlices, segmentation_and_label
+from lung_nodule.training.autocast import AutocastInferer
+from lung_nodule.training.batches import PrepareTargets
+from lung_nodule.training.checkpoints import StageCheckpoints
+from lung_nodule.training.command_errors import expected_errors_in_one_line
+from lung_nodule.training.cubes import AggregateCube, LabelledROCAUC, score_and_class
+from lung_nodule.training.distributed import (
+    BroadcastBuffers,
+    RankSampler,
     device_of_rank,
+    distributed_data_parallel,
     end_ranks,
     rank,
     share,
     start_ranks,
     world_size,
 )
-from .errors import expected_errors_in_one_line
-from .options import check_options, require_folds, require_validation
-from .pretrained import Pretrained, pretrained_hash
-from .running import fixed_randomness, run, seeded_weights
-from .scores import EachSlice, MeanOfSlices
-from .seeding import SeedEpochs
-from .stages import TakeOver, write_model
-from .time_left import TimeLeft
-from .views import FuseViews, ViewCheckpoints, ViewSelection
+from lung_nodule.training.options import check_options, require_folds, require_validation
+from lung_nodule.training.pretrained import Pretrained, pretrained_hash
+from lung_nodule.training.running import fixed_randomness, run, seeded_weights
+from lung_nodule.training.scores import EachSlice, MeanOfSlices
+from lung_nodule.training.seeding import SeedEpochs
+from lung_nodule.training.stages import LoadStageWeights, write_model
+from lung_nodule.training.time_left import TimeLeft
+from lung_nodule.training.views import FuseViews, ViewCheckpoints, ViewSelection
 
 __all__ = [
     "AggregateCube",
@@ -36,11 +36,11 @@ __all__ = [
     "LabelledROCAUC",
     "PrepareTargets",
     "Pretrained",
-    "SameBuffers",
+    "BroadcastBuffers",
     "SeedEpochs",
-    "ShareOfRank",
+    "RankSampler",
     "StageCheckpoints",
-    "TakeOver",
+    "LoadStageWeights",
     "TimeLeft",
     "ViewCheckpoints",
     "ViewSelection",
@@ -50,7 +50,7 @@ __all__ = [
     "score_and_class",
     "run",
     "seeded_weights",
-    "across_ranks",
+    "distributed_data_parallel",
     "check_options",
     "device_of_rank",
     "end_ranks",

@@ -14,7 +14,7 @@ from monai.transforms import Transform
 class AggregateSlices(Transform):
     """From the maps of a nodule's slices to its score and masks, with the functions that the served steps use.
 
-    Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``field``. Adds
+    Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``patch``. Adds
     ``malignancy_prob`` (float32 ``[1]``) where a channel is called ``malignancy``; for each segmentation channel, under
     its name, the float32 probability ``[S, H, W]``; ``probability``, the finest of them; and ``segmentation``, that at
     0.5, restricted to the component at the nodule's centre.
@@ -31,14 +31,14 @@ class AggregateSlices(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         maps = torch.as_tensor(data["pred"])[0].detach().float().cpu().numpy()
         stacks = {name: np.moveaxis(maps[index], 2, 0) for index, name in enumerate(self.channels)}
-        field = data["field"]
+        patch = data["patch"]
         result = dict(data)
         if "malignancy" in stacks:
             scores = stacks.pop("malignancy")[:, 0, 0]
-            score = nodule_score(scores, slice_weights(stacks["coarse"], field))
+            score = nodule_score(scores, slice_weights(stacks["coarse"], patch))
             result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
         finest = stacks.get("fine", stacks["coarse"])
-        mask = central_component(finest >= MASK_THRESHOLD, field.central_pixel, field.pixel_spacing)
+        mask = central_component(finest >= MASK_THRESHOLD, patch.central_pixel, patch.pixel_spacing)
         return {**result, **stacks, "probability": finest, "segmentation": mask}
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from lung_nodule.io import InputError, atomic_path, file_sha256
+from lung_nodule.errors import InputError
+from lung_nodule.io import atomic_path, file_sha256
+from lung_nodule.training.extension import continue_schedule, planned_epochs, rates_of
 from torch.optim.lr_scheduler import LRScheduler
-
-from .extension import continue_schedule, planned_epochs, rates_of
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from monai.transforms import Transform
 class AggregateCube(Transform):
     """From the maps of one nodule's cube to its scores and its mask.
 
-    Takes ``pred`` ``[1, C, H, W, S]`` as :class:`~lung_nodule.networks.AsCubeMaps` gives it, ``field``, ``inside`` and,
+    Takes ``pred`` ``[1, C, H, W, S]`` as :class:`~lung_nodule.networks.AsCubeMaps` gives it, ``patch``, ``inside`` and,
     where readers rated the nodule, ``highs``. Adds ``probability`` (float32 ``[S, H, W]``), ``segmentation`` (at 0.5,
     within the scan, restricted to the component at the centre), ``malignancy_prob`` (float32 ``[1]``; NaN of a network
     that does not classify) beside ``malignancy_label``, ``attribute_probs`` and ``attribute_highs`` by attribute.
@@ -30,9 +30,9 @@ class AggregateCube(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         maps = torch.as_tensor(data["pred"])[0].detach().float().cpu().numpy()
         probability, inside = (np.moveaxis(volume, 2, 0) for volume in (maps[0], np.asarray(data["inside"])[0]))
-        field, scores = data["field"], maps[1:, 0, 0, 0]
+        patch, scores = data["patch"], maps[1:, 0, 0, 0]
         mask = central_component(
-            (probability >= MASK_THRESHOLD) & (inside > 0.5), field.central_pixel, field.pixel_spacing
+            (probability >= MASK_THRESHOLD) & (inside > 0.5), patch.central_pixel, patch.pixel_spacing
         )
         return {
             **data,

@@ -14,7 +14,7 @@ import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Sampler
@@ -81,7 +81,7 @@ def share(batch_size: int) -> int:
     return max(1, batch_size // world_size())
 
 
-def across_ranks(network: nn.Module, *, find_unused_parameters: bool = False) -> nn.Module:
+def distributed_data_parallel(network: nn.Module, *, find_unused_parameters: bool = False) -> nn.Module:
     """What a trainer runs in place of a network: gradients averaged over the ranks, which start from rank 0's weights.
 
     The network itself stays as it is, for validation and for checkpoints (whose names gain no ``module.``). On GPUs
@@ -106,7 +106,7 @@ def across_ranks(network: nn.Module, *, find_unused_parameters: bool = False) ->
     )
 
 
-class ShareOfRank(Sampler[int]):
+class RankSampler(Sampler[int]):
     """Every item once over all ranks, in the dataset's order: rank r of n takes items r, r + n, r + 2n, ...
 
     MONAI's ``DistributedSampler(even_divisible=False)`` refuses fewer items than ranks; here a rank without a share
@@ -126,7 +126,7 @@ class ShareOfRank(Sampler[int]):
         return len(self.indices)
 
 
-class SameBuffers:
+class BroadcastBuffers:
     """Give every rank rank 0's buffers (batch-norm statistics) before it validates: they are what is saved.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 LARGEST_SEED = 2**32 - 1
 

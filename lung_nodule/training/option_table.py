@@ -5,13 +5,13 @@ from __future__ import annotations
 from lung_nodule.core import SQUARES
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.channels import CHANNELS
-from lung_nodule.data.fields import checked_window
-from lung_nodule.data.tasks import LIDC_FOLDS, TASKS
+from lung_nodule.data.patches import checked_window
+from lung_nodule.data.tasks import TASKS
+from lung_nodule.lidc import FOLDS
 from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES
 from lung_nodule.networks import LAYOUTS
 from lung_nodule.networks.e2emtl import NORMS
-
-from .option_kinds import (
+from lung_nodule.training.option_kinds import (
     DEVICE,
     FILE,
     FLAG,
@@ -49,17 +49,16 @@ SHARED: dict[str, Kind] = {
     "max_slice_thickness_mm": POSITIVE,
     "consensus": checked_by(lambda value: LoadVOI(consensus=value), "a share of the readers"),
     "hu_window": checked_by(checked_window, "two numbers in HU, the lower one first"),
-    "field_mm": POSITIVE,
-    "z_field_mm": POSITIVE,
-    "crop_margin_mm": number().or_none(),
+    "patch_mm": POSITIVE,
+    "z_patch_mm": POSITIVE,
     "activation_maps": FLAG,
     "reconstructions": FLAG,
-    "slices": one_of("field", "mask"),
+    "slices": one_of("patch", "mask"),
     "width": POSITIVE,
     "image_size": whole(least=32, multiple_of=16),
-    "tighten_prob": SHARE,
-    "tighten_margin_mm": number(),
-    "loosen_prob": SHARE,
+    "crop_margin_prob": SHARE,
+    "crop_margin_mm": number(),
+    "pad_parenchyma_prob": SHARE,
     "slices_per_nodule": whole(),
     "max_epochs": whole(),
     "val_interval": whole(),
@@ -76,11 +75,11 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "encoder_layout": one_of(*LAYOUTS),
         "classifier_weights": FILE.or_none(),
         "segmentation_max_epochs": whole(),
-        "class_max_epochs": whole(),
+        "classifier_max_epochs": whole(),
         "segmentation_batch_size": whole(least=2),
-        "class_batch_size": whole(least=2),
+        "classifier_batch_size": whole(least=2),
         "fine_learning_rate": POSITIVE,
-        "class_learning_rate": POSITIVE,
+        "classifier_learning_rate": POSITIVE,
         "rank_gamma": number(),
         "rank_k": whole(),
         "rank_margin": number(),
@@ -136,7 +135,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
 """A bundle's own options, and what it takes differently."""
 
 
-def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = LIDC_FOLDS) -> dict[str, Kind]:
+def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = FOLDS) -> dict[str, Kind]:
     """What each option of a bundle's ``train``, ``evaluate`` or ``inference`` configuration takes.
 
     Args:
@@ -147,7 +146,7 @@ def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = LIDC_FOLDS) -> d
     fold, tested = fold_of(folds_in_all), evaluated_fold_of(folds_in_all)
     of_workflow = {
         "train": {"fold": fold, "validation_fold": fold, "training_folds": folds(fold)},
-        "evaluate": {"fold": tested},
+        "evaluate": {"fold": tested, "crop_margin_mm": number().or_none()},
         "inference": {
             "folds": folds(tested),
             "nodules": PATH.or_none(),

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lung_nodule.data.tasks import TASKS, task_named
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
+from lung_nodule.training.option_table import kinds_of
+from lung_nodule.training.unknown_keys import refuse_unknown_keys
 from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow
-
-from .option_table import kinds_of
-from .unknown_keys import refuse_unknown_keys
 
 FROM_THE_MODEL = "@settings"
 """What an evaluation takes from the model's side file is not an option that a user gave."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
-from lung_nodule.io import InputError, file_sha256
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 from lung_nodule.networks import load_pretrained
 
 

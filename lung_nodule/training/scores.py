@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
-from lung_nodule.data import ATTRIBUTES, original_scale
+from lung_nodule.data import original_scale
+from lung_nodule.lidc import ATTRIBUTES
 from monai.inferers import Inferer
 from monai.transforms import Transform
 

@@ -9,16 +9,16 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from lung_nodule.io import InputError, file_sha256, write_json
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256, write_json
+from lung_nodule.training.checkpoints import save_tensors
+from lung_nodule.training.extension import training_record
 from monai.networks import copy_model_state
-
-from .checkpoints import save_tensors
-from .extension import training_record
 
 logger = logging.getLogger(__name__)
 
 
-class TakeOver:
+class LoadStageWeights:
     """Give a module an earlier stage's best weights when its own stage starts (never when it is built).
 
     Attach it before the handler that resumes.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Set
 from pydoc import locate
 from typing import Any
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from monai.bundle import ConfigComponent, ConfigExpression, ConfigParser, ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
 

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from lung_nodule.core import fused_score, fusion_weights
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from lung_nodule.networks import MTCNN
+from lung_nodule.training.checkpoints import StageCheckpoints
 from monai.metrics import compute_roc_auc
 from monai.transforms import Transform
-
-from .checkpoints import StageCheckpoints
 
 logger = logging.getLogger(__name__)
 

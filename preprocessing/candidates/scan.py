@@ -116,7 +116,7 @@ def write_scan(task: CandidateTask) -> Record:
     inside = ((index >= -0.5) & (index <= np.array(volume.shape) - 0.5)).all(axis=1)
     drawn = drawn_rows(task, inside)
     center_of = dict(zip(task.candidates["row"].tolist(), centers, strict=True))
-    edge_mm = voi_edge_mm(task.settings.field_mm)
+    edge_mm = voi_edge_mm(task.settings.patch_mm)
     for row in drawn:
         cut = cut_voi(volume, candidate_id(task.scan, row), center_of[row], edge_mm=edge_mm)
         write_nifti(task.dataset / voi_path(task.scan, row), cut.volume, dtype=np.int16)

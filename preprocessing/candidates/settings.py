@@ -16,28 +16,28 @@ class CandidateSettings:
     """Settings that change the files of a scan's candidates.
 
     Attributes:
-        field_mm: edge in mm of the field that a network may look at; a VOI holds it with a margin
+        patch_mm: edge in mm of the field that a network may look at; a VOI holds it with a margin
             (``lung_nodule.io.voi_edge_mm``: at least 80 mm).
         negatives_per_scan: non-nodules of a scan that are written as a VOI, drawn at random; None for all of them.
         seed: of that draw.
     """
 
-    field_mm: float = 64.0
+    patch_mm: float = 64.0
     negatives_per_scan: int | None = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.field_mm, bool) or not isinstance(self.field_mm, int | float):
-            raise InputError(f"--field_mm must be a number, got {self.field_mm!r}")
-        if not 0 < self.field_mm <= LARGEST_FIELD_MM:
-            raise InputError(f"--field_mm is a cube's edge in mm, above 0 and at most 200, got {self.field_mm}")
+        if isinstance(self.patch_mm, bool) or not isinstance(self.patch_mm, int | float):
+            raise InputError(f"--patch_mm must be a number, got {self.patch_mm!r}")
+        if not 0 < self.patch_mm <= LARGEST_FIELD_MM:
+            raise InputError(f"--patch_mm is a cube's edge in mm, above 0 and at most 200, got {self.patch_mm}")
         if self.negatives_per_scan is not None:
             _check_whole("--negatives_per_scan", self.negatives_per_scan, " or `all`")
         _check_whole("--seed", self.seed)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON has them, with the layout's version."""
-        return {"layout_version": LAYOUT_VERSION, **asdict(self), "field_mm": float(self.field_mm)}
+        return {"layout_version": LAYOUT_VERSION, **asdict(self), "patch_mm": float(self.patch_mm)}
 
 
 def _check_whole(flag: str, value: object, otherwise: str = "") -> None:

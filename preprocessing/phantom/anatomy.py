@@ -132,18 +132,18 @@ class Anatomy:
         return np.array([self.center[0] + side * reach * self.scale, self.center[1] + 18 * self.scale, self.at(u)])
 
 
-def fit(*, field_mm: float, z_range: tuple[float, float], sites: list[Site], rng: np.random.Generator) -> Anatomy:
+def fit(*, patch_mm: float, z_range: tuple[float, float], sites: list[Site], rng: np.random.Generator) -> Anatomy:
     """Choose the anatomy of a patient.
 
     Args:
-        field_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
+        patch_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
         rng: decides what the database leaves open (heart size, contrast, small differences in size).
     """
     low, high = z_range
     length = high - low
     apex = high - (0.04 + 0.02 * rng.random()) * length
     dome = max(low + 0.25 * length, apex - LUNG_HEIGHT_MM * (0.95 + 0.1 * rng.random()))
-    size = float(np.clip(field_mm / TYPICAL_FIELD_MM, 0.88, 1.08)) * (0.98 + 0.04 * rng.random())
+    size = float(np.clip(patch_mm / TYPICAL_FIELD_MM, 0.88, 1.08)) * (0.98 + 0.04 * rng.random())
     start = Anatomy(
         center=(0.0, 0.0),
         scale=size,

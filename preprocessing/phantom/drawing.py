@@ -41,7 +41,7 @@ def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
     grid = grid_of(scan)
     sites = [site_of(nodule, grid) for nodule in nodules]
     z_range = (float(grid.z[0]), float(grid.z[-1]))
-    anatomy = fit(field_mm=grid.field_mm, z_range=z_range, sites=sites, rng=rng)
+    anatomy = fit(patch_mm=grid.patch_mm, z_range=z_range, sites=sites, rng=rng)
     volume = chest.render(grid, anatomy, rng)
     vessels.paint_lungs(volume, grid, anatomy, tuple(sites), rng)
     for nodule in nodules:

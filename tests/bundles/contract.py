@@ -21,17 +21,17 @@ from PIL import Image
 
 from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
-from lung_nodule.io import InputError, read_nifti, user_can_mend
-from lung_nodule.networks import CheckpointError, load_network
+from lung_nodule.errors import CheckpointError, InputError, user_error
+from lung_nodule.io import read_nifti
+from lung_nodule.networks import load_network
+from tests.bundles.unzipped import train_evaluate_and_infer_alone, unzipped
 from tests.forked import run_module
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, write_centers, write_centers_dataset, write_ct
-
-from .unzipped import train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
 TIGHTER_CROP_BOUND = 0.05  # of a probability
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # on one thread, so that no figure depends on their number
-CROPS = {"lung_nodule.data.RandTightenCrop", "lung_nodule.data.RandLoosenCrop", "lung_nodule.data.RandCropVariant"}
+CROPS = {"lung_nodule.data.RandCropMargin", "lung_nodule.data.RandPadParenchyma", "lung_nodule.data.RandCropVariant"}
 
 
 def _targets(config: object, names: set[str], place: str = "") -> Iterator[str]:
@@ -231,9 +231,9 @@ class BundleContract:
             parser["start"] = ["%initialize", "%inferring"]
             with pytest.raises(RuntimeError) as raised:
                 parser.get_parsed_content("start")
-            mendable = user_can_mend(raised.value)
-            assert isinstance(mendable, InputError), raised.value
-            assert message in str(mendable)
+            cause = user_error(raised.value)
+            assert isinstance(cause, InputError), raised.value
+            assert message in str(cause)
         assert not (tmp_path / "inference").exists()
 
     def test_a_tighter_crop_moves_a_prediction_little(self, trained: Path, painted: Path, tmp_path: Path) -> None:
@@ -313,9 +313,9 @@ class BundleContract:
         parser["start"] = ["%initialize", "%training"]
         with pytest.raises(RuntimeError) as raised:
             parser.get_parsed_content("start")
-        mendable = user_can_mend(raised.value)
-        assert isinstance(mendable, InputError)
-        assert message in str(mendable)
+        cause = user_error(raised.value)
+        assert isinstance(cause, InputError)
+        assert message in str(cause)
         assert not out.exists()
 
     def lacking(self, case: str, table: pd.DataFrame, painted: Path) -> tuple[pd.DataFrame, str]:

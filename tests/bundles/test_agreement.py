@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from lung_nodule.io import user_can_mend
+from lung_nodule.errors import user_error
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = ("mtnet", "mtmrnet", "mtcnn", "e2emtl")
@@ -129,9 +129,9 @@ def test_a_bad_option_is_the_users_to_mend(bundle: str, options: dict, painted: 
     parser["start"] = ["%initialize", "@coarse#trainer" if bundle == "mtnet" else "@train#trainer"]
     with pytest.raises(RuntimeError) as raised:
         parser.get_parsed_content("start")
-    mendable = user_can_mend(raised.value)
-    assert mendable is not None
-    assert "\n" not in str(mendable)
+    cause = user_error(raised.value)
+    assert cause is not None
+    assert "\n" not in str(cause)
     assert not (tmp_path / "out").exists()
 
 
@@ -144,6 +144,6 @@ def test_an_option_of_another_type_is_one_line(bundle: str, option: str, value: 
     parser.update({option: value, "dataset_dir": str(painted)})
     with pytest.raises(RuntimeError) as raised:
         parser.get_parsed_content("initialize")
-    mendable = user_can_mend(raised.value)
-    assert mendable is not None
-    assert f"--{option} must be a" in str(mendable)
+    cause = user_error(raised.value)
+    assert cause is not None
+    assert f"--{option} must be a" in str(cause)

@@ -9,10 +9,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
-from lung_nodule.data import HIGH_FROM
 from lung_nodule.io import read_nifti
-
-from .contract import BundleContract
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS
+from tests.bundles.contract import BundleContract
 
 
 class TestE2EMTL(BundleContract):
@@ -23,7 +22,7 @@ class TestE2EMTL(BundleContract):
     small = {  # noqa: RUF012
         "width": 0.125,
         "image_size": 32,
-        "field_mm": 32.0,
+        "patch_mm": 32.0,
         "slic_segments": 200,
         "crop_variants": 2,
         "max_epochs": 1,
@@ -31,7 +30,7 @@ class TestE2EMTL(BundleContract):
         "device": "cpu",
     }
     columns = {"nodule_id", "fold", "malignancy_prob", "dice", "jaccard", "dice_voi"} | {
-        f"{name}_{kind}" for name in HIGH_FROM for kind in ("prob", "high")
+        f"{name}_{kind}" for name in ATTRIBUTE_THRESHOLDS for kind in ("prob", "high")
     }
 
     def test_the_cache_holds_every_crop_of_every_nodule(self, trained: Path) -> None:

@@ -53,7 +53,7 @@ def shipped(bundle: str, folder: Path, **changes: Any) -> tuple[Path, torch.nn.M
     network = (published.opened(network) if bundle == "mtnet" else network).eval()
     (copy / "models").mkdir()
     torch.save(network.state_dict(), copy / "models" / "model.pt")
-    side = {"bundle": bundle, "network": options, "field": {}, "window": []}
+    side = {"bundle": bundle, "network": options, "patch": {}, "window": []}
     (copy / "models" / "model.json").write_text(json.dumps(side))
     return copy, network
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from .test_e2emtl import TestE2EMTL
-from .test_mtcnn import TestMTCNN
-from .test_mtmrnet import TestMTMRNet
-from .test_mtnet import TestMTNet
+from tests.bundles.test_e2emtl import TestE2EMTL
+from tests.bundles.test_mtcnn import TestMTCNN
+from tests.bundles.test_mtmrnet import TestMTMRNet
+from tests.bundles.test_mtnet import TestMTNet
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = {contract.name: contract for contract in (TestMTNet, TestMTMRNet, TestMTCNN, TestE2EMTL)}

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from ci.bundle_tools.archive import write_package
-
-from .test_load import NETWORKS, in_a_repository
-from .unzipped import unzipped
+from tests.bundles.test_load import NETWORKS, in_a_repository
+from tests.bundles.unzipped import unzipped
 
 ROOT = Path(__file__).parents[2]
 HUB = '''

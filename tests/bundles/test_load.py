@@ -13,10 +13,9 @@ from torch import nn
 
 from ci.bundle_tools.archive import write_package
 from lung_nodule.bundle import DefaultFolder, bundle_root, model_path, reason, repository
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
-
-from .unzipped import unzipped
+from tests.bundles.unzipped import unzipped
 
 ROOT = Path(__file__).parents[2]
 NETWORKS: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
@@ -49,7 +48,7 @@ def ship(models: Path, bundle: str) -> Path:
     torch.save({name: torch.randn_like(value.float()).to(value.dtype) for name, value in network.state_dict().items()},
                models / "model.pt")  # fmt: skip
     channels = {"channels": {"names": ["ct", "slic"], "slic_segments": 100, "slic_compactness": 0.1}}
-    side = {"bundle": bundle, "version": "0", "network": options, "field": {}, "window": [], **channels}
+    side = {"bundle": bundle, "version": "0", "network": options, "patch": {}, "window": [], **channels}
     (models / "model.json").write_text(json.dumps(side))
     return models / "model.pt"
 
@@ -140,7 +139,7 @@ def test_a_bundles_folder_is_found_from_the_library(tmp_path: Path, monkeypatch:
     assert bundle_root("mtnet", library=repo / "lung_nodule") == str(repo / "bundles" / "mtnet")
     metadata = json.loads((package / "configs" / "metadata.json").read_text())
     (package / "configs" / "metadata.json").write_text(json.dumps({**metadata, "lung_nodule": {}}))
-    assert bundle_root("mtnet", library=repo / "lung_nodule") == str(package)  # its stamp refuses that library
+    assert bundle_root("mtnet", library=repo / "lung_nodule") == str(package)  # its version check refuses that library
     assert repository(str(package)) == str(package)
     (repo / "lung_nodule").mkdir()
     assert repository(str(repo / "bundles" / "mtnet")) == str(repo)

@@ -11,9 +11,8 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from lung_nodule.io import user_can_mend
-
-from .contract import BundleContract
+from lung_nodule.errors import user_error
+from tests.bundles.contract import BundleContract
 
 
 class TestMTCNN(BundleContract):
@@ -23,7 +22,7 @@ class TestMTCNN(BundleContract):
     segments = False
     small = {  # noqa: RUF012
         "width": 0.125,
-        "field_mm": 32.0,
+        "patch_mm": 32.0,
         "image_size": 32,
         "max_epochs": 2,
         "batch_size": 8,
@@ -93,7 +92,7 @@ class TestMTCNN(BundleContract):
     def test_views_that_cannot_be_mirrored_are_the_users_to_mend(self, painted: Path, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError) as caught:
             self.trainer(painted, tmp_path, image_size=60)
-        error = user_can_mend(caught.value)
+        error = user_error(caught.value)
         assert error is not None
         assert "--image_size must be a multiple of 8" in str(error)
 

@@ -12,10 +12,10 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from ci.bundle_tools.derived_candidates import write_luna16_tables
-from lung_nodule.io import read_nifti, user_can_mend
+from lung_nodule.errors import user_error
+from lung_nodule.io import read_nifti
 from preprocessing.__main__ import main
-
-from .test_mtcnn import TestMTCNN as MTCNN
+from tests.bundles.test_mtcnn import TestMTCNN as MTCNN
 
 BUNDLE = MTCNN()
 SMALL = {**MTCNN.small, "max_epochs": 1, "batch_size": 16, "task": "nodule"}
@@ -46,7 +46,7 @@ def refusal(config: str, run: str, **options: object) -> str:
     """The one line that a run ends with."""
     with pytest.raises(Exception) as raised:  # noqa: PT011
         parsed(config, **options).get_parsed_content(run)
-    cause = user_can_mend(raised.value)
+    cause = user_error(raised.value)
     assert cause is not None
     return str(cause)
 
@@ -130,9 +130,12 @@ def test_a_patient_that_the_model_saw_is_not_evaluated(trained: Path, candidates
         ({"task": "nodules"}, "--task must be malignancy or nodule, got 'nodules'"),
         ({"validation_fold": 3, "training_folds": [3, 4]}, "patients must not cross a split"),
         ({"fold": 8}, "none of its 126 candidates with a VOI is in folds [9]"),
-        ({"field_mm": 96.0}, "--field_mm 96 is larger than the 64 mm"),
-        ({"tighten_prob": 0.5}, "--tighten_prob 0.5 needs masks, which candidates have not: leave it out"),
-        ({"loosen_prob": 0.5}, "--loosen_prob 0.5 needs masks, which candidates have not: leave it out"),
+        ({"patch_mm": 96.0}, "--patch_mm 96 is larger than the 64 mm"),
+        ({"crop_margin_prob": 0.5}, "--crop_margin_prob 0.5 needs masks, which candidates have not: leave it out"),
+        (
+            {"pad_parenchyma_prob": 0.5},
+            "--pad_parenchyma_prob 0.5 needs masks, which candidates have not: leave it out",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

@@ -9,12 +9,11 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, verify_net_in_out
 
-from lung_nodule.data import ATTRIBUTE_MAXIMUM, ATTRIBUTES
 from lung_nodule.io import read_nifti
+from lung_nodule.lidc import ATTRIBUTES, HIGHEST_RATING
 from lung_nodule.networks import MTMRNet
 from lung_nodule.training import Pretrained
-
-from .contract import BundleContract
+from tests.bundles.contract import BundleContract
 
 
 class TestMTMRNet(BundleContract):
@@ -56,7 +55,7 @@ class TestMTMRNet(BundleContract):
         assert set(metrics["attributes"]) == set(ATTRIBUTES)
         for name, entry in metrics["attributes"].items():
             predicted, rated = predictions[f"{name}_pred"], predictions[f"{name}_mean"]
-            assert predicted.between(1, ATTRIBUTE_MAXIMUM[name]).all()
+            assert predicted.between(1, HIGHEST_RATING[name]).all()
             assert entry["mae"] == pytest.approx((predicted - rated).abs().mean(), abs=1e-5)
             median = metrics["settings"]["attribute_medians"][name]
             assert entry["baseline_mae"] == pytest.approx((rated - median).abs().mean(), abs=1e-5)

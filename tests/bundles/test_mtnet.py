@@ -13,11 +13,11 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from lung_nodule.io import InputError, file_sha256, read_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256, read_nifti
 from lung_nodule.networks import load_network
+from tests.bundles.contract import BundleContract
 from tests.networks import published
-
-from .contract import BundleContract
 
 
 class TestMTNet(BundleContract):
@@ -28,10 +28,10 @@ class TestMTNet(BundleContract):
         "width": 0.125,
         "middle_blocks": 1,
         "image_size": 64,
-        "field_mm": 32.0,
+        "patch_mm": 32.0,
         "max_epochs": 1,
         "segmentation_batch_size": 8,
-        "class_batch_size": 8,
+        "classifier_batch_size": 8,
         "device": "cpu",
     }
     on_request = {"activation_maps": True}  # noqa: RUF012

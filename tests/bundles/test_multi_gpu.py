@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from . import test_mtnet
+from tests.bundles import test_mtnet
 
 runner = test_mtnet.TestMTNet()
 

@@ -12,12 +12,11 @@ import yaml
 
 from ci.bundle_tools.archive import LARGEST, requirements_of, write_package
 from ci.bundle_tools.checks import CHECKS
-from lung_nodule.io import InputError
-from lung_nodule.stamp import LIBRARY, library_stamp
+from lung_nodule.errors import InputError
+from lung_nodule.library_version import LIBRARY, library_version
+from tests.bundles import test_mtnet
+from tests.bundles.unzipped import run_alone, train_evaluate_and_infer_alone, unzipped
 from tests.user_ct import write_centers, write_ct
-
-from . import test_mtnet
-from .unzipped import run_alone, train_evaluate_and_infer_alone, unzipped
 
 ROOT = Path(__file__).parents[2]
 MTNET = ROOT / "bundles" / "mtnet"
@@ -68,8 +67,8 @@ def test_the_same_content_gives_the_same_bytes(copy: Path, tmp_path: Path) -> No
 
 def test_it_holds_the_bundle_the_library_and_what_they_need(package: Path) -> None:
     metadata = json.loads((package / "configs" / "metadata.json").read_text())
-    assert metadata["lung_nodule"] == library_stamp() == library_stamp(package / "lung_nodule")
-    assert json.loads((package / "lung_nodule" / "STAMP.json").read_text()) == library_stamp()
+    assert metadata["lung_nodule"] == library_version() == library_version(package / "lung_nodule")
+    assert json.loads((package / "lung_nodule" / "LIBRARY_VERSION.json").read_text()) == library_version()
     for path in MTNET.rglob("*"):
         inside = package / path.relative_to(MTNET)
         if path.is_file() and path.name != "metadata.json" and "models" not in path.parts:

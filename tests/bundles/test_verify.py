@@ -15,7 +15,7 @@ from ci.bundle_tools.archive import LARGEST, bundles_named
 from ci.bundle_tools.built import BuiltBundle
 from ci.bundle_tools.checks import CHECKS, Broken
 from ci.bundle_tools.verification import verify_bundle
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +86,7 @@ BROKEN = {
         "einops 1.0 (not pinned)",
     ),
     "no run id": ("config keys", edits("evaluate", lambda c: c.pop("evaluating")), "evaluate.json evaluating"),
-    "no stamp": ("config keys", edits("train", lambda c: c["initialize"].pop(1)), "refuse_other_library"),
+    "no version check": ("config keys", edits("train", lambda c: c["initialize"].pop(1)), "refuse_other_library"),
     "unknown key": (
         "multi-GPU",
         edits("multi_gpu_train", lambda c: c.update({"trane#dataloader#shuffle": False})),

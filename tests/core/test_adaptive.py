@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lung_nodule.core import SQUARES, AdaptiveSquare, SliceField, window
+from lung_nodule.core import SQUARES, AdaptiveSquare, SlicePatch, window
 
 SHAPE, SPACING, CENTER = (40, 36, 12), (0.7, 0.8, 1.25), (19.3, 17.6, 6.2)
 
@@ -20,24 +20,24 @@ def test_a_diameter_that_is_none_is_refused(diameter_mm: float) -> None:
         AdaptiveSquare().edge_mm(diameter_mm)
 
 
-def field(edge_mm: float) -> SliceField:
-    return SliceField(
-        shape=SHAPE, spacing=SPACING, center=CENTER, field_mm=edge_mm, image_size=32, z_field_mm=6.0
+def patch(edge_mm: float) -> SlicePatch:
+    return SlicePatch(
+        shape=SHAPE, spacing=SPACING, center=CENTER, patch_mm=edge_mm, image_size=32, z_patch_mm=6.0
     )  # fmt: skip
 
 
 def test_by_default_the_hu_window_decides() -> None:
     ct = np.random.default_rng(0).integers(-1200, 600, SHAPE)
     np.testing.assert_array_equal(
-        AdaptiveSquare().sample(ct, field(20.0), (-1000.0, 400.0)), field(20.0).sample(window(ct))
+        AdaptiveSquare().sample(ct, patch(20.0), (-1000.0, 400.0)), patch(20.0).sample(window(ct, -1000.0, 400.0))
     )
 
 
 def test_the_released_codes_way_stretches_every_slice() -> None:
     ct = np.random.default_rng(0).normal(-500, 300, SHAPE) + 100 * np.arange(12)
     ct[:, :, 6] = -800.0  # a slice without contrast
-    seen = SQUARES["paper_code"].sample(ct, field(20.0), (-1000.0, 400.0))
-    flat = list(field(20.0).slices).index(6)
+    seen = SQUARES["paper_code"].sample(ct, patch(20.0), (-1000.0, 400.0))
+    flat = list(patch(20.0).slices).index(6)
     low, high = seen.min(axis=(1, 2)), seen.max(axis=(1, 2))
     assert seen[flat].max() < 1e-3
     np.testing.assert_allclose(np.delete(low, flat), 0, atol=1e-6)

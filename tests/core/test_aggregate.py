@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lung_nodule.core import (
-    SliceField,
+    SlicePatch,
     central_component,
     check_voi,
     nodule_mask,
@@ -27,10 +27,10 @@ def test_component_equals_scipys(density: float) -> None:
         assert (central_component(mask, center) == (labels == labels[tuple(nearest)])).all()
 
 
-def field_of_slices(slices: int, image_size: int, central: int) -> SliceField:
-    """A field with so many slices, the centre in one of them."""
+def patch_of_slices(slices: int, image_size: int, central: int) -> SlicePatch:
+    """A patch with so many slices, the centre in one of them."""
     center = (image_size / 2, image_size / 2, float(central))
-    return SliceField((image_size, image_size, slices), (1.0, 1.0, 1.0), center, image_size, image_size, 99.0)
+    return SlicePatch((image_size, image_size, slices), (1.0, 1.0, 1.0), center, image_size, image_size, 99.0)
 
 
 def test_nearest_is_measured_in_mm() -> None:
@@ -49,11 +49,11 @@ def test_weights_are_the_share_of_the_central_component() -> None:
     coarse = np.zeros((4, 20, 20))
     coarse[1, 8:12, 8:12] = coarse[2, 8:12, 8:10] = 0.9
     coarse[3, 0:5, 0:5] = 0.9  # a vessel elsewhere
-    np.testing.assert_allclose(slice_weights(coarse, field_of_slices(4, 20, 1)), [0, 2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(slice_weights(coarse, patch_of_slices(4, 20, 1)), [0, 2 / 3, 1 / 3, 0])
 
 
 def test_an_empty_coarse_mask_leaves_the_central_slice() -> None:
-    weights = slice_weights(np.full((5, 4, 4), 0.4), field_of_slices(5, 4, 3))
+    weights = slice_weights(np.full((5, 4, 4), 0.4), patch_of_slices(5, 4, 3))
     np.testing.assert_allclose(weights, [0, 0, 0, 1, 0])
     assert nodule_score(np.arange(5) / 10, weights) == pytest.approx(0.3)
 
@@ -65,7 +65,7 @@ def test_score_refuses_what_does_not_fit() -> None:
 
 def test_window_clips_and_scales() -> None:
     hu = np.array([-3024, -1000, -300, 400, 3071], dtype=np.int16)
-    np.testing.assert_allclose(window(hu), [0, 0, 0.5, 1, 1])
+    np.testing.assert_allclose(window(hu, -1000.0, 400.0), [0, 0, 0.5, 1, 1])
     with pytest.raises(ValueError, match="lower < upper"):
         window(hu, 10, 10)
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lung_nodule.core import CubeField
+from lung_nodule.core import CubePatch
 from lung_nodule.core.spline import spline_matrix
 
 SHAPE, SPACING, CENTER = (60, 50, 30), (0.7, 0.8, 1.25), (31.3, 24.6, 14.2)
 OFFSETS = (np.arange(24) - 11.5) * 0.75
 
 
-def make_cube(**changes: object) -> CubeField:
+def make_cube(**changes: object) -> CubePatch:
     options = {"shape": SHAPE, "spacing": SPACING, "center": CENTER, "cube_mm": 18.0, "size": 24}
-    return CubeField(**{**options, **changes})
+    return CubePatch(**{**options, **changes})
 
 
 def mm_from_center() -> np.ndarray:
@@ -85,9 +85,9 @@ def test_centre_and_spacing_of_the_samples() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(ValueError, match="is not the field's"):
+    with pytest.raises(ValueError, match="is not the patch's"):
         make_cube().sample(np.zeros((3, 3, 3)))
-    with pytest.raises(ValueError, match="is not the field's"):
+    with pytest.raises(ValueError, match="is not the patch's"):
         make_cube().restore(np.zeros((3, 3, 3)))
     with pytest.raises(ValueError, match=r"1 \(linear\) or 3"):
         make_cube(order=2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lung_nodule.core import VIEWS, CubeField, fused_score, fusion_weights, nine_views
+from lung_nodule.core import VIEWS, CubePatch, fused_score, fusion_weights, nine_views
 
 STEPS = np.arange(64) - 31.5
 
@@ -21,7 +21,7 @@ def anisotropic(function: object) -> np.ndarray:
     """The views of a VOI of 0.7 x 0.8 x 2 mm voxels that holds ``function(z, x, y)`` of mm from the centre."""
     shape, spacing, center = (130, 120, 50), (0.7, 0.8, 2.0), (66.3, 58.6, 24.2)
     x, y, z = (np.indices(shape) - np.reshape(center, (3, 1, 1, 1))) * np.reshape(spacing, (3, 1, 1, 1))
-    cube = CubeField(shape, spacing, center, cube_mm=64.0, size=64, order=3)
+    cube = CubePatch(shape, spacing, center, cube_mm=64.0, size=64, order=3)
     return nine_views(cube.sample(function(z, x, y)))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lung_nodule.data import AdaptiveSlices, LoadVOI, RandAdaptiveView, RandNoduleSlice, nodule_datalist
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 SIZE = 48
 
@@ -44,8 +44,8 @@ def test_pixels_lie_where_the_diameter_puts_them(nodule: dict) -> None:
 def test_slices_lie_within_half_the_declared_diameter(nodule: dict) -> None:
     viewed = AdaptiveSlices(image_size=SIZE)({**nodule, "diameter_mm": 11.0})
     distance = np.abs(np.arange(nodule["ct"].shape[2]) - nodule["center"][2]) * nodule["spacing"][2]
-    assert viewed["field"].slices.tolist() == np.flatnonzero(distance <= 5.5).tolist()
-    assert viewed["image"].shape == (1, SIZE, SIZE, len(viewed["field"].slices))
+    assert viewed["patch"].slices.tolist() == np.flatnonzero(distance <= 5.5).tolist()
+    assert viewed["image"].shape == (1, SIZE, SIZE, len(viewed["patch"].slices))
 
 
 def test_the_papers_way_sees_the_masks_slices(nodule: dict) -> None:
@@ -114,7 +114,7 @@ def test_targets_are_the_readers_on_zero_to_one(drawn: dict) -> None:
 
 def test_the_released_codes_crop_cuts_the_border_and_stretches(nodule: dict) -> None:
     viewed = AdaptiveSlices(image_size=SIZE, crop="paper_code")({**nodule, "diameter_mm": 16.0})
-    assert viewed["field"].field_mm == pytest.approx(14.0)
+    assert viewed["patch"].patch_mm == pytest.approx(14.0)
     assert viewed["image"].amin() == 0
     assert viewed["image"].amax() == pytest.approx(1.0)
 

@@ -25,8 +25,8 @@ from lung_nodule.data import (
     task_of,
     training_items,
 )
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
-from lung_nodule.io import InputError
 
 NODULE = task_named("nodule")
 
@@ -45,7 +45,7 @@ def edit(dataset: Path, name: str, **changes: object) -> None:
 def test_training_takes_the_vois_and_an_evaluation_every_candidate(candidates: Path) -> None:
     table = pd.read_csv(candidates / "candidates" / "candidates.csv")
     own = table[table["fold"].isin([2, 3])]
-    trained = training_items(NODULE, candidates, folds=[2, 3], cohort={}, field_mm=32.0)
+    trained = training_items(NODULE, candidates, folds=[2, 3], cohort={}, patch_mm=32.0)
     assert [item["nodule_id"] for item in trained] == own.loc[own["voi"].notna(), "candidate_id"].tolist()
     assert len(trained) < len(own)
     scored = evaluation_items(NODULE, candidates, folds=[2, 3], cohort={})
@@ -58,7 +58,7 @@ def test_a_candidate_cut_on_the_fly_is_what_its_file_holds(candidates: Path) -> 
     files = {item["nodule_id"]: item for item in candidate_datalist(candidates, folds=[0], with_voi=True)}
     whole = {item["nodule_id"]: item for item in candidate_datalist(candidates, folds=[0], with_voi=False)}
     load, cut = LoadVOI(with_mask=False), CutVOI()
-    view = NineViews(field_mm=32.0, image_size=32, label="nodule")
+    view = NineViews(patch_mm=32.0, image_size=32, label="nodule")
     for name, item in list(files.items())[:4]:
         one, other = load(item), cut(whole[name])
         np.testing.assert_array_equal(one["ct"], other["ct"])
@@ -88,7 +88,7 @@ def test_scans_without_candidates_are_evaluated_too(candidates: Path) -> None:
 
 
 def test_nodules_alone_are_drawn_several_times_and_augmented(candidates: Path) -> None:
-    items = training_items(NODULE, candidates, folds=[2, 3], cohort={}, field_mm=32.0)
+    items = training_items(NODULE, candidates, folds=[2, 3], cohort={}, patch_mm=32.0)
     draws = draws_of(NODULE, items, 5)
     assert [count for count, item in zip(draws, items, strict=True) if item["nodule"]] == [5] * 4
     assert {count for count, item in zip(draws, items, strict=True) if not item["nodule"]} == {1}
@@ -138,15 +138,15 @@ def test_a_patient_in_two_folds_is_refused(dataset: Path) -> None:
 def test_errors_say_what_to_do(dataset: Path, painted: Path, candidates: Path) -> None:
     with pytest.raises(InputError, match=r"no candidates in .*preprocessing candidates"):
         require_task_data(NODULE, painted)
-    with pytest.raises(InputError, match=r"--field_mm 80 is larger than the 64 mm .* candidates --field_mm 80"):
-        candidate_datalist(candidates, folds=[2], with_voi=True, field_mm=80.0)
+    with pytest.raises(InputError, match=r"--patch_mm 80 is larger than the 64 mm .* candidates --patch_mm 80"):
+        candidate_datalist(candidates, folds=[2], with_voi=True, patch_mm=80.0)
     with pytest.raises(InputError, match=r"none of its 126 candidates is in folds \[9\]"):
         candidate_datalist(candidates, folds=[9], with_voi=False)
     edit(dataset, "candidates", label=0)
     with pytest.raises(InputError, match=r"folds \[2\] hold only non-nodules .* a classifier needs both"):
-        training_items(NODULE, dataset, folds=[2], cohort={}, field_mm=32.0)
+        training_items(NODULE, dataset, folds=[2], cohort={}, patch_mm=32.0)
     (dataset / "candidates" / "candidates.json").write_text("{}")
-    with pytest.raises(InputError, match=r"candidates.json does not name its field_mm"):
+    with pytest.raises(InputError, match=r"candidates.json does not name its patch_mm"):
         candidate_datalist(dataset, folds=[2], with_voi=True)
 
 

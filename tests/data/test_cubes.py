@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from lung_nodule.core import window
 from lung_nodule.data import (
-    HIGH_FROM,
     CubeChannels,
     CubeView,
     LoadVOI,
@@ -22,10 +21,11 @@ from lung_nodule.data import (
     nodule_datalist,
 )
 from lung_nodule.data.channels import otsu_channel, slic_channel
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, NETWORK_WINDOW
 
 SMALL = {"slic_segments": 150}
-CUBE = {"field_mm": 32.0, "image_size": 32}
+CUBE = {"patch_mm": 32.0, "image_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +138,12 @@ def test_beyond_the_voi_the_image_goes_on_and_the_label_does_not(nodule: dict) -
 
 
 def test_a_scanned_cube_restores_as_any_cube_and_shows_air_beyond_the_scan(nodule: dict, viewed: dict) -> None:
-    field = viewed["field"]
-    assert isinstance(field, ScannedCube)
-    shifted = ScannedCube(**{**vars(field), "center": (0.0, 28.0, 12.0)})
+    patch = viewed["patch"]
+    assert isinstance(patch, ScannedCube)
+    shifted = ScannedCube(**{**vars(patch), "center": (0.0, 28.0, 12.0)})
     air = shifted.sample(nodule["ct"])[:, :14]
     np.testing.assert_allclose(air, nodule["ct"].min(), atol=1e-3)
-    ones = field.restore(np.ones((32, 32, 32)))
+    ones = patch.restore(np.ones((32, 32, 32)))
     assert ones[28, 28, 12] == pytest.approx(1)
 
 
@@ -152,7 +152,7 @@ def test_inference_needs_neither_mask_nor_ratings(painted: Path) -> None:
     item = {key: value for key, value in item.items() if key not in ("texture_mean", "margin_mean")}
     seen = CubeView(**CUBE, channels=CubeChannels(["ct"]))(LoadVOI(with_mask=False)(item))
     assert "label" not in seen
-    assert torch.isnan(seen["highs"]).tolist() == [name in ("texture", "margin") for name in HIGH_FROM]
+    assert torch.isnan(seen["highs"]).tolist() == [name in ("texture", "margin") for name in ATTRIBUTE_THRESHOLDS]
 
 
 def test_the_mask_moves_nothing_of_the_image(nodule: dict, viewed: dict) -> None:
@@ -161,7 +161,7 @@ def test_the_mask_moves_nothing_of_the_image(nodule: dict, viewed: dict) -> None
 
 
 def test_high_and_low() -> None:
-    item = {f"{name}_mean": 3.5 for name in HIGH_FROM}
+    item = {f"{name}_mean": 3.5 for name in ATTRIBUTE_THRESHOLDS}
     assert binary_attributes(item).tolist() == [1, 1, 1, 1, 1, 0, 1]
     item = {**item, "calcification_mean": 5.5, "margin_mean": 3.49, "subtlety_mean": math.nan}
     np.testing.assert_array_equal(binary_attributes(item), [1, 1, 1, 0, 1, 1, np.nan])
@@ -170,7 +170,7 @@ def test_high_and_low() -> None:
 def test_real_shares_of_high_attributes(lidc_vois: Path) -> None:
     """Near the whole collection's: texture .897, spiculation .057, lobulation .045, calcification absent .834."""
     items = nodule_datalist(lidc_vois, folds=range(5))
-    share = dict(zip(HIGH_FROM, np.mean([binary_attributes(item) for item in items], axis=0), strict=True))
+    share = dict(zip(ATTRIBUTE_THRESHOLDS, np.mean([binary_attributes(item) for item in items], axis=0), strict=True))
     for name, expected in {"texture": 0.897, "spiculation": 0.057, "lobulation": 0.045, "calcification": 0.834}.items():
         assert share[name] == pytest.approx(expected, abs=0.06), name
 
@@ -195,7 +195,7 @@ def test_what_is_added_to_a_crop_does_not_follow_what_was_cut(nodule: dict) -> N
     mask[55:60, 55:60, 30:34] = 1
     ct = np.full(mask.shape, -850, dtype=np.int16)
     voi = {**nodule, "ct": ct, "mask": mask, "center": np.array([57.0, 57.0, 31.5]), "spacing": np.full(3, 0.7)}
-    crops = RandCropVariant(variants=41, loosen_prob=1.0)
+    crops = RandCropVariant(variants=41, pad_parenchyma_prob=1.0)
     middles = [crops.variant({**voi, "nodule_id": f"n{i}"}, 1)["center"] for i in range(60)]
     unmoved = np.mean([np.abs(middle - voi["center"]) < 1 for middle in middles], axis=0)
     assert (unmoved < 0.2).all()
@@ -237,7 +237,7 @@ def test_channels_stay_true_to_their_turned_cube(viewed: dict) -> None:
 
 
 def test_the_image_is_the_windowed_cube(nodule: dict, viewed: dict) -> None:
-    field = viewed["field"]
-    centre = window(nodule["ct"])[tuple(np.rint(nodule["center"]).astype(int))]
-    assert field.cube_mm == 32
+    patch = viewed["patch"]
+    centre = window(nodule["ct"], *NETWORK_WINDOW)[tuple(np.rint(nodule["center"]).astype(int))]
+    assert patch.cube_mm == 32
     assert float(viewed["image"][0, 15:17, 15:17, 15:17].mean()) == pytest.approx(float(centre), abs=0.05)

@@ -10,8 +10,6 @@ import pytest
 
 from lung_nodule.data import (
     ATTRIBUTE_COLUMNS,
-    ATTRIBUTE_MAXIMUM,
-    ATTRIBUTES,
     attribute_medians,
     fingerprint,
     labelled,
@@ -22,7 +20,9 @@ from lung_nodule.data import (
     require_dataset,
     scaled_attributes,
 )
-from lung_nodule.io import InputError, read_table, write_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_table, write_table
+from lung_nodule.lidc import ATTRIBUTES, HIGHEST_RATING
 
 
 def test_labels_are_the_readers_mean(painted: Path) -> None:
@@ -141,5 +141,5 @@ def test_attributes_go_to_one_and_back(painted: Path) -> None:
         scaled = scaled_attributes(item)
         assert ((scaled >= 0) & (scaled <= 1)).all()
         np.testing.assert_allclose(original_scale(scaled), [item[column] for column in ATTRIBUTE_COLUMNS], atol=1e-5)
-    assert original_scale(np.ones(8)).tolist() == [ATTRIBUTE_MAXIMUM[name] for name in ATTRIBUTES]
+    assert original_scale(np.ones(8)).tolist() == [HIGHEST_RATING[name] for name in ATTRIBUTES]
     assert attribute_medians(items)["internal_structure"] == 1

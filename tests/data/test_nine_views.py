@@ -10,7 +10,7 @@ from lung_nodule.core import check_voi
 from lung_nodule.data import LoadVOI, NineViews, RandAugmentViews, nodule_datalist
 from lung_nodule.data.views import shifted
 
-VIEW = NineViews(field_mm=32.0, image_size=32)
+VIEW = NineViews(patch_mm=32.0, image_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +33,15 @@ def test_a_ball_looks_the_same_from_everywhere(nodule: dict) -> None:
     assert areas.numpy() == pytest.approx(np.full(9, np.pi * radius**2), rel=0.1)
 
 
-def test_the_mask_is_not_looked_at_and_beyond_the_field_nothing_counts(nodule: dict) -> None:
-    small = NineViews(field_mm=12.0, image_size=24, order=1)
+def test_the_mask_is_not_looked_at_and_beyond_the_patch_nothing_counts(nodule: dict) -> None:
+    small = NineViews(patch_mm=12.0, image_size=24, order=1)
     box = (slice(10, 46), slice(10, 46), slice(3, 22))
     crop = {**nodule, "ct": nodule["ct"][box], "center": nodule["center"] - [10, 10, 3]}
     np.testing.assert_allclose(small(crop)["image"], small(nodule)["image"], atol=1e-5)
 
 
 def test_a_voi_smaller_than_the_cube_is_padded_never_stretched(nodule: dict) -> None:
-    wide, narrow = (NineViews(field_mm=size, image_size=size)(nodule)["image"] for size in (64, 24))
+    wide, narrow = (NineViews(patch_mm=size, image_size=size)(nodule)["image"] for size in (64, 24))
     check_voi(nodule["ct"], nodule["spacing"], nodule["center"])
     np.testing.assert_allclose(wide[:, 20:44, 20:44], narrow, atol=1e-5)
     np.testing.assert_array_equal(wide[2, 0], wide[2, 5])  # beyond the VOI along z

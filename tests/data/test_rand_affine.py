@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import RandZoomd
 
 from lung_nodule.data import RandSliceAffined
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SIZE, RADIUS, DRAWS = 96, 14.0, 60
@@ -119,8 +119,8 @@ def test_mtnets_zoom_keeps_a_disc_a_disc() -> None:
 
 
 def trained(name: str) -> monai.transforms.RandomizableTransform:
-    """One of the transforms of mtnet's train.json, with a field of 64 mm on the disc's grid, applied to every item."""
+    """One of the transforms of mtnet's train.json, with a patch of 64 mm on the disc's grid, applied to every item."""
     config = json.loads((ROOT / "bundles/mtnet/configs/train.json").read_text())
     [section] = [part for part in config["augment"]["transforms"] if part["_target_"].endswith(name)]
-    parser = ConfigParser({"image_size": SIZE, "field_mm": 64.0, "transform": {**section, "prob": 1.0}})
+    parser = ConfigParser({"image_size": SIZE, "patch_mm": 64.0, "transform": {**section, "prob": 1.0}})
     return parser.get_parsed_content("transform")

@@ -12,23 +12,24 @@ from lung_nodule.data import (
     AdaptiveSlices,
     CubeChannels,
     CubeView,
-    FieldSlices,
     LoadVOI,
     NineViews,
+    PatchSlices,
     inference_datalist,
     scan_datalist,
     scans,
 )
-from lung_nodule.io import InputError, Volume, read_nifti, write_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, read_nifti, write_nifti
 from tests.io.dicom_series import UID_ROOT
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, LPS, chest, write_centers, write_ct, write_dicom
 
-SLICES = FieldSlices(field_mm=48.0, z_field_mm=40.0, image_size=32)
+SLICES = PatchSlices(patch_mm=48.0, z_patch_mm=40.0, image_size=32)
 VIEWS = {
     "mtnet": SLICES,
     "mtmrnet": AdaptiveSlices(image_size=32),
-    "mtcnn": NineViews(field_mm=40.0, image_size=32, order=1),
-    "e2emtl": CubeView(field_mm=48.0, image_size=32, channels=CubeChannels(["ct", "otsu"])),
+    "mtcnn": NineViews(patch_mm=40.0, image_size=32, order=1),
+    "e2emtl": CubeView(patch_mm=48.0, image_size=32, channels=CubeChannels(["ct", "otsu"])),
 }
 
 

@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 
 from lung_nodule.data import (
-    FieldSlices,
     LoadVOI,
     NoduleSlices,
-    RandLoosenCrop,
+    PatchSlices,
+    RandCropMargin,
     RandNoduleSlice,
-    RandTightenCrop,
+    RandPadParenchyma,
     SliceView,
     TightenCrop,
     nodule_datalist,
     one_nodule,
 )
-from lung_nodule.io import InputError, Volume, read_nifti, write_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, read_nifti, write_nifti
 
-FIELD = {"field_mm": 32.0, "image_size": 64}
+PATCH = {"patch_mm": 32.0, "image_size": 64}
 
 
 @pytest.fixture(scope="module")
@@ -77,28 +78,28 @@ def test_a_centre_outside_is_refused_with_the_files_name(painted: Path) -> None:
 
 def test_inference_needs_no_mask(painted: Path) -> None:
     item = {**nodule_datalist(painted, folds=[0])[0], "mask": "nowhere.nii.gz", "reader_masks": "nowhere.nii.gz"}
-    viewed = FieldSlices(**FIELD)(LoadVOI(with_mask=False)(item))
+    viewed = PatchSlices(**PATCH)(LoadVOI(with_mask=False)(item))
     assert "label" not in viewed
     assert one_nodule([viewed])["image"].shape[:2] == (1, 1)
 
 
-def test_field_slices_see_every_slice_of_the_field(nodule: dict) -> None:
-    viewed = FieldSlices(**FIELD)(nodule)
-    assert viewed["image"].shape == viewed["label"].shape == (1, 64, 64, len(viewed["field"].slices))
-    assert len(viewed["field"].slices) == nodule["ct"].shape[2]
+def test_patch_slices_see_every_slice_of_the_patch(nodule: dict) -> None:
+    viewed = PatchSlices(**PATCH)(nodule)
+    assert viewed["image"].shape == viewed["label"].shape == (1, 64, 64, len(viewed["patch"].slices))
+    assert len(viewed["patch"].slices) == nodule["ct"].shape[2]
     pixels = viewed["label"].sum() * (32 / 64) ** 2 * 1.25
     assert pixels == pytest.approx(nodule["mask"].sum() * 0.7 * 0.7 * 1.25, rel=0.05)
 
 
 def test_the_papers_way_sees_the_masks_slices_alone(nodule: dict) -> None:
-    viewed = FieldSlices(**FIELD, slices="mask")(nodule)
+    viewed = PatchSlices(**PATCH, slices="mask")(nodule)
     assert viewed["label"].shape[3] == nodule["mask"].any(axis=(0, 1)).sum()
     assert viewed["label"].sum(dim=(0, 1, 2)).min() > 0
 
 
 def test_inference_does_not_look_at_the_mask(nodule: dict) -> None:
-    without = FieldSlices(**FIELD)({**nodule, "mask": np.zeros_like(nodule["mask"])})
-    np.testing.assert_array_equal(without["image"], FieldSlices(**FIELD)(nodule)["image"])
+    without = PatchSlices(**PATCH)({**nodule, "mask": np.zeros_like(nodule["mask"])})
+    np.testing.assert_array_equal(without["image"], PatchSlices(**PATCH)(nodule)["image"])
 
 
 def test_an_epoch_sees_three_different_slices_of_a_nodule(nodule: dict) -> None:
@@ -118,9 +119,9 @@ def test_a_nodule_of_one_slice_still_gives_its_slice(nodule: dict) -> None:
     assert {draw._draw({**nodule, "mask": mask, "part": part, "parts": 3}) for part in range(3)} == {7}
 
 
-def test_training_slices_are_the_fields_slices(nodule: dict) -> None:
+def test_training_slices_are_the_patchs_slices(nodule: dict) -> None:
     draw = RandNoduleSlice().set_random_state(seed=3)
-    trained, viewed = SliceView(**FIELD)(draw(nodule)), FieldSlices(**FIELD)(nodule)
+    trained, viewed = SliceView(**PATCH)(draw(nodule)), PatchSlices(**PATCH)(nodule)
     differences = [
         (trained["image"][0] - viewed["image"][0, :, :, z]).abs().max() for z in range(viewed["image"].shape[3])
     ]
@@ -130,7 +131,7 @@ def test_training_slices_are_the_fields_slices(nodule: dict) -> None:
 
 
 def test_tight_crops_keep_the_nodule_where_it_is(nodule: dict) -> None:
-    tighten = RandTightenCrop(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
+    tighten = RandCropMargin(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
     sizes = set()
     for _ in range(30):
         crop = tighten(nodule)
@@ -147,13 +148,13 @@ def test_a_crop_of_one_margin_is_the_tightest_that_training_draws(nodule: dict) 
     marked = np.argwhere(tight["mask"])
     assert (marked.min(axis=0) == margin).all()
     assert (np.array(tight["mask"].shape) - 1 - marked.max(axis=0) == margin).all()
-    draw = RandTightenCrop(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
+    draw = RandCropMargin(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
     assert all((np.array(draw(nodule)["ct"].shape) >= tight["ct"].shape).all() for _ in range(20))
     assert TightenCrop()(nodule)["ct"].shape == nodule["ct"].shape
 
 
 def test_loosened_crops_keep_what_was_scanned_where_it_is(nodule: dict) -> None:
-    loosen = RandLoosenCrop(prob=1.0, reach_mm=10.0).set_random_state(seed=0)
+    loosen = RandPadParenchyma(prob=1.0, reach_mm=10.0).set_random_state(seed=0)
     most = np.ceil(10.0 / nodule["spacing"]).astype(int)
     shapes = set()
     for _ in range(20):
@@ -170,7 +171,7 @@ def test_loosened_crops_keep_what_was_scanned_where_it_is(nodule: dict) -> None:
 
 
 def test_a_crop_is_loosened_along_the_axes_that_are_asked_for(nodule: dict) -> None:
-    loosen = RandLoosenCrop(prob=1.0, reach_mm=[10.0, 5.0, 0.0]).set_random_state(seed=0)
+    loosen = RandPadParenchyma(prob=1.0, reach_mm=[10.0, 5.0, 0.0]).set_random_state(seed=0)
     most = np.ceil(np.array([10.0, 5.0, 0.0]) / nodule["spacing"])
     grown = np.max([np.array(loosen(nodule)["ct"].shape) - nodule["ct"].shape for _ in range(40)], axis=0)
     assert (grown <= 2 * most).all()
@@ -181,30 +182,30 @@ def test_what_is_added_looks_like_the_lung_of_the_voi(nodule: dict) -> None:
     ct = np.where(nodule["mask"] > 0, 40, np.random.default_rng(1).normal(-800, 25, nodule["ct"].shape)).astype(
         np.int16
     )
-    crop = RandLoosenCrop(prob=1.0, reach_mm=20.0).set_random_state(seed=1)({**nodule, "ct": ct})
+    crop = RandPadParenchyma(prob=1.0, reach_mm=20.0).set_random_state(seed=1)({**nodule, "ct": ct})
     outside = np.ones(crop["ct"].shape, dtype=bool)
     before = np.rint(crop["center"] - nodule["center"]).astype(int)
     outside[tuple(slice(b, b + n) for b, n in zip(before, ct.shape, strict=True))] = False
     assert crop["ct"].dtype == np.int16
     assert crop["ct"][outside].mean() == pytest.approx(-800, abs=5)
     assert crop["ct"][outside].std() == pytest.approx(25, abs=5)
-    soft = RandLoosenCrop(prob=1.0).set_random_state(seed=1)({**nodule, "ct": np.full_like(ct, 40)})
+    soft = RandPadParenchyma(prob=1.0).set_random_state(seed=1)({**nodule, "ct": np.full_like(ct, 40)})
     assert soft["ct"].min() < -500  # no lung in the VOI: the usual one
 
 
-def test_tightness_outside_the_field_changes_no_pixel(nodule: dict) -> None:
-    """What a network sees of a nodule does not depend on how much lies beyond its field."""
-    small = FieldSlices(field_mm=16.0, image_size=32)
+def test_tightness_outside_the_patch_changes_no_pixel(nodule: dict) -> None:
+    """What a network sees of a nodule does not depend on how much lies beyond its patch."""
+    small = PatchSlices(patch_mm=16.0, image_size=32)
     box = (slice(10, 46), slice(10, 46), slice(3, 22))
     crop = {**nodule, "ct": nodule["ct"][box], "mask": nodule["mask"][box], "center": nodule["center"] - [10, 10, 3]}
     np.testing.assert_allclose(small(crop)["image"], small(nodule)["image"], atol=1e-5)
 
 
-def test_real_nodules_keep_their_volume_in_the_field(lidc_vois: Path) -> None:
-    """What lies in the field adds up to the table's consensus volume, flipped scans included."""
+def test_real_nodules_keep_their_volume_in_the_patch(lidc_vois: Path) -> None:
+    """What lies in the patch adds up to the table's consensus volume, flipped scans included."""
     items = [item for item in nodule_datalist(lidc_vois, folds=[0]) if item["diameter_mm"] < 15][:25]
     for item in items:
-        viewed = FieldSlices(field_mm=32.0, image_size=112)(LoadVOI()(item))
+        viewed = PatchSlices(patch_mm=32.0, image_size=112)(LoadVOI()(item))
         pixel = (32 / 112) ** 2 * viewed["spacing"][2]
         assert float(viewed["label"].sum() * pixel) == pytest.approx(item["volume_mm3"], rel=0.12)
 

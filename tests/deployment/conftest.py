@@ -21,7 +21,7 @@ SETTINGS = {
     "bundle": "mtnet",
     "version": "0.0.1",
     "network": {"width": 0.125, "middle_blocks": 1},
-    "field": {"field_mm": 48.0, "z_field_mm": 40.0, "image_size": 64},
+    "patch": {"patch_mm": 48.0, "z_patch_mm": 40.0, "image_size": 64},
     "window": [-1000.0, 400.0],
 }
 
@@ -30,14 +30,14 @@ ONE_NET = {
         "bundle": "mtmrnet",
         "version": "0.0.2",
         "network": {"width": 0.125, "regression": True, "bidirectional": False},
-        "field": {"crop": "adaptive", "image_size": 64},
+        "patch": {"crop": "adaptive", "image_size": 64},
         "window": [-1000.0, 400.0],
     },
     "mtcnn": {
         "bundle": "mtcnn",
         "version": "0.0.3",
         "network": {"width": 0.25, "image_size": 32},
-        "field": {"field_mm": 40.0, "image_size": 32, "order": 1},
+        "patch": {"patch_mm": 40.0, "image_size": 32, "order": 1},
         "window": [-1000.0, 400.0],
         "view_weights": [0.04, 0.06, 0.08, 0.1, 0.12, 0.13, 0.14, 0.16, 0.17],
     },
@@ -45,7 +45,7 @@ ONE_NET = {
         "bundle": "e2emtl",
         "version": "0.0.4",
         "network": {"width": 0.25, "in_channels": 3},
-        "field": {"field_mm": 48.0, "image_size": 32},
+        "patch": {"patch_mm": 48.0, "image_size": 32},
         "channels": {"names": ["ct", "otsu", "slic"], "slic_segments": 200, "slic_compactness": 0.2},
         "window": [-1200.0, 600.0],
     },
@@ -63,7 +63,7 @@ def _one_torch_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def settings() -> dict:
-    """The side file of the test's checkpoint; its field is not the templates'."""
+    """The side file of the test's checkpoint; its patch is not the templates'."""
     return SETTINGS
 
 

@@ -14,7 +14,8 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.io import InputError, Voi, Volume
+from lung_nodule.errors import InputError
+from lung_nodule.io import Voi, Volume
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (4, 3, 2)

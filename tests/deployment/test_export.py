@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lung_nodule.deployment.export import export_bundle
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def _spoil(bundle: Path, changes: dict) -> None:
         ({"network": {"width": 0.125, "middle_blocks": 2}}, "does not hold the weights"),
         ({"bundle": "mtcnn"}, "belongs to bundle 'mtcnn'"),
         ({"task": "nodule"}, "trained with --task nodule: the served models answer for malignancy alone"),
-        ({"field": {"image_size": 64}}, "lacks field_mm: take the one training wrote"),
+        ({"patch": {"image_size": 64}}, "lacks patch_mm: take the one training wrote"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_named(broken: Path, tmp_path: Path, changes: dict, message: str) -> None:

@@ -17,7 +17,7 @@ from lung_nodule.deployment.model_repository import (
     template_models,
     write_config,
 )
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 NETS = ("mtnet_coarse", "mtnet_fine", "mtnet_class")
 STEPS = ("mtnet_preprocess", "mtnet_postprocess")
@@ -104,8 +104,8 @@ def test_the_export_fills_in_the_checkpoints_settings(repository: Path) -> None:
     text = {key: value.string_value for key, value in parameters.items()}
     assert text == {
         "version": "0.0.1",
-        "field_mm": "48.0",
-        "z_field_mm": "40.0",
+        "patch_mm": "48.0",
+        "z_patch_mm": "40.0",
         "image_size": "64",
         "window": "-1000.0 400.0",
     }

@@ -12,7 +12,9 @@ import torch
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from lung_nodule.data import ATTRIBUTES, HIGH_FROM, original_scale
+from lung_nodule.data import (
+    original_scale,
+)
 from lung_nodule.deployment.canary import _entrances, _values, ask_canary
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.export import export_bundle
@@ -20,7 +22,8 @@ from lung_nodule.deployment.model_repository import TEMPLATES, read_config, temp
 from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
 from lung_nodule.deployment.served import SERVED
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from lung_nodule.networks import E2EMTL, MTMRNet, load_network, load_weights, model_settings
 from lung_nodule.networks.checkpoint import NETWORKS
 from lung_nodule.training import FuseViews, MeanOfSlices
@@ -122,7 +125,7 @@ def test_the_record_tells_what_a_client_needs(name: str, one_net_repository: Pat
     record, settings = _record(one_net_repository, name), one_net_settings[name]
     client = record["client"]
     assert record["settings"] == settings
-    assert (client["window"], client["image_size"]) == (settings["window"], settings["field"]["image_size"])
+    assert (client["window"], client["image_size"]) == (settings["window"], settings["patch"]["image_size"])
     assert len(client["pred_channels"]) == SHAPES[name][1][0]
     assert 0 < record["nets"][name]["max_abs_error"] <= record["nets"][name]["allowed_error"] <= TOLERANCE
     parameters = read_config(one_net_repository / name / "config.pbtxt").parameters
@@ -139,7 +142,7 @@ def test_scales_weights_and_thresholds_stand_in_the_order_of_the_channels(one_ne
     assert slices["square_factor"] == 1.5
     assert _record(one_net_repository, "mtcnn")["client"]["view_weights"][-1] == 0.17
     cubes = _record(one_net_repository, "e2emtl")["client"]
-    assert dict(zip(cubes["pred_channels"][2:], cubes["attribute_high_from"], strict=True)) == HIGH_FROM
+    assert dict(zip(cubes["pred_channels"][2:], cubes["attribute_high_from"], strict=True)) == ATTRIBUTE_THRESHOLDS
 
 
 def test_one_server_holds_every_bundle(running: TritonServer) -> None:
@@ -250,13 +253,13 @@ REFUSED = {
         {"channels": {"names": ["ct", "slic"], "slic_segments": 1, "slic_compactness": 1}},
         r"e2emtl: the network does not take an image of 2x32x32x32",
     ),
-    "edge": ("e2emtl", {"field": {"field_mm": 40.0, "image_size": 40}}, r"image of 3x40x40x40.*multiple of 16"),
+    "edge": ("e2emtl", {"patch": {"patch_mm": 40.0, "image_size": 40}}, r"image of 3x40x40x40.*multiple of 16"),
     "crop": (
         "mtmrnet",
-        {"field": {"crop": "tight", "image_size": 64}},
+        {"patch": {"crop": "tight", "image_size": 64}},
         r"cannot be used \(crop must be one of ",
     ),
-    "views": ("mtcnn", {"field": {"field_mm": 40.0, "image_size": 48, "order": 1}}, r"image of 9x48x48"),
+    "views": ("mtcnn", {"patch": {"patch_mm": 40.0, "image_size": 48, "order": 1}}, r"image of 9x48x48"),
 }
 
 

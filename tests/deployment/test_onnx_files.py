@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from lung_nodule.deployment.onnx_files import OPSET, check_parity, write_onnx
 from lung_nodule.deployment.served import SERVED
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from lung_nodule.networks import MTNet, load_network
 from tests.networks import published
 

@@ -16,7 +16,8 @@ from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.io import InputError, Volume, cut_voi, read_nifti, write_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, cut_voi, read_nifti, write_nifti
 from tests.io.dicom_series import SeriesPlan, write_series
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,21 +23,21 @@ AFFINE = np.array([[-0.8, 0, 0, 0], [0, -0.8, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 1
 SHAPE = (120, 150, 70)
 
 
-def _field(radius: float, center: np.ndarray) -> np.ndarray:
+def _patch(radius: float, center: np.ndarray) -> np.ndarray:
     world = Volume(np.zeros(SHAPE, dtype=np.uint8), AFFINE).to_world(np.moveaxis(np.indices(SHAPE), 0, -1))
     return (1 / (1 + np.exp(2 * (np.linalg.norm(world - center, axis=-1) - radius)))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def ct() -> Volume:
-    return Volume((-850 + 900 * (_field(RADIUS, CENTER) > 0.5)).astype(np.int16), AFFINE)
+    return Volume((-850 + 900 * (_patch(RADIUS, CENTER) > 0.5)).astype(np.int16), AFFINE)
 
 
 @pytest.fixture(scope="module")
 def finding(ct: Volume) -> Finding:
     voi = cut_voi(ct, "LIDC <b>&amp;</b> 1", CENTER, edge_mm=80.0)
-    fine = np.maximum(_field(RADIUS, CENTER), _field(4.0, CENTER + np.array([22.0, 0, 0])))[voi.box]
-    return make_finding(1, CENTER, voi, Answer(_field(RADIUS + 2, CENTER)[voi.box], fine, 0.73))
+    fine = np.maximum(_patch(RADIUS, CENTER), _patch(4.0, CENTER + np.array([22.0, 0, 0])))[voi.box]
+    return make_finding(1, CENTER, voi, Answer(_patch(RADIUS + 2, CENTER)[voi.box], fine, 0.73))
 
 
 def _points(path: str) -> np.ndarray:
@@ -118,7 +118,7 @@ def test_the_page_holds_everything_it_shows(ct: Volume, finding: Finding, tmp_pa
     model = ServedModel("mtnet", "9.8.7", 64.0, 64.0, 224, (-1000.0, 400.0))
     now = datetime(2020, 5, 17, 12, 30, tzinfo=UTC)
     path = tmp_path / "report.html"
-    write_report(path, [finding, empty], ct, ct_name="scan <1>", model=model, settings={"Field": "64 mm"}, now=now)
+    write_report(path, [finding, empty], ct, ct_name="scan <1>", model=model, settings={"Patch": "64 mm"}, now=now)
     html = path.read_text(encoding="utf-8")
     page = _Page()
     page.feed(html)

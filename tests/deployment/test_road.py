@@ -85,7 +85,7 @@ def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path
 
 
 def test_a_tighter_voi_moves_the_prediction_little(server: TritonServer, painted: Path) -> None:
-    """Cropped outside the nodule, the field's replicated border changes; the score moves by less than 0.05."""
+    """Cropped outside the nodule, the patch's replicated border changes; the score moves by less than 0.05."""
     row = read_table(painted / "nodules.csv").iloc[0]
     ct = read_nifti(painted / row["ct"]).canonical()
     center = [row[f"center_{axis}_ras"] for axis in "xyz"]

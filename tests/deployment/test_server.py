@@ -15,7 +15,7 @@ import pytest
 from lung_nodule.deployment import triton_runtime
 from lung_nodule.deployment.canary import CanaryError, ask_canary
 from lung_nodule.deployment.server import ServerEndedError, TritonServer
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,11 +9,12 @@ import torch
 from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from lung_nodule.core import SliceField, nodule_score, slice_weights, window
+from lung_nodule.core import SlicePatch, nodule_score, slice_weights, window
 from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import Answer, NoduleClient, request_inputs
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.io import InputError, Voi, Volume
+from lung_nodule.errors import InputError
+from lung_nodule.io import Voi, Volume
 from lung_nodule.networks import load_network
 
 TOLERANCE = 1e-4  # probabilities: ONNX Runtime and torch add in different orders
@@ -45,13 +46,13 @@ def expected(bundle: Path, settings: dict) -> Callable[[Voi], Answer]:
 
     def compute(voi: Voi) -> Answer:
         volume = voi.volume
-        field = SliceField(volume.shape, tuple(volume.spacing), tuple(voi.center), **settings["field"])
-        image = torch.from_numpy(field.sample(window(volume.data, *settings["window"])))[:, None]
+        patch = SlicePatch(volume.shape, tuple(volume.spacing), tuple(voi.center), **settings["patch"])
+        image = torch.from_numpy(patch.sample(window(volume.data, *settings["window"])))[:, None]
         with torch.inference_mode():
             maps = {name: logits.sigmoid().numpy() for name, logits in network(image).items()}
-        weights = slice_weights(maps["coarse"][:, 0], field)
+        weights = slice_weights(maps["coarse"][:, 0], patch)
         score = nodule_score(maps["malignancy"][:, 0], weights)
-        return Answer(field.restore(maps["coarse"][:, 0]), field.restore(maps["fine"][:, 0]), score)
+        return Answer(patch.restore(maps["coarse"][:, 0]), patch.restore(maps["fine"][:, 0]), score)
 
     return compute
 
@@ -163,7 +164,7 @@ def test_the_server_describes_its_model(server: TritonServer, settings: dict) ->
     with NoduleClient(server.grpc_url) as client:
         served = client.describe()
     assert (served.name, served.version) == ("mtnet", settings["version"])
-    assert (served.field_mm, served.z_field_mm, served.image_size) == (48.0, 40.0, 64)
+    assert (served.patch_mm, served.z_patch_mm, served.image_size) == (48.0, 40.0, 64)
     assert served.window == (-1000.0, 400.0)
 
 

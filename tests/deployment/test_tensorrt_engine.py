@@ -11,7 +11,7 @@ from lung_nodule.deployment import export, tensorrt_engine
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.model_repository import read_config
 from lung_nodule.deployment.tensorrt_engine import build_plan, check_plan, check_plans
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="the wheel of TensorRT for RTX is not installed")
 CAPABILITY = "8.6"

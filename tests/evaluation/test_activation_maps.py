@@ -12,10 +12,11 @@ from monai.visualize import GradCAM
 from PIL import Image
 from torch import nn
 
-from lung_nodule.core import SliceField
+from lung_nodule.core import SlicePatch
+from lung_nodule.errors import InputError
 from lung_nodule.evaluation import SaveActivationMaps
 from lung_nodule.evaluation.activation_maps import activation_maps
-from lung_nodule.io import InputError, read_nifti
+from lung_nodule.io import read_nifti
 from lung_nodule.networks import GuidedByCoarse, MTNet, OneOutput
 from tests.networks import published
 
@@ -80,12 +81,12 @@ def test_what_speaks_against_is_zero_and_each_logit_has_its_own_map() -> None:
 
 
 def nodule(image: torch.Tensor, segmentation: np.ndarray | None) -> SimpleNamespace:
-    """The state of an engine after one nodule of three slices, voxels twice as large as the field's pixels."""
-    field = SliceField(shape=(10, 12, 5), spacing=(2, 2, 3), center=(5, 6, 2), field_mm=16, image_size=16, z_field_mm=6)
+    """The state of an engine after one nodule of three slices, voxels twice as large as the patch's pixels."""
+    patch = SlicePatch(shape=(10, 12, 5), spacing=(2, 2, 3), center=(5, 6, 2), patch_mm=16, image_size=16, z_patch_mm=6)
     batch = {
         "nodule_id": "n1",
         "image": image.permute(1, 2, 3, 0)[None],
-        "field": field,
+        "patch": patch,
         "affine": np.diag([2, 2, 3, 1]),
     }
     return SimpleNamespace(batch=batch, output={"malignancy_prob": torch.tensor([0.75]), "segmentation": segmentation})

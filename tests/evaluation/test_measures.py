@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lung_nodule.core import SliceField
+from lung_nodule.core import SlicePatch
 from lung_nodule.evaluation import (
     Overlap,
     bootstrap_interval,
@@ -82,8 +82,8 @@ def test_threshold_baseline_keeps_the_object_at_the_centre() -> None:
     ct = np.full((3, 20, 20), -850)
     ct[:, 8:12, 8:12] = 30
     ct[:, 0:3, 0:3] = 30
-    field = SliceField((20, 20, 3), (1.0, 1.0, 1.0), (10.0, 10.0, 1.0), 20.0, 20)
-    assert threshold_mask(ct, field).sum() == 3 * 16
+    patch = SlicePatch((20, 20, 3), (1.0, 1.0, 1.0), (10.0, 10.0, 1.0), 20.0, 20)
+    assert threshold_mask(ct, patch).sum() == 3 * 16
 
 
 def table(nodules: int = 12) -> pd.DataFrame:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lung_nodule.errors import InputError
 from lung_nodule.evaluation import SaveReconstructions
 from lung_nodule.evaluation.pictures import write_picture
-from lung_nodule.io import InputError
 from lung_nodule.networks import MTCNN
 
 

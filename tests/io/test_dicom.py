@@ -9,7 +9,8 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
-from lung_nodule.io import InputError, Volume, find_series, read_ct, read_series
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, find_series, read_ct, read_series
 from tests.io.dicom_series import UID_ROOT, SeriesPlan, axial_corners, telling, write_series
 
 LIDC = Path(__file__).resolve().parents[3] / "shared" / "data" / "lidc_dicom"

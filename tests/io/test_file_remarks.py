@@ -9,7 +9,8 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from lung_nodule.io import InputError, read_series
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_series
 from tests.io.dicom_series import SeriesPlan, axial_corners, telling, write_series
 
 POSITIONS = [0.0, 2.5, 5.0, 7.5]

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from lung_nodule.data import nodule_datalist
-from lung_nodule.io import InputError, check_file_names, read_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import check_file_names, read_table
 
 REFUSED = [
     "../../../x", "/etc/x", "a/b", "a\\b", "..", ".", ".hidden", "-rf", "+x", "a b", " ", "a\0b", "a\nb", "a:b", "ä",

@@ -9,7 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from lung_nodule.io import InputError, Volume, read_ct, read_nifti, write_nifti
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, read_ct, read_nifti, write_nifti
 
 AFFINE = np.array([[-0.7, 0, 0, 10], [0, -0.8, 0, 20.5], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 

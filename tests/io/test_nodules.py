@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError, read_nodules
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_nodules
 
 CENTERS = np.array([[-20.0, -24.0, 150.0], [-31.5, -30.0, 131.0]])
 

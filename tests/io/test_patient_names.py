@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lung_nodule.io import InputError, patient_name, patient_names
+from lung_nodule.errors import InputError
+from lung_nodule.io import patient_name, patient_names
 
 
 @pytest.mark.parametrize("given", ["LIDC-IDRI-0306", "lidc-idri-0306", "0306", "306", 306, " 306 ", "LIDC-IDRI-306"])

@@ -8,8 +8,7 @@ import pydicom
 import pytest
 
 from lung_nodule.io.pixels import AIR_HU, NO_TISSUE_HU, _native, hounsfield
-
-from .dicom_series import SeriesPlan, axial_corners, write_series
+from tests.io.dicom_series import SeriesPlan, axial_corners, write_series
 
 SHAPE = (12, 9)
 RESCALES = [(1, -1024), (1, 0), (1, -32000), (1, 40000), (2, -1024), (0.5, -1000), (1, -1024.5), (1.25, 7)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lung_nodule.io import InputError, format_positions
+from lung_nodule.errors import InputError
+from lung_nodule.io import format_positions
 from lung_nodule.io.slices import slice_grid
 
 REGULAR = np.arange(-10, 20) * 1.25

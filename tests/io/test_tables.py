@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError, read_table, write_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_table, write_table
 
 TABLE = pd.DataFrame({"nodule_id": ["007", "b"], "center_x_ras": [1.5, -2.0], "fold": ["0", "holdout"]})
 

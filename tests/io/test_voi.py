@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from lung_nodule.io import InputError, Volume, cut_voi, paste, voi_edge_mm
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, cut_voi, paste, voi_edge_mm
 
 SHAPE = (30, 24, 20)
 SPACING = np.array([1.5, 2.0, 3.0])
@@ -55,7 +56,7 @@ def test_pasting_undoes_the_canonical_order_exactly(order: tuple[int, ...], sign
     assert inside.sum() == np.count_nonzero(canonical.data[voi.box])
 
 
-def test_the_cut_holds_the_field_wherever_the_ct_reaches() -> None:
+def test_the_cut_holds_the_patch_wherever_the_ct_reaches() -> None:
     ct = _ct((0, 1, 2), (-1, -1, 1)).canonical()
     for index in ([15, 12, 10], [0, 0, 0], [29.4, 23.4, 19.4]):
         voi = cut_voi(ct, "n", ct.to_world(np.array(index, dtype=float)), edge_mm=12.0)
@@ -72,7 +73,7 @@ def test_a_centre_outside_is_refused_with_the_cts_reach(index: list[float]) -> N
         cut_voi(ct, "n7", ct.to_world(np.array(index, dtype=float)), edge_mm=12.0)
 
 
-def test_the_edge_holds_field_and_margin() -> None:
+def test_the_edge_holds_patch_and_margin() -> None:
     assert voi_edge_mm(32.0) == 80.0
     assert voi_edge_mm(64.0) == 80.0
     assert voi_edge_mm(100.0) > 100.0

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lung_nodule.losses import EndToEndLoss, LossOptionError
+from lung_nodule.errors import LossOptionError
+from lung_nodule.losses import EndToEndLoss
 
 NAN = math.nan
 

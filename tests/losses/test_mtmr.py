@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lung_nodule.losses import LossOptionError, MarginRankingLoss, MTMRLoss
+from lung_nodule.errors import LossOptionError
+from lung_nodule.losses import MarginRankingLoss, MTMRLoss
 
 
 def batch(count: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from lung_nodule.losses import LossOptionError, ViewLoss
+from lung_nodule.errors import LossOptionError
+from lung_nodule.losses import ViewLoss
 from lung_nodule.networks import MTCNN, RunningViews
 
 LABEL = torch.tensor([[1.0], [0.0], [1.0], [0.0]])

@@ -4,7 +4,8 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from lung_nodule.networks import E2EMTL, NetworkOptionError
+from lung_nodule.errors import NetworkOptionError
+from lung_nodule.networks import E2EMTL
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lung_nodule.networks import MTCNN, NetworkOptionError, RunningViews, ViewNet
+from lung_nodule.errors import NetworkOptionError
+from lung_nodule.networks import MTCNN, RunningViews, ViewNet
 
 SMALL = {"width": 0.125, "image_size": 32}
 

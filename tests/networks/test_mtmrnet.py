@@ -4,7 +4,8 @@ import pytest
 import torch
 from monai.networks.nets import resnet50
 
-from lung_nodule.networks import MTMRNet, NetworkOptionError
+from lung_nodule.errors import NetworkOptionError
+from lung_nodule.networks import MTMRNet
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lung_nodule.networks import CheckpointError, ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
+from lung_nodule.errors import CheckpointError
+from lung_nodule.networks import ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
 from lung_nodule.networks.blocks import XceptionBlock
 from lung_nodule.networks.classnet import PlainBlock
 from tests.networks import published
@@ -14,7 +15,7 @@ from tests.networks import published
 SETTINGS = {
     "bundle": "mtnet",
     "network": {"width": 0.125, "middle_blocks": 1},
-    "field": {"field_mm": 32.0, "z_field_mm": 32.0, "image_size": 64},
+    "patch": {"patch_mm": 32.0, "z_patch_mm": 32.0, "image_size": 64},
     "window": [-1000.0, 400.0],
 }
 

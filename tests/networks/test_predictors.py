@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from lung_nodule.errors import CheckpointError
 from lung_nodule.networks import (
     E2EMTL,
     MTCNN,
     AsPredictor,
-    CheckpointError,
     E2EMTLPredictor,
     MTCNNPredictor,
     MTMRNet,
@@ -49,14 +49,14 @@ def test_it_takes_the_networks_weights_by_name_and_answers_as_the_network_predic
 
 def write(folder: Path, network: nn.Module, settings: dict) -> Path:
     torch.save(network.state_dict(), folder / "model.pt")
-    (folder / "model.json").write_text(json.dumps({"field": {}, "window": [], **settings}))
+    (folder / "model.json").write_text(json.dumps({"patch": {}, "window": [], **settings}))
     return folder / "model.pt"
 
 
 def test_settings_come_from_the_side_file_else_they_are_the_published_ones(tmp_path: Path) -> None:
     published = {"width": 1.0, "middle_blocks": 16, "coarse_mask": True}
     assert model_settings("mtnet", tmp_path / "model.pt") == {"network": published}
-    side = {"bundle": "mtnet", "network": {"width": 0.25}, "field": {}, "window": []}
+    side = {"bundle": "mtnet", "network": {"width": 0.25}, "patch": {}, "window": []}
     (tmp_path / "model.json").write_text(json.dumps(side))
     assert model_settings("mtnet", tmp_path / "model.pt")["network"] == {**published, "width": 0.25}
     with pytest.raises(CheckpointError, match="belongs to the bundle mtnet, not to mtcnn"):

@@ -8,7 +8,8 @@ import torch
 from monai.networks.nets import resnet50
 from torch import nn
 
-from lung_nodule.networks import AlignedXception65, CheckpointError, ClassNet, load_pretrained
+from lung_nodule.errors import CheckpointError
+from lung_nodule.networks import AlignedXception65, ClassNet, load_pretrained
 from tests.networks import published
 
 

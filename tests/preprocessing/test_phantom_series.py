@@ -135,7 +135,7 @@ def test_lungs_hold_every_nodule(patient: str) -> None:
     grid = grid_of(scan)
     sites = [site_of(nodule, grid) for nodule in database.nodules(scan)]
     ends = (float(grid.z[0]), float(grid.z[-1]))
-    anatomy = fit(field_mm=grid.field_mm, z_range=ends, sites=sites, rng=np.random.default_rng(0))
+    anatomy = fit(patch_mm=grid.patch_mm, z_range=ends, sites=sites, rng=np.random.default_rng(0))
     centers = np.array([site.center for site in sites], dtype=np.float32).T
     assert (anatomy.lungs(*centers) > 0).all()
 

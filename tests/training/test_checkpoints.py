@@ -8,8 +8,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from lung_nodule.io import InputError, file_sha256
-from lung_nodule.training import StageCheckpoints, TakeOver, write_model
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
+from lung_nodule.training import LoadStageWeights, StageCheckpoints, write_model
 
 
 class Run:
@@ -191,17 +192,17 @@ def test_a_stage_takes_over_by_name_and_shape(tmp_path: Path) -> None:
     )
     torch.save(source.state_dict(), tmp_path / "best.pt")
     own = target[1].weight.clone()
-    TakeOver(checkpoint=tmp_path / "best.pt", network=target)(None)
+    LoadStageWeights(checkpoint=tmp_path / "best.pt", network=target)(None)
     torch.testing.assert_close(target[0].weight, source[0].weight)
     torch.testing.assert_close(target[1].weight, own)
 
 
 def test_what_does_not_fit_is_not_taken_over(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run the stage"):
-        TakeOver(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
+        LoadStageWeights(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
     torch.save(torch.nn.Linear(2, 4).state_dict(), tmp_path / "best.pt")
     with pytest.raises(InputError, match="another network"):
-        TakeOver(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
+        LoadStageWeights(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
 
 
 def write_stage(folder: Path, module: torch.nn.Module, behind: Path | None = None) -> Path:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from lung_nodule.data import HIGH_FROM, ScannedCube
+from lung_nodule.data import (
+    ScannedCube,
+)
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS
 from lung_nodule.training import AggregateCube, LabelledROCAUC, PrepareTargets, score_and_class
 
-FIELD = ScannedCube(shape=(16, 16, 16), spacing=(1.0, 1.0, 1.0), center=(7.5, 7.5, 7.5), cube_mm=16.0, size=16)
+PATCH = ScannedCube(shape=(16, 16, 16), spacing=(1.0, 1.0, 1.0), center=(7.5, 7.5, 7.5), cube_mm=16.0, size=16)
 
 
 def nodule(*, classes: bool = True) -> dict:
@@ -20,11 +23,11 @@ def nodule(*, classes: bool = True) -> dict:
     if classes:
         maps[0, 1:] = torch.arange(1, 9)[:, None, None, None] / 10
     highs = torch.tensor([1.0, 0, 0, 1, 1, 0, 1])
-    return {"pred": maps, "inside": inside, "field": FIELD, "highs": highs, "malignancy": torch.tensor([1.0])}
+    return {"pred": maps, "inside": inside, "patch": PATCH, "highs": highs, "malignancy": torch.tensor([1.0])}
 
 
 def test_the_mask_is_the_central_component_within_the_scan() -> None:
-    made = AggregateCube(HIGH_FROM)(nodule())
+    made = AggregateCube(ATTRIBUTE_THRESHOLDS)(nodule())
     expected = np.zeros((16, 16, 16), dtype=bool)
     expected[5:11, 6:10, 6:10] = True  # z, x, y
     np.testing.assert_array_equal(made["segmentation"], expected)
@@ -33,21 +36,21 @@ def test_the_mask_is_the_central_component_within_the_scan() -> None:
 
 
 def test_scores_keep_their_names() -> None:
-    made = AggregateCube(HIGH_FROM)(nodule())
+    made = AggregateCube(ATTRIBUTE_THRESHOLDS)(nodule())
     assert made["malignancy_prob"].tolist() == pytest.approx([0.1])
     assert made["attribute_probs"]["texture"] == pytest.approx(0.2)
     assert made["attribute_probs"]["subtlety"] == pytest.approx(0.8)
-    assert made["attribute_highs"] == dict(zip(HIGH_FROM, [1, 0, 0, 1, 1, 0, 1], strict=True))
+    assert made["attribute_highs"] == dict(zip(ATTRIBUTE_THRESHOLDS, [1, 0, 0, 1, 1, 0, 1], strict=True))
 
 
 def test_without_ratings_there_is_no_reference() -> None:
-    made = AggregateCube(HIGH_FROM)({**nodule(), "highs": torch.full((7,), torch.nan)})
+    made = AggregateCube(ATTRIBUTE_THRESHOLDS)({**nodule(), "highs": torch.full((7,), torch.nan)})
     assert "attribute_highs" not in made
     assert len(made["attribute_probs"]) == 7
 
 
 def test_a_network_that_does_not_classify_has_no_score() -> None:
-    made = AggregateCube(HIGH_FROM)(nodule(classes=False))
+    made = AggregateCube(ATTRIBUTE_THRESHOLDS)(nodule(classes=False))
     assert torch.isnan(made["malignancy_prob"]).all()
     assert "attribute_probs" not in made
 
@@ -56,7 +59,7 @@ def test_the_area_passes_over_nodules_without_a_class() -> None:
     area = LabelledROCAUC()
     area.reset()
     for score, label in ((0.9, 1.0), (0.2, 0.0), (0.99, torch.nan), (0.4, 0.0), (0.3, 1.0)):
-        made = AggregateCube(HIGH_FROM)({**nodule(), "malignancy": torch.tensor([label])})
+        made = AggregateCube(ATTRIBUTE_THRESHOLDS)({**nodule(), "malignancy": torch.tensor([label])})
         made["malignancy_prob"] = torch.tensor([score])
         area.update(score_and_class(made))
     assert float(area.compute()) == pytest.approx(3 / 4)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from lung_nodule.errors import InputError
 from lung_nodule.evaluation.ranks import interleave
-from lung_nodule.io import InputError
-from lung_nodule.training import ShareOfRank, across_ranks, device_of_rank, share, start_ranks
+from lung_nodule.training import RankSampler, device_of_rank, distributed_data_parallel, share, start_ranks
 
 
 def ranks_shares(monkeypatch: pytest.MonkeyPatch, nodules: int, ranks: int) -> list[list[int]]:
@@ -14,7 +14,7 @@ def ranks_shares(monkeypatch: pytest.MonkeyPatch, nodules: int, ranks: int) -> l
     shares = []
     for rank in range(ranks):
         monkeypatch.setenv("RANK", str(rank))
-        shares.append(list(ShareOfRank(range(nodules))))
+        shares.append(list(RankSampler(range(nodules))))
     return shares
 
 
@@ -52,4 +52,4 @@ def test_without_torchrun_it_says_how_to_start(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_frozen_network_is_not_wrapped() -> None:
     frozen = nn.Linear(2, 2).requires_grad_(False)
-    assert across_ranks(frozen) is frozen
+    assert distributed_data_parallel(frozen) is frozen

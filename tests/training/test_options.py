@@ -9,7 +9,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from lung_nodule.io import InputError, user_can_mend
+from lung_nodule.errors import InputError, user_error
 from lung_nodule.training import check_options, require_folds, require_validation
 from lung_nodule.training.option_kinds import (
     DEVICE,
@@ -30,8 +30,8 @@ ALL = [(bundle, workflow) for bundle in OF_BUNDLE for workflow in WORKFLOWS]
 
 NOT_CHECKED = {
     "what MONAI runs": {
-        "imports", "initialize", "finalize", "run", "training", "training_coarse", "training_fine", "training_class",
-        "evaluating", "inferring", "assemble",
+        "imports", "initialize", "finalize", "run", "training", "training_coarse", "training_fine",
+        "training_classifier", "evaluating", "inferring", "assemble",
     },
     "computed, or read from the model's side file": {
         "task_def", "settings", "resume_settings", "search_path", "shipped", "network_options", "cohort", "network",
@@ -90,7 +90,7 @@ def refused(run: Callable[[], object]) -> str:
     """The line that a user sees."""
     with pytest.raises(RuntimeError) as raised:
         run()
-    error = user_can_mend(raised.value)
+    error = user_error(raised.value)
     assert error is not None
     assert "\n" not in str(error)
     return str(error)
@@ -217,7 +217,7 @@ def test_the_multi_gpu_overlays_pass(bundle: str, workflow: str, initialized: Ca
         ("mtnet", "train", {"val_interval": 7, "max_epochs": 5}, "--val_interval 7 is above --max_epochs 5"),
         ("mtmrnet", "train", {"regression": False, "bidirectional": True}, "bidirectional needs the attribute branch"),
         ("mtnet", "evaluate", {"fold": 7}, "--fold must be a fold from 0 to 4, or holdout, got 7"),
-        ("mtnet", "evaluate", {"slices": "all"}, "--slices must be field or mask, got 'all'"),
+        ("mtnet", "evaluate", {"slices": "all"}, "--slices must be patch or mask, got 'all'"),
         ("mtnet", "inference", {"folds": []}, "--folds must be"),
         ("mtnet", "inference", {"bundle_root": "/nowhere"}, "name the bundle's folder with --bundle_root"),
     ],
@@ -266,9 +266,9 @@ def test_folds_that_share_one_are_refused(folds: tuple, message: str) -> None:
 
 
 def test_a_stage_without_a_validation_is_refused() -> None:
-    require_validation(val_interval=5, segmentation_max_epochs=5, class_max_epochs=7)
+    require_validation(val_interval=5, segmentation_max_epochs=5, classifier_max_epochs=7)
     with pytest.raises(InputError, match="--val_interval 6 is above --segmentation_max_epochs 5"):
-        require_validation(val_interval=6, class_max_epochs=7, segmentation_max_epochs=5)
+        require_validation(val_interval=6, classifier_max_epochs=7, segmentation_max_epochs=5)
 
 
 @pytest.mark.parametrize(

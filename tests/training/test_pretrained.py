@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from lung_nodule.io import InputError, file_sha256
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 from lung_nodule.networks import ClassNet
 from lung_nodule.training import Pretrained, pretrained_hash
 from tests.networks import published

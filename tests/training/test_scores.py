@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lung_nodule.data import ATTRIBUTES
+from lung_nodule.lidc import ATTRIBUTES
 from lung_nodule.losses import MTMRLoss
 from lung_nodule.networks import AsPredictor, MTMRNet
 from lung_nodule.training import EachSlice, MeanOfSlices, PrepareTargets

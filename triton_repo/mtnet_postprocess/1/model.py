@@ -18,14 +18,14 @@ class TritonPythonModel:
     """COARSE, FINE, MALIGNANCY of the slices -> the VOI's two maps and the nodule's probability."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the field's settings from the model's parameters."""
+        """Read the patch's settings from the model's parameters."""
         if HERE not in Path(core.__file__).resolve().parents:
             raise pb_utils.TritonModelException("lung_nodule.core is not the copy beside this step: export again")
         parameters = json.loads(args["model_config"])["parameters"]
         text = {key: value["string_value"] for key, value in parameters.items()}
-        self._field = {
-            "field_mm": float(text["field_mm"]),
-            "z_field_mm": float(text["z_field_mm"]),
+        self._patch = {
+            "patch_mm": float(text["patch_mm"]),
+            "z_patch_mm": float(text["z_patch_mm"]),
             "image_size": int(text["image_size"]),
         }
 
@@ -36,13 +36,13 @@ class TritonPythonModel:
     def _answer(self, request):
         coarse, fine = _array(request, "COARSE")[:, 0], _array(request, "FINE")[:, 0]
         shape, spacing, center = (tuple(_array(request, name).tolist()) for name in ("SHAPE", "SPACING", "CENTER"))
-        field = core.SliceField(shape, spacing, center, **self._field)
-        weights = core.slice_weights(coarse, field)
+        patch = core.SlicePatch(shape, spacing, center, **self._patch)
+        weights = core.slice_weights(coarse, patch)
         score = core.nodule_score(_array(request, "MALIGNANCY")[:, 0], weights)
         return pb_utils.InferenceResponse(
             [
-                pb_utils.Tensor("COARSE_PROBABILITY", field.restore(coarse)),
-                pb_utils.Tensor("FINE_PROBABILITY", field.restore(fine)),
+                pb_utils.Tensor("COARSE_PROBABILITY", patch.restore(coarse)),
+                pb_utils.Tensor("FINE_PROBABILITY", patch.restore(fine)),
                 pb_utils.Tensor("MALIGNANCY_PROBABILITY", np.array([score], dtype=np.float32)),
             ]
         )

@@ -18,16 +18,16 @@ class TritonPythonModel:
     """VOI, SPACING, CENTER -> IMAGE [slices, 1, x, y] in 0..1, SHAPE of the VOI."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the field's settings from the model's parameters."""
+        """Read the patch's settings from the model's parameters."""
         if HERE not in Path(core.__file__).resolve().parents:
             raise pb_utils.TritonModelException("lung_nodule.core is not the copy beside this step: export again")
         parameters = json.loads(args["model_config"])["parameters"]
         text = {key: value["string_value"] for key, value in parameters.items()}
         self._max_slices = int(text["max_slices"])
         self._window = tuple(float(value) for value in text["window"].split())
-        self._field = {
-            "field_mm": float(text["field_mm"]),
-            "z_field_mm": float(text["z_field_mm"]),
+        self._patch = {
+            "patch_mm": float(text["patch_mm"]),
+            "z_patch_mm": float(text["z_patch_mm"]),
             "image_size": int(text["image_size"]),
         }
 
@@ -39,23 +39,23 @@ class TritonPythonModel:
         voi, spacing, center = (_array(request, name) for name in ("VOI", "SPACING", "CENTER"))
         try:
             core.check_voi(voi, spacing, center)
-            field = core.SliceField(voi.shape, tuple(spacing.tolist()), tuple(center.tolist()), **self._field)
-            self._check_extent(field)
+            patch = core.SlicePatch(voi.shape, tuple(spacing.tolist()), tuple(center.tolist()), **self._patch)
+            self._check_extent(patch)
         except ValueError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        image = field.sample(core.window(voi, *self._window))[:, None]
+        image = patch.sample(core.window(voi, *self._window))[:, None]
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("IMAGE", image), pb_utils.Tensor("SHAPE", np.asarray(voi.shape, dtype=np.int32))]
         )
 
-    def _check_extent(self, field) -> None:
-        """A field of few voxels shows no nodule, one of very many slices does not fit into a batch."""
-        if max(field.spacing) > field.field_mm:
-            raise ValueError(f"spacing must be in mm and below the field of {field.field_mm:g} mm, got {field.spacing}")
-        if len(field.slices) > self._max_slices:
+    def _check_extent(self, patch) -> None:
+        """A patch of few voxels shows no nodule, one of very many slices does not fit into a batch."""
+        if max(patch.spacing) > patch.patch_mm:
+            raise ValueError(f"spacing must be in mm and below the patch of {patch.patch_mm:g} mm, got {patch.spacing}")
+        if len(patch.slices) > self._max_slices:
             raise ValueError(
-                f"the field of {field.z_field_mm:g} mm holds {len(field.slices)} slices at a z spacing of "
-                f"{field.spacing[2]:g} mm, this server takes {self._max_slices}: resample the VOI along z"
+                f"the patch of {patch.z_patch_mm:g} mm holds {len(patch.slices)} slices at a z spacing of "
+                f"{patch.spacing[2]:g} mm, this server takes {self._max_slices}: resample the VOI along z"
             )
 
 

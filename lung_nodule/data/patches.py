@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 
 def position_of(data: Mapping[Hashable, Any]) -> dict[str, tuple]:
-    """``shape`` (voxels), ``spacing`` (mm) and ``center`` (fractional voxel index) of an item: a field's own."""
+    """``shape`` (voxels), ``spacing`` (mm) and ``center`` (fractional voxel index) of an item: a patch's own."""
     return {
         "shape": tuple(int(n) for n in data["ct"].shape),
         "spacing": tuple(float(s) for s in data["spacing"]),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lung_nodule import stamp
-from lung_nodule.io import InputError
-from lung_nodule.stamp import LIBRARY, library_stamp, refuse_other_library
+from lung_nodule import library_version as module
+from lung_nodule.errors import InputError
+from lung_nodule.library_version import LIBRARY, library_version, refuse_other_library
 
 
 def packaged(root: Path, expected: dict[str, str]) -> Path:
@@ -24,7 +24,7 @@ def test_in_the_repository_nothing_is_checked(tmp_path: Path) -> None:
 
 
 def test_the_packages_own_library_is_taken(tmp_path: Path) -> None:
-    assert refuse_other_library(packaged(tmp_path, library_stamp())) is None
+    assert refuse_other_library(packaged(tmp_path, library_version())) is None
 
 
 def test_another_library_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -40,18 +40,18 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the library, edited after it was packaged, that runs; the folder that it lies in."""
     own = tmp_path / "unzipped" / "lung_nodule"
     shutil.copytree(LIBRARY, own)
-    (own / stamp.STAMP).write_text(json.dumps(library_stamp()))
-    changed = own / "core" / "field.py"
+    (own / module.VERSION_FILE).write_text(json.dumps(library_version()))
+    changed = own / "core" / "patch.py"
     changed.write_text(changed.read_text() + "\n")
-    monkeypatch.setattr(stamp, "LIBRARY", own)
-    monkeypatch.setattr(stamp.library_stamp, "__defaults__", (own,))
+    monkeypatch.setattr(module, "LIBRARY", own)
+    monkeypatch.setattr(module.library_version, "__defaults__", (own,))
     return own.parent
 
 
 def test_the_packages_own_library_may_be_edited(edited: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It runs, with a warning of one line."""
-    expected = library_stamp(LIBRARY)
-    assert expected != library_stamp()
+    expected = library_version(LIBRARY)
+    assert expected != library_version()
     assert refuse_other_library(packaged(edited, expected)) is None
     (warned,) = caplog.records
     assert warned.levelname == "WARNING"
@@ -63,15 +63,15 @@ def test_an_edited_library_of_another_package_is_refused(edited: Path, tmp_path:
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(InputError, match="this bundle was packaged with lung_nodule"):
-        refuse_other_library(packaged(other, library_stamp(LIBRARY)))
+        refuse_other_library(packaged(other, library_version(LIBRARY)))
 
 
-def test_the_stamp_is_of_contents_alone(tmp_path: Path) -> None:
+def test_the_version_is_of_contents_alone(tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "__pycache__").mkdir()
     (copy / "__pycache__" / "x.pyc").write_bytes(b"cache")
-    (copy / stamp.STAMP).write_text("{}")
-    assert library_stamp(copy) == library_stamp()
-    (copy / "core" / "field.py").rename(copy / "core" / "fields.py")
-    assert library_stamp(copy) != library_stamp()
+    (copy / module.VERSION_FILE).write_text("{}")
+    assert library_version(copy) == library_version()
+    (copy / "core" / "patch.py").rename(copy / "core" / "patches.py")
+    assert library_version(copy) != library_version()

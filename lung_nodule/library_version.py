@@ -13,26 +13,26 @@ import logging
 from pathlib import Path
 
 import lung_nodule
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 LIBRARY = Path(lung_nodule.__file__).parent
-STAMP = "STAMP.json"
+VERSION_FILE = "LIBRARY_VERSION.json"
 NOT_PACKED = ("deployment", "__main__.py", "ruff.toml")
 """What a package has no use for: export, server, client and report need the repository."""
 KEY = "lung_nodule"
-"""The entry of a packaged ``configs/metadata.json`` that holds the stamp."""
+"""The entry of a packaged ``configs/metadata.json`` that holds the version."""
 
 
 def library_files(library: Path = LIBRARY) -> list[Path]:
     """The files that a package takes, sorted by their path; no caches, no hidden files, nothing of ``NOT_PACKED``."""
-    files = (path for path in library.rglob("*") if path.is_file() and path.name != STAMP)
+    files = (path for path in library.rglob("*") if path.is_file() and path.name != VERSION_FILE)
     kept = (path for path in files if not _is_left_out(path.relative_to(library)))
     return sorted(kept, key=lambda path: path.relative_to(library).as_posix())
 
 
-def library_stamp(library: Path = LIBRARY) -> dict[str, str]:
+def library_version(library: Path = LIBRARY) -> dict[str, str]:
     """``version`` and ``sha256`` of a copy: the hash is over the paths and contents of its files."""
     digest = hashlib.sha256()
     for path in library_files(library):
@@ -56,7 +56,7 @@ def refuse_other_library(bundle_root: str | Path) -> None:
     expected = json.loads(path.read_text()).get(KEY) if path.is_file() else None
     if expected is None:
         return
-    found = library_stamp()
+    found = library_version()
     if found == expected:
         logger.info(f"lung_nodule {found['version']} of this package, from {LIBRARY}")
         return
@@ -69,8 +69,8 @@ def refuse_other_library(bundle_root: str | Path) -> None:
     )
 
 
-def _named(stamp: dict[str, str]) -> str:
-    return f"{stamp['version']} ({stamp['sha256'][:12]})"
+def _named(version: dict[str, str]) -> str:
+    return f"{version['version']} ({version['sha256'][:12]})"
 
 
 def _is_left_out(path: Path) -> bool:

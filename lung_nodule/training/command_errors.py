@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from lung_nodule.io import report_in_one_line, user_can_mend
+from lung_nodule.errors import report_in_one_line, user_error
 
 LOGGERS = (
     "ignite.engine.engine.SupervisedTrainer",
@@ -29,4 +29,4 @@ def expected_errors_in_one_line() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return record.levelno < logging.ERROR or user_can_mend(sys.exc_info()[1]) is None
+    return record.levelno < logging.ERROR or user_error(sys.exc_info()[1]) is None
