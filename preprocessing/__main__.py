@@ -49,9 +49,9 @@ def convert(
         complete: Every scan of --patients, or of all 1010 patients, must be there: any gap is an error.
     """
     from .convert import convert as convert_scans
-    from .settings import Settings
+    from .dataset import ConversionSettings
 
-    settings = Settings(consensus=consensus, margin_mm=margin_mm, duplicates=duplicates)
+    settings = ConversionSettings(consensus=consensus, margin_mm=margin_mm, duplicates=duplicates)
     chosen = patient_names(patients, "--patients")
     processes = whole_number(workers, "--workers", least=1)
     if not isinstance(complete, bool):
@@ -83,13 +83,13 @@ def cohort(preset: str, out: str | None = None) -> Job:
         out: Folder for nodules.csv, annotations.csv and folds.csv, not that of a converted dataset, which has tables of
             these names. Default: nothing is written.
     """
-    from .presets import preset_named
+    from .lidc import preset_named
 
     chosen = preset_named(preset)
     target = None if out is None else output_folder(out, "--out")
 
     def action() -> int:
-        from .cohorts import build_cohort, check_no_dataset, cohort_counts, write_cohort
+        from .lidc import build_cohort, check_no_dataset, cohort_counts, write_cohort
 
         if target is not None:
             check_no_dataset(target)
@@ -111,7 +111,7 @@ def verify(dataset: str) -> Job:
     Args:
         dataset: Folder that `convert` wrote.
     """
-    from .verify import verify as verify_dataset
+    from .dataset import verify as verify_dataset
 
     folder = Path(path_text(dataset, "--dataset"))
     return Job(lambda: UNSOUND if verify_dataset(folder) else 0)

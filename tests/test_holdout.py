@@ -13,9 +13,9 @@ from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
 from lung_nodule.io import write_table
 from lung_nodule.library_version import library_files
-from preprocessing.cohorts import chosen_nodules
-from preprocessing.folds import committed_folds
-from preprocessing.presets import PRESETS
+from preprocessing.lidc.cohorts import chosen_nodules
+from preprocessing.lidc.folds import committed_folds
+from preprocessing.lidc.presets import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from fire.parser import DefaultParseValue
 from lung_nodule.data import LoadVOI, nodule_datalist
 from lung_nodule.errors import InputError
 from lung_nodule.lidc import consensus_policy, votes_needed
-from preprocessing.consensus import consensus
-from preprocessing.settings import Settings
+from preprocessing.dataset import ConversionSettings
+from preprocessing.lidc.masks import consensus
 
 # votes needed of 1, 2, ... 8 readers
 UNION, ALL = [1] * 8, [1, 2, 3, 4, 5, 6, 7, 8]
@@ -57,7 +57,7 @@ def test_the_conversion_and_the_bundles_make_the_same_mask(
         marks = np.broadcast_to(np.arange(ct.shape[0])[:, None, None, None] > np.arange(readers), (*ct.shape, readers))
         nibabel.save(nibabel.Nifti1Image(marks.astype(np.uint8), ct.affine), item["reader_masks"])
         expected = marks.sum(axis=3) >= needed
-        converted = consensus(list(np.moveaxis(marks, 3, 0)), level=Settings(consensus=policy).consensus)
+        converted = consensus(list(np.moveaxis(marks, 3, 0)), level=ConversionSettings(consensus=policy).consensus)
         np.testing.assert_array_equal(converted, expected)
         whole = load(item)
         assert whole["mask"].sum() == expected.sum()
@@ -71,7 +71,7 @@ def test_the_conversion_and_the_bundles_make_the_same_mask(
 def test_both_command_lines_refuse_in_the_same_words(text: str) -> None:
     given = DefaultParseValue(text)
     with pytest.raises(InputError, match=r"^--consensus is a fraction of the readers") as one:
-        Settings(consensus=given)
+        ConversionSettings(consensus=given)
     assert "\n" not in str(one.value)
     if given is not None:  # the bundles' null is the mask of the dataset
         with pytest.raises(InputError) as other:

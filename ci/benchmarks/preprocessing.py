@@ -47,9 +47,9 @@ def plain_pylidc(root: Path, patient: str, out: Path) -> Stages:
     import nibabel
     import numpy as np
 
-    from preprocessing.mended import mended_pylidc
+    from preprocessing.lidc.pylidc_compat import import_pylidc
 
-    pylidc = mended_pylidc()
+    pylidc = import_pylidc()
     sys.modules["pylidc.Scan"]._get_dicom_file_path_from_config_file = lambda: str(root)  # stands for ~/.pylidcrc
     scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.patient_id == patient).first()
     clock = Clock()
@@ -72,7 +72,7 @@ def simpleitk_read(root: Path, patient: str, out: Path) -> Stages:
     """The floor: SimpleITK reads the same series and writes nothing."""
     import SimpleITK
 
-    from preprocessing import database
+    from preprocessing.lidc import database
 
     scan = database.scans([patient])[0]
     folder = next(path.parent for path in (root / patient).rglob("*.dcm") if _is_of(path, scan.series_uid))
@@ -93,11 +93,10 @@ def _is_of(path: Path, series_uid: str) -> bool:
 def two_files(root: Path, patient: str, out: Path) -> Stages:
     """The CT and the label map as the conversion writes them."""
     from lung_nodule.io import Volume, read_series, write_nifti
-    from preprocessing import database
-    from preprocessing.layouts import locate
-    from preprocessing.nodule_volume import build_nodule, label_map
-    from preprocessing.settings import Settings
-    from preprocessing.sources import series_of
+    from preprocessing.convert.layouts import locate
+    from preprocessing.convert.sources import series_of
+    from preprocessing.lidc import database
+    from preprocessing.lidc.nodule_volume import build_nodule, label_map
 
     scan = database.scans([patient])[0]
     sources = locate(root, [patient]).sources[scan.name]
@@ -105,7 +104,7 @@ def two_files(root: Path, patient: str, out: Path) -> Stages:
     clock = Clock()
     series = read_series(series_of(scan, sources), complete=True)
     clock.mark("read")
-    nodules = [build_nodule(nodule, series, Settings()) for nodule in database.nodules(scan)]
+    nodules = [build_nodule(nodule, series, level=0.5) for nodule in database.nodules(scan)]
     labels = label_map(nodules, series.volume.shape)
     clock.mark("masks")
     write_nifti(out / "ct.nii.gz", series.volume)
@@ -117,12 +116,13 @@ def two_files(root: Path, patient: str, out: Path) -> Stages:
 
 def whole_scan(root: Path, patient: str, out: Path) -> Stages:
     """Everything that the conversion does for a scan: the two files, VOIs, picture, checksums, record."""
-    from preprocessing import database, scan_task
-    from preprocessing.convert import plan
-    from preprocessing.layouts import locate
-    from preprocessing.settings import Settings
+    from preprocessing.convert import scan_task
+    from preprocessing.convert.conversion import plan
+    from preprocessing.convert.layouts import locate
+    from preprocessing.dataset import ConversionSettings
+    from preprocessing.lidc import database
 
-    (task, *_) = plan(locate(root, [patient]), out, Settings())
+    (task, *_) = plan(locate(root, [patient]), out, ConversionSettings())
     database.nodules(task.scan)  # as above
     spent = {"vois": 0.0, "picture": 0.0, "checksums": 0.0}
     write = scan_task.write_nifti
@@ -153,10 +153,10 @@ def _timed(function: Callable[..., object], spent: Stages, name: str) -> Callabl
 def many_scans(root: Path, patients: str, out: Path) -> Stages:
     """A whole conversion with one worker: several scans in one process, and the tables."""
     from preprocessing.convert import convert
-    from preprocessing.settings import Settings
+    from preprocessing.dataset import ConversionSettings
 
     clock = Clock()
-    convert(root, out, patients=patients.split("+"), workers=1, settings=Settings())
+    convert(root, out, patients=patients.split("+"), workers=1, settings=ConversionSettings())
     clock.mark("all")
     return clock.stages
 
@@ -227,7 +227,7 @@ def compare(root: Path, patient: str, repeats: int) -> dict:
 
 def growth(root: Path, counts: list[int]) -> list[dict]:
     """Seconds per scan and per slice, and peak memory, of one worker that converts more and more scans."""
-    from preprocessing import database
+    from preprocessing.lidc import database
     from preprocessing.phantom import DEFAULT_30, DEFAULT_PATIENTS, write_phantom
 
     patients = [*DEFAULT_PATIENTS, *sorted(set(DEFAULT_30) - set(DEFAULT_PATIENTS))][: max(counts)]

@@ -1,6 +1,6 @@
 """LUNA16's candidates on a converted dataset: volumes of interest of nodules and non-nodules, tables, ten folds."""
 
-from .settings import CandidateSettings
-from .write import Tables, write_candidates
+from .candidate_settings import CandidateSettings
+from .extraction import Tables, write_candidates
 
 __all__ = ["CandidateSettings", "Tables", "write_candidates"]

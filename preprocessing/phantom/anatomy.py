@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .fields import Field, capsule, disc, ellipsoid, intersection, superellipse, union
+from .distance_fields import Field, capsule, disc, ellipsoid, intersection, superellipse, union
 
 CAVITY_MM = (131.0, 84.0)  # half-axes of the thoracic cavity at scale 1
 WALL_MM = (28.0, 30.0)  # ribs, muscle and fat between cavity and skin

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .anatomy import Anatomy
-from .fields import Field, capsule, disc, ellipsoid, intersection, paint, superellipse, union
+from .distance_fields import Field, capsule, disc, ellipsoid, intersection, paint, superellipse, union
 from .grid import Grid, upsample
 from .noise import Mottle
 from .skeleton import Skeleton

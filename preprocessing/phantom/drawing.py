@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..records import ContourRecord, NoduleRecord, ScanRecord
+from ..lidc.records import ContourRecord, NoduleRecord, ScanRecord
 from . import chest, vessels
 from .anatomy import fit
 from .grid import SIZE, Grid

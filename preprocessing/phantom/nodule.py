@@ -24,10 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..records import CHARACTERISTICS, NoduleRecord
+from ..lidc.records import CHARACTERISTICS, NoduleRecord
 from .anatomy import Anatomy, Site
 from .calcium import calcium
-from .fields import Field, capsule, coverage
+from .distance_fields import Field, capsule, coverage
 from .grid import Grid
 from .shape import box_of, consensus_field, site_of
 from .vessels import Rod, hilum_of, paint_rod

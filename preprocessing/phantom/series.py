@@ -13,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from ..records import ScanRecord
+from ..lidc.records import ScanRecord
 from .drawing import Drawing
 from .grid import SIZE
 from .hard import HardCase, Page

@@ -7,9 +7,9 @@ from scipy import ndimage
 
 from lung_nodule.lidc import votes_needed
 
-from ..clustering import MOST_READERS
-from ..masks import reader_mask
-from ..records import AnnotationRecord, NoduleRecord
+from ..lidc.clustering import MOST_READERS
+from ..lidc.masks import reader_mask
+from ..lidc.records import AnnotationRecord, NoduleRecord
 from .anatomy import Site
 from .grid import Grid
 

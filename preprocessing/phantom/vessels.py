@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import Anatomy, Site
-from .fields import capsule, coverage
+from .distance_fields import capsule, coverage
 from .grid import Grid
 
 VESSEL_HU, LUMEN_HU, WALL_HU = 45.0, -985.0, -60.0

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import InputError, write_text
 
-from .. import database
-from ..lock import only_writer
-from ..records import NoduleRecord, ScanRecord
-from ..workers import process_pool
+from ..common.lock import only_writer
+from ..common.processes import process_pool
+from ..lidc import database
+from ..lidc.records import NoduleRecord, ScanRecord
 from .drawing import draw_scan, draw_turned
 from .hard import HardCase, hard_cases
 from .series import PARTIAL, PLAIN, is_written, series_folder, write_series

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preprocessing import database
 from preprocessing.convert import convert
-from preprocessing.records import ScanRecord
-from preprocessing.settings import Settings
+from preprocessing.dataset import ConversionSettings
+from preprocessing.lidc import database
+from preprocessing.lidc.records import ScanRecord
 from tests.io.dicom_series import UNTILTED, SeriesPlan, write_series
 
 SMALL = "LIDC-IDRI-0078"
@@ -69,7 +69,7 @@ def small_root(tmp_path_factory: pytest.TempPathFactory, small_scan: ScanRecord)
 def small_dataset(tmp_path_factory: pytest.TempPathFactory, small_root: Path) -> Path:
     """The small scan, converted with the default settings."""
     out = tmp_path_factory.mktemp("dataset")
-    assert convert(small_root, out, patients=None, workers=1, settings=Settings()) == []
+    assert convert(small_root, out, patients=None, workers=1, settings=ConversionSettings()) == []
     return out
 
 
@@ -105,5 +105,5 @@ def lidc_vois() -> Path:
 def real_dataset(tmp_path_factory: pytest.TempPathFactory, lidc_dicom: Path) -> Path:
     """The two real series, converted with the default settings."""
     out = tmp_path_factory.mktemp("real")
-    assert convert(lidc_dicom, out, patients=None, workers=1, settings=Settings()) == []
+    assert convert(lidc_dicom, out, patients=None, workers=1, settings=ConversionSettings()) == []
     return out

@@ -1,0 +1,141 @@
+"""From LUNA16's tables and a converted dataset to the folder ``candidates/``, scan by scan."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lung_nodule.holdout import HOLDOUT, holdout_patients
+from lung_nodule.io import InputError, file_sha256, read_table
+
+from ..common.lock import only_writer
+from ..common.progress_bar import progress
+from .candidate_folder import check_folder, remove_unfinished
+from .candidate_scan import FOLDER, CandidateTask, Record, finished_record, write_scan
+from .candidate_settings import CandidateSettings
+from .candidate_tables import Source, write_folder
+from .luna16_folds import scan_folds
+from .luna16_tables import read_candidates, read_findings, read_subsets
+
+logger = logging.getLogger(__name__)
+
+SCAN_COLUMNS = ["scan", "patient_id", "series_uid", "slice_thickness_mm", "ct"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Paths of what LUNA16 publishes; ``subsets`` is a table or a folder, the last two may be missing."""
+
+    candidates: Path
+    subsets: Path
+    annotations: Path | None = None
+    excluded: Path | None = None
+
+
+def write_candidates(dataset: Path, tables: Tables, *, settings: CandidateSettings) -> list[str]:
+    """Write ``<dataset>/candidates``: VOIs, candidates.csv, nodules.csv, scans.csv, left_out.csv, candidates.json.
+
+    Each CT is read once. A scan whose candidates are written already, from the same tables and with the same settings,
+    is kept as it is, so a run that was cut off is taken up where it stopped.
+
+    Args:
+        dataset: a folder that ``convert`` wrote.
+        tables: LUNA16's.
+        settings: what the files depend on.
+
+    Returns:
+        Names of scans whose CT could not be read; they are also in ``left_out.csv``.
+
+    Raises:
+        InputError: a table is missing or broken, the folder is no dataset, or no candidate is of any of its scans.
+    """
+    scans = _dataset_scans(dataset)
+    check_folder(dataset)
+    source = Source(
+        candidates=read_candidates(tables.candidates),
+        findings=read_findings(tables.annotations, tables.excluded),
+        subsets=read_subsets(tables.subsets),
+        files={
+            name: {"name": path.name, "sha256": file_sha256(path)}
+            for name, path in vars(tables).items()
+            if path is not None and path.is_file()
+        },
+    )
+    chosen = scan_folds(scans, source.subsets, holdout=_held_out(dataset))
+    if not source.candidates["series_uid"].isin(chosen["series_uid"]).any():
+        raise InputError(
+            f"none of the {len(source.candidates)} candidates of {tables.candidates} is of a scan that is both in "
+            f"{dataset} ({len(scans)} scans) and in {tables.subsets} ({len(source.subsets)} series)"
+        )
+    tasks = _tasks(dataset, chosen, source, settings)
+    with only_writer(dataset):
+        records, refused = _write_scans(tasks)
+        counts = write_folder(dataset, scans, chosen, source, records=records, refused=refused, settings=settings)
+    logger.info("%s: %s", dataset / FOLDER, ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return sorted(refused)
+
+
+def _dataset_scans(dataset: Path) -> pd.DataFrame:
+    if not (dataset / "dataset.json").is_file() or not (dataset / "scans.csv").is_file():
+        raise InputError(
+            f"no dataset with whole CTs at {dataset} (it needs dataset.json and scans.csv): make one with "
+            "`python -m preprocessing convert`"
+        )
+    return read_table(dataset / "scans.csv", SCAN_COLUMNS)
+
+
+def _held_out(dataset: Path) -> frozenset[str]:
+    """The hold-out's list, and whoever the dataset's own folds mark."""
+    folds = read_table(dataset / "folds.csv", ["patient_id", "fold"])
+    return holdout_patients() | frozenset(folds.loc[folds["fold"] == HOLDOUT, "patient_id"])
+
+
+def _tasks(dataset: Path, chosen: pd.DataFrame, source: Source, settings: CandidateSettings) -> list[CandidateTask]:
+    table = source.files["candidates"]["sha256"]
+    return [
+        CandidateTask(
+            dataset=dataset,
+            scan=scan.scan,
+            series_uid=scan.series_uid,
+            fold=scan.fold,
+            ct=scan.ct,
+            candidates=source.candidates_of(scan.series_uid),
+            settings=settings,
+            sources={"table": table, "ct": _ct_sha256(dataset, scan.scan, scan.ct)},
+        )
+        for scan in chosen.itertuples()
+    ]
+
+
+def _ct_sha256(dataset: Path, scan: str, ct: str) -> str:
+    """From the record that ``convert`` wrote of the scan; empty where there is none (the CT was put there by hand)."""
+    try:
+        record = json.loads((dataset / "scans" / f"{scan}.json").read_text(encoding="utf-8"))
+        return str(record["files"][ct]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _write_scans(tasks: Sequence[CandidateTask]) -> tuple[dict[str, Record], dict[str, str]]:
+    """The records of all scans, and why the others have none."""
+    found = {task.scan: finished_record(task) for task in tasks}
+    records = {scan: record for scan, record in found.items() if record is not None}
+    refused: dict[str, str] = {}
+    remove_unfinished(tasks, records)
+    waiting = [task for task in tasks if task.scan not in records]
+    if records:
+        logger.info("the candidates of %d of %d scans are written already", len(records), len(tasks))
+    with progress(len(waiting), description="candidates", unit="scan") as step:
+        for task in waiting:
+            try:
+                records[task.scan] = write_scan(task)
+            except InputError as error:
+                refused[task.scan] = str(error)
+                logger.warning("left out %s: %s", task.scan, refused[task.scan])
+            step()
+    return records, refused

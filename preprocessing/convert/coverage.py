@@ -1,0 +1,36 @@
+"""How much of what was asked for is there: patients and scans of the database, and which scans are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from lung_nodule.io import InputError
+
+from ..lidc.records import ScanRecord
+
+SHOWN = 5
+
+
+def coverage(names: Collection[str], wanted: Sequence[ScanRecord]) -> str:
+    """``2 of 1010 patients, 2 of 1018 scans``: how many of the wanted are among the scans named."""
+    there = [scan for scan in wanted if scan.name in names]
+    patients, all_patients = ({scan.patient_id for scan in scans} for scans in (there, wanted))
+    return f"{len(patients)} of {len(all_patients)} patients, {len(there)} of {len(wanted)} scans"
+
+
+def check_complete(names: Collection[str], wanted: Sequence[ScanRecord], *, where: str, remedy: str) -> None:
+    """Raise InputError where a wanted scan is not among those named; the first that are missing are listed.
+
+    Args:
+        names: of the scans that are there.
+        wanted: the scans that were asked for.
+        where: what they are missing from, for the message.
+        remedy: what to do, for the message.
+    """
+    missing = [scan.name for scan in wanted if scan.name not in names]
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise InputError(
+            f"--complete: {len(missing)} of {len(wanted)} scans are missing {where}: "
+            f"{', '.join(missing[:SHOWN])}{more}; {remedy}"
+        )

@@ -1,0 +1,208 @@
+"""Where the scans of LIDC-IDRI lie under a folder: by the names of folders where these help, else by the headers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lung_nodule.io import InputError, may_be_image, sort_series, walk
+from lung_nodule.io.find import EMPTY
+
+from ..common.progress_bar import progress
+from ..lidc import database
+from ..lidc.records import ScanRecord
+from .sources import Sources, listed
+
+logger = logging.getLogger(__name__)
+
+PATIENT = re.compile(r"LIDC-IDRI-\d{4}", re.IGNORECASE)
+USAGE = "give the folder of a download of LIDC-IDRI"
+
+
+@dataclass(frozen=True)
+class Located:
+    """What was found of the scans that are wanted.
+
+    Attributes:
+        wanted: the scans of the patients that were asked for, or all of the database.
+        sources: scan's name -> where its files lie, for all scans of the patients of whom something was found.
+        found: names of the scans of which there are images, as far as names and headers say.
+        unreadable: what cannot be read and belongs to no scan as far as can be told -> why.
+    """
+
+    wanted: tuple[ScanRecord, ...]
+    sources: dict[str, Sources]
+    found: frozenset[str]
+    unreadable: dict[Path, str]
+
+
+@dataclass
+class _Tree:
+    """What lies under a root; keys are patients' ids and series' UIDs.
+
+    Attributes:
+        named: folders with a key as their name; nothing below them was looked at.
+        loose: files elsewhere that may be images.
+        unreadable: what cannot be looked into -> why.
+        empty: whether there is nothing at all.
+    """
+
+    named: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    loose: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    empty: bool = True
+
+
+def locate(root: Path, patients: Sequence[str] | None = None) -> Located:
+    """Find the scans of LIDC-IDRI under a folder, at any depth.
+
+    Folders named after a patient (``LIDC-IDRI-0006``, in capitals or not) or a SeriesInstanceUID are taken by their
+    names and opened when the scan is converted. Of all other files the headers are read, once, and matched to the
+    database's series; so are those of the eight patients with two scans. Nothing is read where names say it all.
+
+    Args:
+        root: the folder; a patient's or a series' own folder will do.
+        patients: only these; None for all.
+
+    Raises:
+        InputError: there is no such folder, nothing of LIDC-IDRI in it, an unknown patient, or one without files.
+    """
+    _check_root(root)
+    wanted = tuple(database.scans(patients))
+    tree = _look(root)
+    folders = {scan.name: (*tree.named[scan.patient_id], *tree.named[scan.series_uid]) for scan in wanted}
+    found = {name for name, paths in folders.items() if any(map(_holds_images, paths))}
+    files = _match_headers(tree) if len(found) < len(wanted) else {}
+    found |= {scan.name for scan in wanted if scan.series_uid in files}
+    belonging = _by_name(tree.unreadable, root)
+    sources = {}
+    for scan in wanted:
+        closed = belonging[scan.patient_id] + belonging[scan.series_uid]
+        sources[scan.name] = Sources(
+            folders=(*folders[scan.name], *filter(os.path.isdir, closed)),
+            files=(*files.get(scan.series_uid, ()), *(path for path in closed if not os.path.isdir(path))),
+        )
+    there = {scan.patient_id for scan in wanted if sources[scan.name] != Sources()}
+    _check_found(root, patients, there, tree)
+    attributed = {path for paths in (*belonging.values(), *files.values()) for path in paths}
+    return Located(
+        wanted=wanted,
+        sources={scan.name: sources[scan.name] for scan in wanted if scan.patient_id in there},
+        found=frozenset(found),
+        unreadable={
+            path: why
+            for path, why in tree.unreadable.items()
+            if len(found) < len(wanted) and path not in attributed and why != EMPTY
+        },
+    )
+
+
+def _check_root(root: Path) -> None:
+    if root.is_file():
+        raise InputError(f"DICOM root {root} is a file: {USAGE}")
+    if not root.is_dir():
+        raise InputError(f"no such DICOM root: {root} ({USAGE})")
+
+
+def _look(root: Path) -> _Tree:
+    """Walk through the folders that are not named after a patient with one scan or a series."""
+    tree, strangers = _Tree(), set()
+    single, known = _patients()
+    keys = single | {scan.series_uid for scan in database.scans()}
+    own = _key(os.path.basename(os.path.abspath(root)))
+    if own in keys:
+        tree.named[own].append(root)
+        tree.empty = False
+        return tree
+    for folder in walk(root):
+        tree.empty &= not (folder.folders or folder.files or folder.unreadable)
+        inside = []
+        for path in folder.folders:
+            key = _key(path.name)
+            if key in keys:
+                tree.named[key].append(path)
+            elif PATIENT.fullmatch(key) and key not in known:
+                strangers.add(path.name)
+            else:
+                inside.append(path)
+        folder.folders[:] = inside
+        tree.loose += filter(may_be_image, folder.files)
+        tree.unreadable |= {path: why for path, why in folder.unreadable.items() if may_be_image(path)}
+    if strangers:
+        logger.warning("passed over %s: not in the LIDC-IDRI database", ", ".join(sorted(strangers)))
+    return tree
+
+
+def _patients() -> tuple[set[str], set[str]]:
+    """The patients with one scan, and all."""
+    counts = Counter(scan.patient_id for scan in database.scans())
+    return {patient for patient, count in counts.items() if count == 1}, set(counts)
+
+
+def _key(name: str) -> str:
+    return name.upper() if PATIENT.fullmatch(name) else name
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(may_be_image(path) for inside in walk(folder) for path in inside.files)
+
+
+def _match_headers(tree: _Tree) -> dict[str, list[Path]]:
+    """SeriesInstanceUID -> its loose files, followed by those beside them that cannot be read.
+
+    Those that cannot be read join ``tree.unreadable``.
+    """
+    with progress(len(tree.loose), description="DICOM headers", unit="file") as step:
+        found, unreadable = sort_series(_stepping(tree.loose, step))
+    tree.unreadable |= unreadable
+    files: dict[str, list[Path]] = defaultdict(list)
+    for series in found:
+        files[series.series_uid] += series.paths
+    beside: dict[Path, list[Path]] = defaultdict(list)
+    for path in tree.unreadable:
+        beside[path.parent].append(path)
+    for paths in files.values():
+        paths += [path for folder in sorted({path.parent for path in paths}) for path in beside[folder]]
+    near = {path for paths in files.values() for path in paths} & tree.unreadable.keys()
+    if near:
+        logger.warning(
+            "beside slices, and not readable: %s", listed({path: tree.unreadable[path] for path in sorted(near)})
+        )
+    return files
+
+
+def _stepping(paths: Sequence[Path], step: Callable[[], object]) -> Iterator[Path]:
+    for path in paths:
+        yield path
+        step()
+
+
+def _by_name(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """Paths by the patient's id or series' UID that a folder above them, or they themselves, are named after."""
+    keys = {key for scan in database.scans() for key in (scan.patient_id, scan.series_uid)}
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        for key in keys & {_key(part) for part in path.relative_to(root).parts}:
+            found[key].append(path)
+    return found
+
+
+def _check_found(root: Path, patients: Sequence[str] | None, there: Collection[str], tree: _Tree) -> None:
+    absent = [patient for patient in patients or () if patient not in there]
+    if absent:
+        raise InputError(f"no files for {', '.join(absent)} under {root}: download the patient or leave the name out")
+    if there:
+        return
+    if tree.unreadable:
+        raise InputError(f"nothing of LIDC-IDRI can be read under {root}: {listed(tree.unreadable)}")
+    if tree.empty:
+        raise InputError(f"DICOM root {root} is empty: {USAGE}")
+    raise InputError(
+        f"no CT series of LIDC-IDRI under {root}: no folder is named like LIDC-IDRI-0006 or after one of its series, "
+        f"and none of {len(tree.loose)} other files is a slice of one; {USAGE}"
+    )

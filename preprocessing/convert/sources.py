@@ -1,0 +1,107 @@
+"""The files of one scan: where they are looked for, and whether they are all of its slices and no others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lung_nodule.io import InputError, SeriesFiles, files_under, format_positions, new_files, sort_series
+
+from ..lidc.records import ScanRecord
+
+logger = logging.getLogger(__name__)
+
+SAME_Z_MM = 0.05
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the files of a scan lie.
+
+    Attributes:
+        folders: named after its patient or series; all that is below them is looked at.
+        files: single files, found by their headers, and those beside them that could not be read.
+    """
+
+    folders: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    def absolute(self) -> Sources:
+        """The same with absolute paths."""
+        return Sources(*(tuple(path.absolute() for path in paths) for paths in (self.folders, self.files)))
+
+
+def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
+    """The files of a scan's CT series: one or more for each of the database's slice positions, and no others.
+
+    Slices of the series' UID at other positions are left out and noted in ``left_out``: no reader saw them.
+
+    Raises:
+        InputError: no file of the series is there, or slices are missing or cannot be read (the positions and the
+            files are named).
+    """
+    found, unreadable = _read_headers(scan, sources)
+    broken = listed(unreadable)
+    if not found:
+        if unreadable:
+            raise InputError(f"cannot read {broken}: no file of its CT series is left; {_AGAIN}")
+        raise InputError(f"no file of its CT series {scan.series_uid}: download the series")
+    files = SeriesFiles(
+        patient_id=scan.patient_id,
+        study_uid=scan.study_uid,
+        series_uid=scan.series_uid,
+        paths=tuple(path for series in found for path in series.paths),
+        z_positions=np.concatenate([series.z_positions for series in found]),
+        headers=tuple(header for series in found for header in series.headers),
+    )
+    distance = np.abs(scan.slice_positions[:, None] - files.z_positions[None, :])
+    missing = scan.slice_positions[distance.min(axis=1) > SAME_Z_MM]
+    if len(missing) and unreadable:
+        raise InputError(f"cannot read {broken}: no slices at z = {format_positions(missing)} are left; {_AGAIN}")
+    if len(missing):
+        raise InputError(f"missing slices at z = {format_positions(missing)}: download the series again")
+    passed_over = {path: why for path, why in unreadable.items() if path not in set(sources.files)}
+    if passed_over:
+        logger.warning("%s is whole; passed over what cannot be read: %s", scan.name, listed(passed_over))
+    return _without_foreign(files, distance.min(axis=0) > SAME_Z_MM)
+
+
+_AGAIN = "make it readable or download the series again"
+
+
+def listed(unreadable: Mapping[Path, str]) -> str:
+    """``path (Permission denied), ... and 2 more``."""
+    shown = [f"{path} ({why})" for path, why in list(unreadable.items())[:SHOWN]]
+    more = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _read_headers(scan: ScanRecord, sources: Sources) -> tuple[list[SeriesFiles], dict[Path, str]]:
+    """The series' files with their headers, and what else could not be read; each real file is read once."""
+    seen: set[tuple[int, int]] = set()
+    paths: list[Path] = []
+    closed: dict[Path, str] = {}
+    for folder in sources.folders:
+        files, unreadable = files_under(folder, seen=seen)
+        paths += files
+        closed |= unreadable
+    paths += new_files(list(sources.files), seen=seen)
+    found, unreadable = sort_series(paths, keep_headers=True, series_uid=scan.series_uid)
+    return found, closed | unreadable
+
+
+def _without_foreign(files: SeriesFiles, foreign: np.ndarray) -> SeriesFiles:
+    """The series without the files of a bool mask [files]."""
+    own = np.flatnonzero(~foreign)
+    return replace(
+        files,
+        paths=tuple(files.paths[at] for at in own),
+        headers=tuple(files.headers[at] for at in own),
+        z_positions=files.z_positions[own],
+        left_out=tuple(sorted(float(z) for z in files.z_positions[foreign])),
+    )

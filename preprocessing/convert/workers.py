@@ -1,0 +1,89 @@
+"""Scans in several processes of this machine: one that dies takes no other scan with it and outlives no run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from lung_nodule.io import InputError
+
+from ..common.processes import process_pool
+from .scan_task import Refused, ScanTask, convert_scan
+
+STOPS_EVERY_SCAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+def attempt(task: ScanTask) -> Refused | None:
+    """Convert one scan; whatever goes wrong with it becomes one line, so that the run can go on with the others.
+
+    Raises:
+        OSError: the disk is full or cannot be written, which no other scan would survive either.
+    """
+    try:
+        return convert_scan(task)
+    except InputError as error:
+        return Refused(task.scan, str(error))
+    except MemoryError:
+        return Refused(task.scan, "not enough memory: run again with fewer --workers")
+    except OSError as error:
+        if error.errno in STOPS_EVERY_SCAN:
+            raise
+        return Refused(task.scan, f"{error.strerror or error}: {error.filename or ''}")
+    except Exception as error:
+        return Refused(task.scan, _unexpected(error))
+
+
+def _unexpected(error: Exception) -> str:
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    message = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__} at {os.path.basename(at.filename)}:{at.lineno}: {message}"
+
+
+def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | None]:
+    """Convert scans in spawned processes, yielding each outcome as it comes.
+
+    Where a process dies (killed for want of memory, say), the scans that were in work are tried again one by one, each
+    in a process of its own; the one that dies again is refused by name.
+    """
+    queue = deque(tasks)
+    while queue:
+        for task in (yield from _until_a_process_dies(queue, min(workers, len(queue)))):
+            yield _alone(task)
+
+
+def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[Refused | None, None, list[ScanTask]]:
+    """Empty the queue; returns early with the scans in work when a process died."""
+    running: dict[Future[Refused | None], ScanTask] = {}
+    with process_pool(workers) as pool:
+        while queue or running:
+            # Never more than one scan a process, so that those in work are known.
+            while queue and len(running) < workers:
+                try:
+                    future = pool.submit(attempt, queue[0])
+                except BrokenProcessPool:
+                    return list(running.values())
+                running[future] = queue.popleft()
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            dead = []
+            for future in finished:
+                task = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    dead.append(task)
+            if dead:
+                return dead + list(running.values())
+    return []
+
+
+def _alone(task: ScanTask) -> Refused | None:
+    with process_pool(1) as pool:
+        try:
+            return pool.submit(attempt, task).result()
+        except BrokenProcessPool:
+            return Refused(task.scan, "its process was killed twice (out of memory?): run again with fewer --workers")

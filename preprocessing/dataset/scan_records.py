@@ -1,0 +1,97 @@
+"""What is finished: a scan's record, written last, with the size and SHA-256 of each of its files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lung_nodule.io import InputError, file_sha256
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+RECORD_PARTS = {"settings": dict, "scan": dict, "nodules": list, "annotations": list, "files": dict}
+FILE_FOLDERS = ("scans", "voi", "qc")
+SYNTHETIC = ("synthetic", "phantom")
+"""Words of a manufacturer's name where the scan is no patient's."""
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What a record keeps of a file: ``bytes`` and ``sha256``."""
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
+def read_record(path: Path) -> Record:
+    """Read a scan's record.
+
+    Raises:
+        InputError: it is not such a record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    whole = isinstance(record, dict) and all(isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items())
+    if not whole:
+        raise InputError(f"{path} is no record of a converted scan: remove it, the scan is then redone")
+    return record
+
+
+def read_records(out: Path) -> list[Record]:
+    """Records of all finished scans under a dataset's folder, ordered by scan; one that cannot be read is none."""
+    records = []
+    for path in sorted((out / "scans").glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except InputError as error:
+            logger.warning("%s", error)
+    return records
+
+
+def finished_record(out: Path, record_path: Path) -> Record | None:
+    """The record of a finished scan; None where it was not converted or one of its files is gone or not as written.
+
+    Sizes are compared always, checksums for files that are not older than the record: the record is written last, so
+    only those can have changed since (a copy of a dataset without its times is read once through). ``verify`` reads
+    everything.
+    """
+    if not record_path.is_file():
+        return None
+    try:
+        record = read_record(record_path)
+    except InputError:
+        logger.warning("%s cannot be read as a record: its scan is redone", record_path)
+        return None
+    written = record_path.stat().st_mtime_ns
+    whole = all(as_written(out / name, entry, written) for name, entry in record["files"].items())
+    return record if whole else None
+
+
+def as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> bool:
+    """Whether a file is still the one that a record lists.
+
+    Args:
+        path: the file.
+        entry: what :func:`fingerprint` said of it.
+        record_written: when the record was written, ns; a file that is younger is read once through.
+    """
+    if not path.is_file():
+        return False
+    status = path.stat()
+    if status.st_size != entry["bytes"]:
+        return False
+    return status.st_mtime_ns < record_written or file_sha256(path) == entry["sha256"]
+
+
+def software_of_scans(records: Sequence[Record]) -> dict[str, int]:
+    """How many scans each version wrote, by its name."""
+    return dict(sorted(Counter(str(record["scan"].get("software", "unknown")) for record in records).items()))
+
+
+def is_synthetic(manufacturer: str) -> bool:
+    """Whether a manufacturer's name says that a scan is synthetic."""
+    return any(word in manufacturer.lower() for word in SYNTHETIC)

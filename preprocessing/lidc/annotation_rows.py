@@ -1,0 +1,48 @@
+"""The parts of the tables' rows that follow from the annotations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .records import CHARACTERISTICS, AnnotationRecord, NoduleRecord
+
+Row = dict[str, Any]
+
+SPACING_COLUMNS = ["slice_thickness_mm", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
+ANNOTATION_COLUMNS = ["nodule_id", "annotation_id", "reader", *CHARACTERISTICS, "diameter_mm", "contour_volume_mm3"]
+
+
+def mean_diameter(annotations: Sequence[AnnotationRecord]) -> float:
+    """Mean of the readers' largest in-plane diameters in mm."""
+    return round(float(np.mean([annotation.diameter_mm for annotation in annotations])), 3)
+
+
+def rating_statistics(annotations: Sequence[AnnotationRecord]) -> Row:
+    """``<characteristic>_mean`` and ``_median`` over the readers."""
+    row: Row = {}
+    for name in CHARACTERISTICS:
+        values = [annotation.ratings[name] for annotation in annotations]
+        row[f"{name}_mean"] = round(float(np.mean(values)), 4)
+        row[f"{name}_median"] = float(np.median(values))
+    return row
+
+
+def annotation_rows(nodule: NoduleRecord) -> list[Row]:
+    """Rows of annotations.csv; ``reader`` is the position in ``_readers`` and carries no meaning across nodules.
+
+    ``contour_volume_mm3`` is what the reader's contours enclose, larger than the voxels of the reader's mask.
+    """
+    return [
+        {
+            "nodule_id": nodule.nodule_id,
+            "annotation_id": annotation.annotation_id,
+            "reader": reader,
+            **annotation.ratings,
+            "diameter_mm": round(annotation.diameter_mm, 3),
+            "contour_volume_mm3": round(annotation.contour_volume_mm3, 2),
+        }
+        for reader, annotation in enumerate(nodule.annotations)
+    ]

@@ -1,0 +1,46 @@
+"""Cross-validation folds: by patient, stratified by malignancy, committed as files, the same for every use.
+
+``folds/all.csv`` gives each of the 1010 patients its fold once and for all; ``folds/<preset>.csv`` is its part for the
+patients with a nodule of that cohort. So what was trained on one cohort never meets its test patients in another, and a
+patient's fold does not depend on who else was converted. ``fold_files`` tells how the files are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lung_nodule.io import InputError, read_table
+
+FOLDS = 5
+HERE = Path(__file__).parent
+COLUMNS = ["patient_id", "fold"]
+
+
+def fold_file(preset: str) -> Path:
+    """The committed file of a preset's folds."""
+    return HERE / "folds" / f"{preset}.csv"
+
+
+def committed_folds(patients: Iterable[str] | None = None) -> pd.DataFrame:
+    """The committed folds.
+
+    Args:
+        patients: in any order, repeated or not; None for all 1010.
+
+    Returns:
+        Table of ``patient_id`` and ``fold`` (text: ``0`` to ``4`` or ``holdout``), ordered by patient.
+
+    Raises:
+        InputError: a patient is not of LIDC-IDRI.
+    """
+    table = read_table(fold_file("all"), required=COLUMNS)[COLUMNS]
+    if patients is None:
+        return table
+    wanted = set(patients)
+    unknown = sorted(wanted - set(table["patient_id"]))
+    if unknown:
+        raise InputError(f"no fold for {', '.join(unknown)}: not a patient of LIDC-IDRI")
+    return table[table["patient_id"].isin(wanted)].reset_index(drop=True)
