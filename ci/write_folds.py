@@ -1,5 +1,5 @@
-"""Write the committed folds of every preset (preprocessing/folds/*.csv) anew from the annotation database, and how even
-they are. Nothing changes when the files are as they should be; a test says the same.
+"""Write the committed folds of every preset (preprocessing/lidc/folds/*.csv) from the annotation database again, and
+print the counts per fold. The files do not change if they are up to date; a test checks that too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m preprocessing``: from DICOM to a dataset, and the phantom that stands in for DICOM."""
+"""``python -m preprocessing``: convert LIDC-IDRI DICOM to a dataset, verify it, and write phantom DICOM."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def convert(
 ) -> Job:
     """Convert LIDC-IDRI DICOM to NIfTI volumes, consensus masks, tables, folds and pictures.
 
-    Can be stopped and run again: finished scans are kept, and further patients join those in --out. A scan that cannot
-    be trusted (missing or duplicate slices, for instance) is skipped, named with the reason here and in skipped.csv,
-    and the exit status is then 1; it is 2 for bad input.
+    Can be interrupted and run again: finished scans are kept, and further patients are added to those in --out. A scan
+    that cannot be trusted (missing or duplicate slices, for instance) is skipped and reported with the reason in the
+    log and in skipped.csv; the exit status is then 1. It is 2 for invalid input.
 
     Args:
-        dicom_root: Folder of the download. Patients' folders (LIDC-IDRI-0001, ...) and folders named after a
-            SeriesInstanceUID are known by name, at any depth; all other files by their headers.
+        dicom_root: Folder of the download. Folders named after a patient (LIDC-IDRI-0001, ...) or a SeriesInstanceUID
+            are identified by name, at any depth; all other files by their headers.
         out: Folder of the dataset to write.
         patients: Only these, separated by commas (LIDC-IDRI-0306, or 0306 or 306 for short). Default: all that are
             found.
@@ -42,11 +42,11 @@ def convert(
         margin_mm: Half the edge, in mm, of the cube that a nodule's VOI covers. It holds all voxels whose centres lie
             within this distance of the nodule's centre along each axis, is cut where the scan ends, and grows
             where a reader's contour reaches further. The default gives the whole 80 mm cube.
-        duplicates: What becomes of a scan with different slices at one position: refuse it, or take the first or the
-            last of them by InstanceNumber (the scan is then flagged differing_duplicates).
+        duplicates: How to handle a scan with different slices at one position: refuse it, or use the first or the last
+            of them by InstanceNumber (the scan is then flagged differing_duplicates).
         scheduler: Address of a Dask scheduler (tcp://host:8786) whose workers convert the scans instead of --workers
             processes here. Every machine must see both folders under the same paths.
-        complete: Every scan of --patients, or of all 1010 patients, must be there: any gap is an error.
+        complete: Require every scan of --patients, or of all 1010 patients: a missing scan is an error.
     """
     from .convert import convert as convert_scans
     from .dataset import ConversionSettings
@@ -76,12 +76,12 @@ def convert(
 
 
 def cohort(preset: str, out: str | None = None) -> Job:
-    """Print the counts of a named cohort as JSON; needs the annotations only, no image.
+    """Print the counts of a named cohort as JSON. Needs the annotations only, no images.
 
     Args:
         preset: all, luna16, mtcnn, mtmrnet, mtnet or benchmark.
-        out: Folder for nodules.csv, annotations.csv and folds.csv, not that of a converted dataset, which has tables of
-            these names. Default: nothing is written.
+        out: Folder for nodules.csv, annotations.csv and folds.csv. Must not be a converted dataset, which has tables of
+            the same names. Default: nothing is written.
     """
     from .lidc import preset_named
 
@@ -120,11 +120,11 @@ def verify(dataset: str) -> Job:
 def phantom(out: str, patients: str | int | None = None, hard: str | None = None, workers: int = 1) -> Job:
     """Write synthetic CT series with the real geometry and contours of scans in the LIDC-IDRI database.
 
-    The folders look like a TCIA download, so that `convert` reads them as it reads LIDC-IDRI. Every series says that it
-    is synthetic. Patients of the hold-out are refused.
+    The folders are laid out like a TCIA download, so `convert` reads them in the same way. Every series is labelled as
+    synthetic. Patients of the hold-out are refused.
 
     Args:
-        out: Folder to write, to be given to `convert` as --dicom_root. A real download is refused.
+        out: Folder to write; the --dicom_root of `convert`. A folder that holds a real download is refused.
         patients: Only these, separated by commas (LIDC-IDRI-0078, or 0078 or 78 for short), or `default` (ten small
             scans), `default30` (thirty), `none` (the hard cases alone).
         hard: Hard cases, separated by commas, or `all`; each adds a patient. `convert` handles flip, non_uniform_z,
@@ -159,22 +159,22 @@ def candidates(
 ) -> Job:
     """Cut LUNA16's candidates (nodule or not) out of a converted dataset, into its folder candidates/.
 
-    Can be stopped and run again: finished scans are kept. Candidates that are left out (their scan is not in the
-    dataset, or in no subset) are counted here and named in candidates/left_out.csv. The exit status is 1 where a CT
-    could not be read, 2 for bad input.
+    Can be interrupted and run again: finished scans are kept. Candidates that are left out (their scan is not in the
+    dataset, or in no subset) are counted in the log and listed in candidates/left_out.csv. The exit status is 1 if a
+    CT could not be read and 2 for invalid input.
 
     Args:
         dataset: Folder that `convert` wrote.
         table: LUNA16's candidates_V2.csv or candidates.csv (seriesuid,coordX,coordY,coordZ,class).
         subsets: Which of LUNA16's ten subsets each series is in: the folder that holds subset0 to subset9, or a table
-            seriesuid,subset. The candidates' table does not say.
+            seriesuid,subset. The candidates' table does not contain it.
         annotations: LUNA16's annotations.csv (seriesuid,coordX,coordY,coordZ,diameter_mm). Without it no free-response
             curve can be computed.
         excluded: LUNA16's annotations_excluded.csv: findings that are ignored in the evaluation.
-        patch_mm: Largest edge, in mm, of the cube that a network may look at. VOIs have a margin around it.
+        patch_mm: Largest edge, in mm, of the patch that a network looks at. VOIs have a margin around it.
         negatives_per_scan: Non-nodules of each scan that are written as VOIs for training, drawn at random, or `all`.
             Nodules are always written. An evaluation cuts all candidates from the whole CTs and needs no VOI.
-        seed: Of that draw.
+        seed: Random seed of that selection.
     """
     from .candidates import CandidateSettings, Tables, write_candidates
 

@@ -50,7 +50,7 @@ def plain_pylidc(root: Path, patient: str, out: Path) -> Stages:
     from preprocessing.lidc.pylidc_compat import import_pylidc
 
     pylidc = import_pylidc()
-    sys.modules["pylidc.Scan"]._get_dicom_file_path_from_config_file = lambda: str(root)  # stands for ~/.pylidcrc
+    sys.modules["pylidc.Scan"]._get_dicom_file_path_from_config_file = lambda: str(root)  # instead of ~/.pylidcrc
     scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.patient_id == patient).first()
     clock = Clock()
     volume = scan.to_volume(verbose=False)

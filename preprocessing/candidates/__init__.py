@@ -1,4 +1,4 @@
-"""LUNA16's candidates on a converted dataset: volumes of interest of nodules and non-nodules, tables, ten folds."""
+"""LUNA16's candidates on a converted dataset: volumes of interest, tables and ten folds."""
 
 from .candidate_settings import CandidateSettings
 from .extraction import Tables, write_candidates

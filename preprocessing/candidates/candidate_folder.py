@@ -1,4 +1,4 @@
-"""What already lies in ``candidates/``: whose it is, and what a run that was cut off left there."""
+"""An existing folder ``candidates/``: refuse one of other origin, and clean up after an interrupted run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def check_folder(dataset: Path) -> None:
     """Refuse a folder ``candidates`` with tables that this program did not write.
 
     Raises:
-        InputError: it holds files of these names, and neither a candidates.json nor a scan's record of ours.
+        InputError: it holds files of these names, but neither a candidates.json nor a scan's record that this program
+            wrote.
     """
     folder = dataset / FOLDER
     taken = [name for name in FILES if (folder / name).exists()]
@@ -45,7 +46,7 @@ def _is_ours(path: Path, key: str) -> bool:
 
 
 def remove_unfinished(tasks: Sequence[CandidateTask], kept: dict[str, dict[str, Any]]) -> None:
-    """Remove VOIs that no record of ``kept`` lists, and half-written files: exactly those that a run may have left.
+    """Remove VOIs that no record of ``kept`` lists, and half-written files, and nothing else.
 
     Args:
         tasks: of all scans.
@@ -63,7 +64,7 @@ def remove_unfinished(tasks: Sequence[CandidateTask], kept: dict[str, dict[str, 
 
 
 def _listed(record_path: Path) -> list[str]:
-    """The VOIs that a record lists, whatever it was made with; none where it cannot be read."""
+    """The VOIs that a record lists, whatever its settings; none if it cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return [
             name for name in json.loads(record_path.read_text(encoding="utf-8"))["files"] if name.startswith(FOLDER)

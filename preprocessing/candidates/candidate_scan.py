@@ -1,4 +1,4 @@
-"""One scan's candidates: which are written as a VOI, their files, and the record that says that they are whole."""
+"""The candidates of one scan: which are written as a VOI, their files, and the record of a finished scan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDER = "candidates"
 
 @dataclass(frozen=True, eq=False)
 class CandidateTask:
-    """Everything that the candidates of one scan need.
+    """Everything needed to write the candidates of one scan.
 
     Attributes:
         dataset: folder that ``convert`` wrote.
@@ -48,11 +48,11 @@ class CandidateTask:
 
     @property
     def record_path(self) -> Path:
-        """The record; it exists only when every file of the scan's candidates is whole."""
+        """The record; it exists only when every file of the scan's candidates is complete."""
         return self.dataset / FOLDER / "scans" / f"{self.scan}.json"
 
     def made_with(self) -> dict[str, Any]:
-        """What the files were made with: a record that says otherwise is of other files."""
+        """The settings and sources of the files; a record with others does not describe these files."""
         return {"settings": self.settings.as_dict(), "sources": self.sources, "fold": self.fold}
 
 
@@ -69,12 +69,12 @@ def voi_path(scan: str, row: int) -> str:
 def drawn_rows(task: CandidateTask, inside: np.ndarray) -> list[int]:
     """Rows of the candidates that are written as a VOI: every nodule, and non-nodules drawn at random.
 
-    The draw depends on the seed, the series and its candidates alone, so that further scans change nothing. Patients of
-    the hold-out have none: VOIs are for training.
+    The selection depends only on the seed, the series and its candidates, so further scans do not change it. Patients
+    of the hold-out get no VOIs: these are for training.
 
     Args:
         task: of the scan.
-        inside: bool, which of the task's candidates lie inside the CT.
+        inside: bool [candidates], whether each lies inside the CT.
     """
     if task.fold == HOLDOUT:
         return []
@@ -89,7 +89,7 @@ def drawn_rows(task: CandidateTask, inside: np.ndarray) -> list[int]:
 
 
 def finished_record(task: CandidateTask) -> Record | None:
-    """The record of a scan whose candidates are written already, with these settings and sources; None otherwise."""
+    """The record of a scan whose candidates were already written with these settings and sources; else None."""
     path = task.record_path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -99,8 +99,8 @@ def finished_record(task: CandidateTask) -> Record | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     written = path.stat().st_mtime_ns
-    whole = same and all(as_written(task.dataset / name, entry, written) for name, entry in files.items())
-    return record if whole else None
+    intact = same and all(as_written(task.dataset / name, entry, written) for name, entry in files.items())
+    return record if intact else None
 
 
 def write_scan(task: CandidateTask) -> Record:

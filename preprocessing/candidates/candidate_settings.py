@@ -1,4 +1,4 @@
-"""What the candidates' files depend on."""
+"""Settings of the candidates' files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from lung_nodule.io import InputError
 
 LAYOUT_VERSION = 1
-LARGEST_FIELD_MM = 200.0
+LARGEST_PATCH_MM = 200.0
 
 
 @dataclass(frozen=True)
 class CandidateSettings:
-    """Settings that change the files of a scan's candidates.
+    """Settings that affect the files of a scan's candidates.
 
     Attributes:
-        patch_mm: edge in mm of the field that a network may look at; a VOI holds it with a margin
+        patch_mm: largest edge in mm of the patch that a network looks at; a VOI covers it with a margin
             (``lung_nodule.io.voi_edge_mm``: at least 80 mm).
         negatives_per_scan: non-nodules of a scan that are written as a VOI, drawn at random; None for all of them.
-        seed: of that draw.
+        seed: random seed of that selection.
     """
 
     patch_mm: float = 64.0
@@ -29,14 +29,14 @@ class CandidateSettings:
     def __post_init__(self) -> None:
         if isinstance(self.patch_mm, bool) or not isinstance(self.patch_mm, int | float):
             raise InputError(f"--patch_mm must be a number, got {self.patch_mm!r}")
-        if not 0 < self.patch_mm <= LARGEST_FIELD_MM:
+        if not 0 < self.patch_mm <= LARGEST_PATCH_MM:
             raise InputError(f"--patch_mm is a cube's edge in mm, above 0 and at most 200, got {self.patch_mm}")
         if self.negatives_per_scan is not None:
             _check_whole("--negatives_per_scan", self.negatives_per_scan, " or `all`")
         _check_whole("--seed", self.seed)
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON has them, with the layout's version."""
+        """The settings for JSON, with the version of the layout."""
         return {"layout_version": LAYOUT_VERSION, **asdict(self), "patch_mm": float(self.patch_mm)}
 
 

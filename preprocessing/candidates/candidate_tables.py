@@ -1,12 +1,10 @@
-"""The tables of ``candidates/``, and what says how they came about."""
+"""The tables of ``candidates/``, their description and manifest."""
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from ..common.software import this_software
 from ..dataset.manifest import write_manifest
 from .candidate_scan import FOLDER, Record, candidate_id, voi_path
 from .candidate_settings import CandidateSettings
-from .luna16_tables import CENTER
+from .luna16_tables import CENTER, Source
 
 logger = logging.getLogger(__name__)
 
@@ -37,25 +35,6 @@ FINDING_COLUMNS = [
 ]
 SCAN_COLUMNS = ["scan", "patient_id", "series_uid", "subset", "fold", "candidates", "nodules", "ct"]
 LEFT_OUT_COLUMNS = ["series_uid", "candidates", "nodules", "reason"]
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """LUNA16's tables as they were read, with name and SHA-256 of each file."""
-
-    candidates: pd.DataFrame
-    findings: pd.DataFrame
-    subsets: dict[str, int]
-    files: dict[str, dict[str, str]]
-
-    @functools.cached_property
-    def of_series(self) -> dict[str, pd.DataFrame]:
-        """The candidates of every series that has some, in the table's order."""
-        return dict(list(self.candidates.groupby("series_uid")))
-
-    def candidates_of(self, series_uid: str) -> pd.DataFrame:
-        """The candidates of a series, none where it has none."""
-        return self.of_series.get(series_uid, self.candidates.iloc[:0])
 
 
 def write_folder(
@@ -75,9 +54,9 @@ def write_folder(
         scans: all of its scans.
         chosen: those with a subset, with ``subset`` and ``fold``.
         source: LUNA16's tables.
-        records: of the scans whose candidates are whole, by name.
-        refused: of the others, why.
-        settings: what the files were made with.
+        records: of the scans whose candidates are written, by name.
+        refused: reasons for the other scans, by name.
+        settings: of the files.
 
     Returns:
         Counts: scans, candidates, nodules, VOIs, and what was left out.
@@ -108,7 +87,7 @@ def write_folder(
         "candidates left out": int(left_out["candidates"].sum()),
         "labels against the annotations": _contradictions(candidates, findings),
     }
-    _tell_left_out(left_out, out)
+    _log_left_out(left_out, out)
     write_json(out / "candidates.json", _description(dataset, settings, source, counts))
     _write_manifest(dataset, records, tables)
     return counts
@@ -141,7 +120,7 @@ def _scan_candidates(scan: Any, source: Source, record: Record, findings: pd.Dat
 
 
 def _hit(centers: np.ndarray, findings: pd.DataFrame) -> list[str]:
-    """The nearest finding within whose radius each centre lies, annotated nodules first; empty where there is none."""
+    """Id of the nearest finding that contains each centre, annotated nodules first; empty if there is none."""
     if not len(findings) or not len(centers):
         return [""] * len(centers)
     places = findings[CENTER].to_numpy(dtype=float)
@@ -164,7 +143,7 @@ def _findings(scans: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scan_table(scans: pd.DataFrame, candidates: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
-    """Every scan that counts in an evaluation, also without candidates."""
+    """Every scan that counts in an evaluation, including those without candidates."""
     nodules = findings.loc[findings["excluded"] == 0, "scan"].value_counts()
     counted = scans.assign(
         candidates=scans["scan"].map(candidates["scan"].value_counts()).fillna(0).astype(int),
@@ -181,7 +160,7 @@ def _left_out(
     records: Mapping[str, Record],
     refused: Mapping[str, str],
 ) -> pd.DataFrame:
-    """A row per series with candidates, nodules or a subset that are not in the tables, and why."""
+    """A row, with the reason, per series that has candidates, nodules or a subset and is not in the tables."""
     candidates = source.candidates["series_uid"].value_counts()
     nodules = source.findings.loc[source.findings["excluded"] == 0, "series_uid"].value_counts()
     reasons: dict[str, str] = {}
@@ -202,7 +181,7 @@ def _left_out(
     return pd.DataFrame(rows, columns=LEFT_OUT_COLUMNS)
 
 
-def _tell_left_out(left_out: pd.DataFrame, out: Path) -> None:
+def _log_left_out(left_out: pd.DataFrame, out: Path) -> None:
     for reason, rows in left_out.groupby("reason"):
         logger.warning(
             "left out %d candidates and %d nodules of %d series (%s): %s; all are in %s",
@@ -212,9 +191,9 @@ def _tell_left_out(left_out: pd.DataFrame, out: Path) -> None:
 
 
 def _contradictions(candidates: pd.DataFrame, findings: pd.DataFrame) -> int:
-    """Candidates called nodules that hit no annotated one, and the other way about; 0 without annotations.
+    """Number of candidates whose label disagrees with the annotations; 0 without annotations.
 
-    A dataset or a table of other coordinates shows here.
+    A high number points to tables in other coordinates.
     """
     if not (findings["excluded"] == 0).any():
         return 0

@@ -1,4 +1,4 @@
-"""From LUNA16's tables and a converted dataset to the folder ``candidates/``, scan by scan."""
+"""Write the folder ``candidates/`` of a converted dataset from LUNA16's tables, scan by scan."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..common.progress_bar import progress
 from .candidate_folder import check_folder, remove_unfinished
 from .candidate_scan import FOLDER, CandidateTask, Record, finished_record, write_scan
 from .candidate_settings import CandidateSettings
-from .candidate_tables import Source, write_folder
+from .candidate_tables import write_folder
 from .luna16_folds import scan_folds
-from .luna16_tables import read_candidates, read_findings, read_subsets
+from .luna16_tables import Source, read_candidates, read_findings, read_subsets
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ SCAN_COLUMNS = ["scan", "patient_id", "series_uid", "slice_thickness_mm", "ct"]
 
 @dataclass(frozen=True)
 class Tables:
-    """Paths of what LUNA16 publishes; ``subsets`` is a table or a folder, the last two may be missing."""
+    """Paths of LUNA16's tables; ``subsets`` is a table or a folder, the last two are optional."""
 
     candidates: Path
     subsets: Path
@@ -40,16 +40,16 @@ class Tables:
 def write_candidates(dataset: Path, tables: Tables, *, settings: CandidateSettings) -> list[str]:
     """Write ``<dataset>/candidates``: VOIs, candidates.csv, nodules.csv, scans.csv, left_out.csv, candidates.json.
 
-    Each CT is read once. A scan whose candidates are written already, from the same tables and with the same settings,
-    is kept as it is, so a run that was cut off is taken up where it stopped.
+    Each CT is read once. Scans whose candidates were already written from the same tables with the same settings are
+    kept, so an interrupted run resumes where it stopped.
 
     Args:
         dataset: a folder that ``convert`` wrote.
         tables: LUNA16's.
-        settings: what the files depend on.
+        settings: of the files.
 
     Returns:
-        Names of scans whose CT could not be read; they are also in ``left_out.csv``.
+        Names of the scans whose CT could not be read; also listed in ``left_out.csv``.
 
     Raises:
         InputError: a table is missing or broken, the folder is no dataset, or no candidate is of any of its scans.
@@ -90,7 +90,7 @@ def _dataset_scans(dataset: Path) -> pd.DataFrame:
 
 
 def _held_out(dataset: Path) -> frozenset[str]:
-    """The hold-out's list, and whoever the dataset's own folds mark."""
+    """The patients of the hold-out list, and those that the dataset's folds mark as hold-out."""
     folds = read_table(dataset / "folds.csv", ["patient_id", "fold"])
     return holdout_patients() | frozenset(folds.loc[folds["fold"] == HOLDOUT, "patient_id"])
 
@@ -113,7 +113,7 @@ def _tasks(dataset: Path, chosen: pd.DataFrame, source: Source, settings: Candid
 
 
 def _ct_sha256(dataset: Path, scan: str, ct: str) -> str:
-    """From the record that ``convert`` wrote of the scan; empty where there is none (the CT was put there by hand)."""
+    """SHA-256 of the CT from the scan's record; empty if there is no record (the CT was added by hand)."""
     try:
         record = json.loads((dataset / "scans" / f"{scan}.json").read_text(encoding="utf-8"))
         return str(record["files"][ct]["sha256"])
@@ -122,14 +122,14 @@ def _ct_sha256(dataset: Path, scan: str, ct: str) -> str:
 
 
 def _write_scans(tasks: Sequence[CandidateTask]) -> tuple[dict[str, Record], dict[str, str]]:
-    """The records of all scans, and why the others have none."""
+    """The records of the scans that were written, and the reasons for the others."""
     found = {task.scan: finished_record(task) for task in tasks}
     records = {scan: record for scan, record in found.items() if record is not None}
     refused: dict[str, str] = {}
     remove_unfinished(tasks, records)
     waiting = [task for task in tasks if task.scan not in records]
     if records:
-        logger.info("the candidates of %d of %d scans are written already", len(records), len(tasks))
+        logger.info("the candidates of %d of %d scans are already written", len(records), len(tasks))
     with progress(len(waiting), description="candidates", unit="scan") as step:
         for task in waiting:
             try:

@@ -1,4 +1,4 @@
-"""LUNA16's ten folds on a dataset: by scan there, by patient here, and never a patient of the hold-out."""
+"""LUNA16's ten subsets as folds: grouped by patient, without the patients of the hold-out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 def scan_folds(scans: pd.DataFrame, subsets: Mapping[str, int], *, holdout: Collection[str]) -> pd.DataFrame:
     """The scans that have a subset, with ``subset`` (0-9, LUNA16's own) and ``fold`` (text: 0-9 or ``holdout``).
 
-    The fold is the subset, but for two cases. A patient of the hold-out is in no numbered fold. A patient with scans in
-    several subsets (LUNA16's 888 scans are of 887 patients: LIDC-IDRI-0332 has two) has all of them in the lowest.
+    The fold is the subset, with two exceptions. A patient of the hold-out is in no numbered fold. A patient with scans
+    in several subsets (LUNA16's 888 scans are of 887 patients: LIDC-IDRI-0332 has two) has all of them in the lowest.
 
     Args:
         scans: with ``patient_id`` and ``series_uid``.

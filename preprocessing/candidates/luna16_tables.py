@@ -1,8 +1,10 @@
-"""LUNA16's own tables: candidates, annotations, excluded findings, and which scan is in which subset."""
+"""Read LUNA16's tables: candidates, annotations, excluded findings, and the subset of each scan."""
 
 from __future__ import annotations
 
+import functools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,26 @@ CENTER = ["center_x_ras", "center_y_ras", "center_z_ras"]
 SUBSETS = 10
 SUBSET_FOLDER = re.compile(r"subset(\d)")
 EXCLUDED_DIAMETER_MM = 10.0
-"""LUNA16's diameter for an excluded finding whose own is not given (it is written as -1)."""
+"""Diameter that LUNA16 uses for an excluded finding without one (written as -1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """LUNA16's tables, with the name and SHA-256 of each file."""
+
+    candidates: pd.DataFrame
+    findings: pd.DataFrame
+    subsets: dict[str, int]
+    files: dict[str, dict[str, str]]
+
+    @functools.cached_property
+    def of_series(self) -> dict[str, pd.DataFrame]:
+        """Series UID -> its candidates in the table's order; series without candidates are absent."""
+        return dict(list(self.candidates.groupby("series_uid")))
+
+    def candidates_of(self, series_uid: str) -> pd.DataFrame:
+        """The candidates of a series; an empty table if it has none."""
+        return self.of_series.get(series_uid, self.candidates.iloc[:0])
 
 
 def read_candidates(path: Path) -> pd.DataFrame:
@@ -43,7 +64,8 @@ def read_findings(annotations: Path | None, excluded: Path | None) -> pd.DataFra
 
     Args:
         annotations: LUNA16's ``annotations.csv``: ``seriesuid,coordX,coordY,coordZ,diameter_mm``.
-        excluded: its ``annotations_excluded.csv``, the same columns: findings that are neither nodules nor errors.
+        excluded: its ``annotations_excluded.csv``, the same columns: findings that count neither as nodules nor as
+            false positives.
 
     Raises:
         InputError: a table is missing or broken, or a nodule has no diameter.

@@ -1,4 +1,4 @@
-"""One run at a time writes to a folder."""
+"""A lock that lets one run at a time write to a folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lung_nodule.io import InputError
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Make the folder and hold it until the block ends; the lock goes with the process, however that ends.
+    """Create the folder and lock it until the block ends; the operating system releases the lock with the process.
 
-    A folder that was made here goes again where the block left nothing in it.
+    Folders created here are removed again if the block leaves them empty.
 
     Raises:
-        InputError: another run holds the folder.
+        InputError: another run has locked the folder.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the innermost first, up to the first that holds something."""
+    """Remove folders, innermost first, up to the first that is not empty."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -46,4 +46,4 @@ def _lock(handle: int, folder: Path) -> None:
     except BlockingIOError as error:
         raise InputError(f"another run is writing to {folder}: wait for its end, or give another --out") from error
     except OSError:
-        pass  # some network file systems lock no folders; every file is still renamed into place whole
+        pass  # some network file systems cannot lock folders; files are renamed into place in any case

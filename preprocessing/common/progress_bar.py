@@ -1,4 +1,4 @@
-"""How far a long run is: a bar with rate and time left on a terminal, a line now and then in a log."""
+"""Progress of a long run: a bar on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOG_EVERY_S = 60.0
 
 @contextmanager
 def progress(total: int, *, description: str, unit: str) -> Iterator[Callable[[], object]]:
-    """Yield a function to be called after each unit of work.
+    """Yield a function to call after each unit of work.
 
-    On a terminal a bar shows rate and time left. Elsewhere, at most one line a minute is logged.
+    On a terminal a bar shows rate and time left. Elsewhere at most one line per minute is logged.
     """
     if sys.stderr.isatty():
         with logging_redirect_tqdm(), tqdm(total=total, desc=description, unit=unit, smoothing=0.1) as bar:
@@ -30,7 +30,7 @@ def progress(total: int, *, description: str, unit: str) -> Iterator[Callable[[]
 
 
 class _Lines:
-    """Progress as log lines, for where a bar would fill the log with copies of itself."""
+    """Progress as log lines, where a bar would fill the log."""
 
     def __init__(self, total: int, *, description: str, unit: str) -> None:
         self.total, self.description, self.unit = total, description, unit

@@ -1,4 +1,4 @@
-"""Which version of this software runs: the one in every scan's record, in ``scans.csv`` and in ``dataset.json``."""
+"""The version of this software, as written to every scan's record, ``scans.csv`` and ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lung_nodule import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lung_nodule", "preprocessing")
-SHOWN, PATIENCE_S = 12, 20
+SHOWN, TIMEOUT_S = 12, 20
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Software:
 
     Attributes:
         version: ``lung_nodule.__version__``.
-        commit: 40 hexadecimal digits; None where the software was installed, not checked out, or git cannot say.
-        modified: True where files of the checkout differ from the commit.
+        commit: 40 hexadecimal digits; None outside a git checkout, or if git is not available.
+        modified: whether files of the checkout differ from the commit.
     """
 
     version: str
@@ -36,18 +36,18 @@ class Software:
         return f"{self.version}{local}{'.modified' if self.modified else ''}"
 
     def as_dict(self) -> dict[str, str | bool | None]:
-        """As JSON has it, ``name`` included."""
+        """For JSON, ``name`` included."""
         return {"name": self.name, **asdict(self)}
 
 
 @functools.cache
 def this_software() -> Software:
-    """The software of this process; git is asked once."""
+    """The software of this process; git is called once."""
     return software_at(ROOT)
 
 
 def software_at(root: Path) -> Software:
-    """This version, with the commit of the checkout at ``root`` where that is one."""
+    """This version, with the commit if ``root`` is a git checkout."""
     commit = _git(root, "rev-parse", "--verify", "HEAD") if (root / ".git").exists() else None
     if not commit:
         return Software(__version__)
@@ -56,7 +56,7 @@ def software_at(root: Path) -> Software:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints, None where it is missing or fails; it does not see the variables of a git hook around it."""
+    """Output of git; None if it is missing or fails. Variables set by a surrounding git hook are removed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         ended = subprocess.run(
@@ -64,7 +64,7 @@ def _git(root: Path, *arguments: str) -> str | None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             env=environment,
         )
     except (OSError, subprocess.SubprocessError):

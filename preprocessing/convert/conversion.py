@@ -1,4 +1,4 @@
-"""A download of LIDC-IDRI to the dataset's layout: many scans, several processes, work that can be interrupted."""
+"""Convert a download of LIDC-IDRI: many scans in several processes, resumable at any point."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def convert(
 ) -> list[Refused]:
     """Convert every scan of the patients found under ``dicom_root``, then assemble the dataset.
 
-    Scans that are finished already are kept as they are, so a run that was cut off is taken up where it stopped, and
-    patients can be added one after the other: the tables hold all finished scans of the folder.
+    Finished scans are kept, so an interrupted run resumes where it stopped, and patients can be added in later runs:
+    the tables hold all finished scans of the folder.
 
     Args:
         dicom_root: folder of the download; see ``layouts.locate``.
         out: the dataset's folder.
         patients: only these; None for all that are found.
         workers: number of processes on this machine.
-        settings: what the files depend on.
+        settings: of the files.
         scheduler: address of a Dask scheduler whose workers convert the scans instead.
         complete: every scan of the patients named, or of the database, must be found and converted.
 
@@ -62,7 +62,7 @@ def convert(
     with only_writer(out), _stopping_on_a_full_disk(out):
         check_output(out)
         check_earlier_scans(out, settings)
-        read_skipped(out)  # one that cannot be read is told now, not after hours of work
+        read_skipped(out)  # an unreadable one is reported now, not after hours of work
         located = locate(dicom_root, patients)
         logger.info("found %s under %s", coverage(located.found, located.wanted), dicom_root)
         if complete:
@@ -73,7 +73,7 @@ def convert(
         counts = assemble(out, settings)
     records = read_records(out)
     finished = {record["scan"]["scan"] for record in records}
-    _report_foreign_slices(records, located)
+    _report_extra_slices(records, located)
     logger.info("converted %s", coverage(finished, located.wanted))
     logger.info("%s: %s", out, ", ".join(f"{count} {name.replace('_', '-')}" for name, count in counts.items()))
     if complete:
@@ -87,14 +87,14 @@ def convert(
 def _convert_located(
     located: Located, out: Path, *, workers: int, settings: ConversionSettings, scheduler: str | None
 ) -> list[Refused]:
-    """Convert the scans that were located and are not finished; returns what was refused."""
+    """Convert the located scans that are not finished; returns the refusals."""
     tasks = plan(located, out, settings)
     if is_dataset(out):
         remove_unfinished_tables(out)
     remove_unfinished(out)
     waiting = [task for task in tasks if finished_record(out, task.record_path) is None]
     if len(waiting) < len(tasks):
-        logger.info("%d of %d scans are finished already", len(tasks) - len(waiting), len(tasks))
+        logger.info("%d of %d scans are already finished", len(tasks) - len(waiting), len(tasks))
     refused = [Refused(None, f"cannot read {path}: {why}") for path, why in located.unreadable.items()]
     for item in refused:
         logger.warning("%s", item.reason)
@@ -108,7 +108,7 @@ def _convert_located(
 
 
 def plan(located: Located, out: Path, settings: ConversionSettings) -> list[ScanTask]:
-    """What is to be converted, ordered by scan."""
+    """The tasks for the scans that were located, ordered by scan."""
     return [
         ScanTask(scan, located.sources[scan.name], out, settings)
         for scan in located.wanted
@@ -121,8 +121,8 @@ def _finished(out: Path) -> set[str]:
     return {record["scan"]["scan"] for record in read_records(out)}
 
 
-def _report_foreign_slices(records: Sequence[Record], located: Located) -> None:
-    """One line for each scan of this run that had slices of its series which the database does not list."""
+def _report_extra_slices(records: Sequence[Record], located: Located) -> None:
+    """Log each scan of this run whose series has slices that the database does not list."""
     for record in records:
         row = record["scan"]
         if row["scan"] in located.sources and "extra_slices" in row["flags"].split(";"):
@@ -131,7 +131,7 @@ def _report_foreign_slices(records: Sequence[Record], located: Located) -> None:
 
 @contextmanager
 def _stopping_on_a_full_disk(out: Path) -> Iterator[None]:
-    """One line where nothing more can be written; what unfinished scans left is removed, finished ones stay."""
+    """Turn a full or read-only disk into an InputError; files of unfinished scans are removed, finished scans kept."""
     try:
         yield
     except OSError as error:
@@ -149,7 +149,7 @@ def _stopping_on_a_full_disk(out: Path) -> Iterator[None]:
 def _convert_scans(
     tasks: Sequence[ScanTask], out: Path, known: Sequence[Refused], *, workers: int, scheduler: str | None
 ) -> list[Refused]:
-    """Convert scans and note each refusal at once, beside those known before; ordered by scan in the end."""
+    """Convert scans, adding each refusal to skipped.csv as it occurs; returns the refusals ordered by scan."""
     refused: list[Refused] = []
     with progress(len(tasks), description="convert", unit="scan") as step:
         for outcome in _outcomes(tasks, workers, scheduler):

@@ -1,4 +1,4 @@
-"""How much of what was asked for is there: patients and scans of the database, and which scans are missing."""
+"""Which of the requested patients and scans are present, and which scans are missing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SHOWN = 5
 
 
 def coverage(names: Collection[str], wanted: Sequence[ScanRecord]) -> str:
-    """``2 of 1010 patients, 2 of 1018 scans``: how many of the wanted are among the scans named."""
+    """``2 of 1010 patients, 2 of 1018 scans``: how many of the requested scans are present."""
     there = [scan for scan in wanted if scan.name in names]
     patients, all_patients = ({scan.patient_id for scan in scans} for scans in (there, wanted))
     return f"{len(patients)} of {len(all_patients)} patients, {len(there)} of {len(wanted)} scans"
 
 
 def check_complete(names: Collection[str], wanted: Sequence[ScanRecord], *, where: str, remedy: str) -> None:
-    """Raise InputError where a wanted scan is not among those named; the first that are missing are listed.
+    """Raise InputError if a requested scan is not present; the first missing ones are listed.
 
     Args:
-        names: of the scans that are there.
-        wanted: the scans that were asked for.
+        names: of the scans that are present.
+        wanted: the requested scans.
         where: what they are missing from, for the message.
         remedy: what to do, for the message.
     """

@@ -1,4 +1,4 @@
-"""The scans that the dataset holds already: other settings, or real scans beside synthetic ones, are refused."""
+"""Compatibility of a new run with the scans that the dataset already holds: settings, version, real or synthetic."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def check_earlier_scans(out: Path, settings: ConversionSettings) -> None:
-    """Warn where another version of this software wrote scans of the folder; they are kept.
+    """Check the settings of the folder's scans; warn if another version of this software wrote some of them.
 
     Raises:
-        InputError: the folder holds scans that were made with other settings.
+        InputError: the folder holds scans with other settings.
     """
     records = read_records(out)
     _check_settings(out, records, settings)
@@ -58,15 +58,15 @@ def _check_settings(out: Path, records: Sequence[Record], settings: ConversionSe
 def refuse_mixture(records: Sequence[Record], sources: Sequence[Sources], out: Path) -> None:
     """Refuse to add real scans to a synthetic dataset, or the reverse.
 
-    One header of the download is read; nothing where the dataset has no scan yet.
+    One header of the download is read, and none if the dataset has no scans yet.
 
     Args:
         records: of the dataset's finished scans.
-        sources: where the files of the scans to convert lie.
+        sources: files of the scans to convert.
         out: the dataset's folder, for the message.
 
     Raises:
-        InputError: the dataset's scans and the download are not of one kind.
+        InputError: one is real and the other synthetic.
     """
     if not records:
         return
@@ -80,7 +80,7 @@ def refuse_mixture(records: Sequence[Record], sources: Sequence[Sources], out: P
 
 
 def _manufacturers(sources: Sequence[Sources]) -> Iterator[str]:
-    """The manufacturer that each readable DICOM file names, file by file."""
+    """The manufacturer in each readable DICOM file."""
     for source in sources:
         files = (*source.files, *(path for root in source.folders for folder in walk(root) for path in folder.files))
         for path in files:

@@ -1,4 +1,4 @@
-"""Where the scans of LIDC-IDRI lie under a folder: by the names of folders where these help, else by the headers."""
+"""Locate the scans of LIDC-IDRI under a folder: by the names of folders if possible, else by the headers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ USAGE = "give the folder of a download of LIDC-IDRI"
 
 @dataclass(frozen=True)
 class Located:
-    """What was found of the scans that are wanted.
+    """The requested scans and their files.
 
     Attributes:
-        wanted: the scans of the patients that were asked for, or all of the database.
-        sources: scan's name -> where its files lie, for all scans of the patients of whom something was found.
-        found: names of the scans of which there are images, as far as names and headers say.
-        unreadable: what cannot be read and belongs to no scan as far as can be told -> why.
+        wanted: the scans of the requested patients, or all of the database.
+        sources: scan's name -> its files, for all scans of the patients of whom something was found.
+        found: names of the scans with images, judging by names and headers.
+        unreadable: unreadable path that cannot be attributed to a scan -> reason.
     """
 
     wanted: tuple[ScanRecord, ...]
@@ -43,13 +43,13 @@ class Located:
 
 @dataclass
 class _Tree:
-    """What lies under a root; keys are patients' ids and series' UIDs.
+    """Contents of a root folder; keys are patients' ids and series' UIDs.
 
     Attributes:
-        named: folders with a key as their name; nothing below them was looked at.
+        named: folders whose name is a key; not searched.
         loose: files elsewhere that may be images.
-        unreadable: what cannot be looked into -> why.
-        empty: whether there is nothing at all.
+        unreadable: unreadable path -> reason.
+        empty: whether the root is empty.
     """
 
     named: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -61,16 +61,16 @@ class _Tree:
 def locate(root: Path, patients: Sequence[str] | None = None) -> Located:
     """Find the scans of LIDC-IDRI under a folder, at any depth.
 
-    Folders named after a patient (``LIDC-IDRI-0006``, in capitals or not) or a SeriesInstanceUID are taken by their
-    names and opened when the scan is converted. Of all other files the headers are read, once, and matched to the
-    database's series; so are those of the eight patients with two scans. Nothing is read where names say it all.
+    Folders named after a patient (``LIDC-IDRI-0006``, upper or lower case) or a SeriesInstanceUID are identified by
+    name and opened when the scan is converted. The headers of all other files, and those of the eight patients with two
+    scans, are read once and matched to the database's series. If names identify every scan, no header is read.
 
     Args:
-        root: the folder; a patient's or a series' own folder will do.
+        root: the folder; may itself be that of a patient or a series.
         patients: only these; None for all.
 
     Raises:
-        InputError: there is no such folder, nothing of LIDC-IDRI in it, an unknown patient, or one without files.
+        InputError: the folder is missing or holds nothing of LIDC-IDRI, or a patient is unknown or has no files.
     """
     _check_root(root)
     wanted = tuple(database.scans(patients))
@@ -110,8 +110,8 @@ def _check_root(root: Path) -> None:
 
 
 def _look(root: Path) -> _Tree:
-    """Walk through the folders that are not named after a patient with one scan or a series."""
-    tree, strangers = _Tree(), set()
+    """Search the folders that are not named after a series or a patient with one scan."""
+    tree, unknown = _Tree(), set()
     single, known = _patients()
     keys = single | {scan.series_uid for scan in database.scans()}
     own = _key(os.path.basename(os.path.abspath(root)))
@@ -127,19 +127,19 @@ def _look(root: Path) -> _Tree:
             if key in keys:
                 tree.named[key].append(path)
             elif PATIENT.fullmatch(key) and key not in known:
-                strangers.add(path.name)
+                unknown.add(path.name)
             else:
                 inside.append(path)
         folder.folders[:] = inside
         tree.loose += filter(may_be_image, folder.files)
         tree.unreadable |= {path: why for path, why in folder.unreadable.items() if may_be_image(path)}
-    if strangers:
-        logger.warning("passed over %s: not in the LIDC-IDRI database", ", ".join(sorted(strangers)))
+    if unknown:
+        logger.warning("ignored %s: not in the LIDC-IDRI database", ", ".join(sorted(unknown)))
     return tree
 
 
 def _patients() -> tuple[set[str], set[str]]:
-    """The patients with one scan, and all."""
+    """The patients with one scan, and all patients."""
     counts = Counter(scan.patient_id for scan in database.scans())
     return {patient for patient, count in counts.items() if count == 1}, set(counts)
 
@@ -153,9 +153,9 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _match_headers(tree: _Tree) -> dict[str, list[Path]]:
-    """SeriesInstanceUID -> its loose files, followed by those beside them that cannot be read.
+    """SeriesInstanceUID -> its loose files, followed by unreadable files in the same folders.
 
-    Those that cannot be read join ``tree.unreadable``.
+    Unreadable files are added to ``tree.unreadable``.
     """
     with progress(len(tree.loose), description="DICOM headers", unit="file") as step:
         found, unreadable = sort_series(_stepping(tree.loose, step))
@@ -171,7 +171,7 @@ def _match_headers(tree: _Tree) -> dict[str, list[Path]]:
     near = {path for paths in files.values() for path in paths} & tree.unreadable.keys()
     if near:
         logger.warning(
-            "beside slices, and not readable: %s", listed({path: tree.unreadable[path] for path in sorted(near)})
+            "unreadable files beside slices: %s", listed({path: tree.unreadable[path] for path in sorted(near)})
         )
     return files
 
@@ -183,7 +183,7 @@ def _stepping(paths: Sequence[Path], step: Callable[[], object]) -> Iterator[Pat
 
 
 def _by_name(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Paths by the patient's id or series' UID that a folder above them, or they themselves, are named after."""
+    """Paths by the patient's id or series' UID in their own name or in that of a parent folder."""
     keys = {key for scan in database.scans() for key in (scan.patient_id, scan.series_uid)}
     found: dict[str, list[Path]] = defaultdict(list)
     for path in paths:

@@ -1,4 +1,4 @@
-"""What already lies in the folder that a conversion is to write to, and whose it is."""
+"""Check an existing output folder before a conversion writes to it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SHOWN = 3
 
 
 def check_output(out: Path) -> None:
-    """Refuse a folder in which a conversion would write over files that no conversion made.
+    """Refuse a folder in which the conversion would overwrite files that it did not write.
 
     Raises:
-        InputError: the folder is no dataset of ours, finished or begun, and holds files of the names that a dataset
-            has; the first are named.
+        InputError: the folder is not a dataset, finished or unfinished, and holds files with names of a dataset; the
+            first are listed.
     """
     if is_dataset(out):
         return
@@ -39,12 +39,12 @@ def check_output(out: Path) -> None:
 
 
 def is_dataset(out: Path) -> bool:
-    """Whether `convert` made the folder: its dataset.json, a scan's record or the mark of a scan that was begun."""
+    """Whether ``convert`` wrote the folder: it has a dataset.json, a scan's record or an unfinished scan's marker."""
     return _is_description(out / "dataset.json") or bool(unfinished_scans(out)) or _holds_a_record(out)
 
 
 def remove_unfinished_tables(out: Path) -> None:
-    """Remove half-written tables of a run that was killed; the folder must be a dataset of ours."""
+    """Remove half-written tables of an interrupted run; the folder must be a dataset."""
     for path in unfinished_writes([out / name for name in (*DATASET_FILES, MANIFEST, "skipped.csv")]):
         path.unlink()
 
@@ -64,7 +64,7 @@ def _holds_a_record(out: Path) -> bool:
 
 
 def _taken_scan_files(out: Path) -> list[str]:
-    """Files of exactly the names that the conversion of a scan of the database writes."""
+    """Files with exactly the names that the conversion of a scan writes."""
     present = {f"{folder}/{path.name}" for folder in FILE_FOLDERS for path in (out / folder).glob("*")}
     patients = {match[1] for name in present if (match := NAMED_AFTER_A_PATIENT.fullmatch(name.partition("/")[2]))}
     written = {name for scan in database.scans() if scan.patient_id in patients for name in scan_files(scan)}

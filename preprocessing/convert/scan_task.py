@@ -1,4 +1,4 @@
-"""One scan from DICOM to its files; the record that is written last says that the scan is finished."""
+"""Convert one scan from DICOM to its files; its record is written last and marks it as finished."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .unfinished import begin, finish
 
 @dataclass(frozen=True)
 class ScanTask:
-    """Everything that a worker process needs to convert one scan."""
+    """Everything a worker process needs to convert one scan."""
 
     scan: ScanRecord
     sources: Sources
@@ -31,23 +31,23 @@ class ScanTask:
 
     @property
     def record_path(self) -> Path:
-        """The scan's record; it exists only when every other file of the scan is whole."""
+        """The scan's record; it exists only when all other files of the scan are complete."""
         return self.out / scan_paths(self.scan)["record"]
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A scan that was not converted, and why; ``scan`` is None for what cannot be read and may hold any scan."""
+    """A scan that was not converted, and why; ``scan`` is None for unreadable files of an unknown scan."""
 
     scan: ScanRecord | None
     reason: str
 
 
 def convert_scan(task: ScanTask) -> Refused | None:
-    """Convert one scan unless it is finished already. Runs in a worker process.
+    """Convert one scan unless it is already finished. Runs in a worker process.
 
     Returns:
-        None when the scan is finished, else why it was refused (nothing of it counts as written).
+        None if the scan is finished, else why it was refused.
     """
     if finished_record(task.out, task.record_path) is not None:
         return None

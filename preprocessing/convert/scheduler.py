@@ -1,7 +1,7 @@
-"""The same scans on many machines: a Dask cluster does what the processes of one machine do.
+"""Convert scans on a Dask cluster of several machines.
 
-Every machine must see the DICOM files and the dataset under the same paths (a shared file system); only the scans'
-descriptions travel. The scheduler and its workers are started by the user:
+Every machine must see the DICOM files and the dataset under the same paths (a shared file system); only the tasks are
+sent. The scheduler and its workers are started by the user:
 
     dask scheduler
     dask worker tcp://host:8786 --nworkers 8 --nthreads 1      on every machine
@@ -33,15 +33,15 @@ CONNECT_S, POLL_S, WITHOUT_WORKERS_S = 20, 5, 120
 def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | None]:
     """Convert scans on a Dask cluster, yielding each outcome as it comes.
 
-    A scan whose worker dies is given to another one; after several deaths (Dask's ``allowed-failures``, 3) it is
-    refused by name.
+    A scan whose worker dies is passed to another worker; after several failures (Dask's ``allowed-failures``, 3) it is
+    refused.
 
     Args:
         tasks: the scans.
         address: of the scheduler, ``tcp://host:port``.
 
     Raises:
-        InputError: ``distributed`` is not installed, no such scheduler, workers that cannot do the work, or none left.
+        InputError: ``distributed`` is not installed, the scheduler cannot be reached, or workers are missing or unfit.
     """
     tasks = [_with_absolute_paths(task) for task in tasks]
     if not tasks:
@@ -56,12 +56,12 @@ def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | No
 
 
 def _with_absolute_paths(task: ScanTask) -> ScanTask:
-    """Workers run in folders of their own."""
+    """Workers have other working directories."""
     return replace(task, out=task.out.absolute(), sources=task.sources.absolute())
 
 
 def _folders(task: ScanTask) -> set[Path]:
-    """The folders that a worker must see; one that cannot be looked into here is the scan's own trouble."""
+    """The folders that a worker must see; missing ones are left out, as the scan itself will be refused."""
     needed = {task.out, *(file.parent for file in task.sources.files)}
     return needed | {folder for folder in task.sources.folders if folder.is_dir()}
 
@@ -78,7 +78,7 @@ def _connect(address: str) -> Client:
 
 
 def _check_workers(client: Client, address: str, folders: set[Path]) -> None:
-    """One scan at a time in each worker's process, and the same folders everywhere."""
+    """Check that each worker has one thread and sees the folders."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
         raise InputError(f"the scheduler at {address} has no worker: `dask worker {address} --nworkers 8 --nthreads 1`")
@@ -90,12 +90,12 @@ def _check_workers(client: Client, address: str, folders: set[Path]) -> None:
     except ImportError as error:
         raise InputError(f"a worker at {address} cannot import {error.name}: install this package there") from error
     for name, (host, folder) in sorted(absent.items()):
-        raise InputError(f"the worker {name} on {host} does not see {folder}: every machine must, under this path")
+        raise InputError(f"the worker {name} on {host} does not see {folder}: every machine must, under the same path")
     logger.info("%d workers at %s", len(workers), address)
 
 
 def _unseen(folders: Sequence[Path]) -> tuple[str, str] | None:
-    """Runs on a worker: its host and the first folder that is not there."""
+    """Runs on a worker: its host and the first folder that it does not see."""
     return next(((socket.gethostname(), str(folder)) for folder in folders if not folder.is_dir()), None)
 
 
@@ -103,7 +103,7 @@ def _finished(client: Client, futures: list[Future], address: str) -> set[Future
     """Wait until some are done.
 
     Raises:
-        InputError: the cluster has had no worker for two minutes, or the scheduler is gone.
+        InputError: there was no worker for two minutes, or the connection to the scheduler was lost.
     """
     from distributed import CancelledError, wait
 
@@ -113,7 +113,7 @@ def _finished(client: Client, futures: list[Future], address: str) -> set[Future
             return set(wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
         except CancelledError as error:
             raise InputError(
-                f"the scheduler at {address} is gone: finished scans are kept, start it and run the same command again"
+                f"lost the scheduler at {address}: finished scans are kept, start it and run the same command again"
             ) from error
         except TimeoutError:
             if client.status == "running" and client.scheduler_info()["workers"]:
@@ -130,4 +130,4 @@ def _outcome(future: Future, task: ScanTask) -> Refused | None:
     try:
         return future.result()
     except KilledWorker:
-        return Refused(task.scan, "its workers were killed again and again (out of memory?)")
+        return Refused(task.scan, "its workers were killed repeatedly (out of memory?)")

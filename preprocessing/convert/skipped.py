@@ -1,6 +1,6 @@
 """``skipped.csv``: every scan that was refused and is not in the dataset, with the reason, over all runs.
 
-Rows without a scan are files and folders that the last run could not read, where nothing says which scan they hold.
+Rows without a scan are files and folders of an unknown scan that the last run could not read.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ SKIPPED_COLUMNS = ["scan", "patient_id", "series_uid", "reason"]
 
 
 def read_skipped(out: Path) -> pd.DataFrame:
-    """The table, or an empty one where there is none."""
+    """The table; empty if the file does not exist."""
     path = out / "skipped.csv"
     table = read_table(path, SKIPPED_COLUMNS) if path.is_file() else pd.DataFrame(columns=SKIPPED_COLUMNS)
     return table.fillna("")
 
 
 def write_skipped(out: Path, refused: Collection[Refused], *, finished: Collection[str] = ()) -> None:
-    """Add refusals to skipped.csv and leave out scans that have been finished since (header only where none is left).
+    """Add refusals to skipped.csv and remove scans that have been finished since; the header always remains.
 
     Args:
         out: the dataset's folder.
-        refused: all of this run so far; a scan's new reason replaces an earlier one.
+        refused: all refusals of this run so far; a scan's new reason replaces an earlier one.
         finished: names of all scans that are in the dataset.
     """
     rows = {row["scan"]: row for row in read_skipped(out)[SKIPPED_COLUMNS].to_dict("records") if row["scan"]}

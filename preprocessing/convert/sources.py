@@ -1,4 +1,4 @@
-"""The files of one scan: where they are looked for, and whether they are all of its slices and no others."""
+"""The files of one scan: where to search for them, and a check that they are complete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the files of a scan lie.
+    """Where the files of a scan are.
 
     Attributes:
-        folders: named after its patient or series; all that is below them is looked at.
-        files: single files, found by their headers, and those beside them that could not be read.
+        folders: named after its patient or series; searched recursively.
+        files: single files identified by their headers, and unreadable ones in the same folders.
     """
 
     folders: tuple[Path, ...] = ()
@@ -37,13 +37,12 @@ class Sources:
 
 
 def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
-    """The files of a scan's CT series: one or more for each of the database's slice positions, and no others.
+    """The files of a scan's CT series: one or more for each slice position in the database, and no others.
 
-    Slices of the series' UID at other positions are left out and noted in ``left_out``: no reader saw them.
+    Slices with the series' UID at other positions are listed in ``left_out``: the readers did not see them.
 
     Raises:
-        InputError: no file of the series is there, or slices are missing or cannot be read (the positions and the
-            files are named).
+        InputError: the series has no files, or slices are missing or unreadable (with their positions and files).
     """
     found, unreadable = _read_headers(scan, sources)
     broken = listed(unreadable)
@@ -65,10 +64,10 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
         raise InputError(f"cannot read {broken}: no slices at z = {format_positions(missing)} are left; {_AGAIN}")
     if len(missing):
         raise InputError(f"missing slices at z = {format_positions(missing)}: download the series again")
-    passed_over = {path: why for path, why in unreadable.items() if path not in set(sources.files)}
-    if passed_over:
-        logger.warning("%s is whole; passed over what cannot be read: %s", scan.name, listed(passed_over))
-    return _without_foreign(files, distance.min(axis=0) > SAME_Z_MM)
+    ignored = {path: why for path, why in unreadable.items() if path not in set(sources.files)}
+    if ignored:
+        logger.warning("%s is complete; ignored unreadable files: %s", scan.name, listed(ignored))
+    return _without_extra(files, distance.min(axis=0) > SAME_Z_MM)
 
 
 _AGAIN = "make it readable or download the series again"
@@ -82,7 +81,7 @@ def listed(unreadable: Mapping[Path, str]) -> str:
 
 
 def _read_headers(scan: ScanRecord, sources: Sources) -> tuple[list[SeriesFiles], dict[Path, str]]:
-    """The series' files with their headers, and what else could not be read; each real file is read once."""
+    """The series' files with their headers, and unreadable paths with the reason; each real file is read once."""
     seen: set[tuple[int, int]] = set()
     paths: list[Path] = []
     closed: dict[Path, str] = {}
@@ -95,13 +94,13 @@ def _read_headers(scan: ScanRecord, sources: Sources) -> tuple[list[SeriesFiles]
     return found, closed | unreadable
 
 
-def _without_foreign(files: SeriesFiles, foreign: np.ndarray) -> SeriesFiles:
-    """The series without the files of a bool mask [files]."""
-    own = np.flatnonzero(~foreign)
+def _without_extra(files: SeriesFiles, extra: np.ndarray) -> SeriesFiles:
+    """The series without the files of the bool mask ``extra`` [files]."""
+    own = np.flatnonzero(~extra)
     return replace(
         files,
         paths=tuple(files.paths[at] for at in own),
         headers=tuple(files.headers[at] for at in own),
         z_positions=files.z_positions[own],
-        left_out=tuple(sorted(float(z) for z in files.z_positions[foreign])),
+        left_out=tuple(sorted(float(z) for z in files.z_positions[extra])),
     )

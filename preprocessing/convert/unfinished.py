@@ -1,7 +1,7 @@
-"""Scans that were begun and not finished: exactly which files they may have left, and their removal.
+"""Scans that were started and not finished: their markers, and the removal of their files.
 
-A scan's first file is an empty mark, ``scans/<scan>.unfinished``; it goes once the scan's record is written. Only for
-a scan with such a mark are files removed, by their full names, so that nothing else in the folder is ever touched.
+A scan's first file is an empty marker, ``scans/<scan>.unfinished``, which is deleted once the scan's record is written.
+Only files of a scan with such a marker are ever removed, each by its full name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
 
-MARK = ".unfinished"
+MARKER = ".unfinished"
 
 
 def scan_files(scan: ScanRecord) -> list[str]:
@@ -31,45 +31,45 @@ def scan_files(scan: ScanRecord) -> list[str]:
 
 
 def begin(out: Path, scan: ScanRecord) -> None:
-    """Mark a scan as unfinished, before any of its files is written or removed; half-written ones of its files go."""
-    mark = _mark(out, scan)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    """Mark a scan as unfinished before its files are written or removed, and remove half-written ones."""
+    marker = _marker(out, scan)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
     for path in unfinished_writes([out / name for name in scan_files(scan)]):
         path.unlink()
 
 
 def finish(out: Path, scan: ScanRecord) -> None:
-    """Take the mark away; the scan's record must be there."""
-    _mark(out, scan).unlink()
+    """Delete the marker; the scan's record must exist."""
+    _marker(out, scan).unlink()
 
 
 def unfinished_scans(out: Path) -> list[ScanRecord]:
-    """The scans that are marked as unfinished, ordered by name."""
-    marks = sorted((out / "scans").glob(f"*{MARK}"))
-    return [scan for mark in marks if (scan := _scan_named(mark.name.removesuffix(MARK))) is not None]
+    """The scans marked as unfinished, ordered by name."""
+    markers = sorted((out / "scans").glob(f"*{MARKER}"))
+    return [scan for marker in markers if (scan := _scan_named(marker.name.removesuffix(MARKER))) is not None]
 
 
 def remove_unfinished(out: Path) -> None:
-    """Remove the files of unfinished scans, their half-written ones among them; no other run may be writing.
+    """Remove all files of unfinished scans, including half-written ones; no other run may be writing.
 
-    A scan that was cut off between its record and the removal of its mark is finished, and only loses the mark.
+    If the run stopped between writing the record and deleting the marker, the scan is finished: only the marker goes.
     """
     for scan in unfinished_scans(out):
         files = [out / name for name in scan_files(scan)]
-        whole = finished_record(out, files[-1]) is not None
-        found = unfinished_writes(files) + [path for path in reversed(files) if not whole and path.is_file()]
+        finished = finished_record(out, files[-1]) is not None
+        found = unfinished_writes(files) + [path for path in reversed(files) if not finished and path.is_file()]
         for path in found:
             path.unlink()
         if found:
             logger.info("removed %d files of %s, which was not finished", len(found), scan.name)
         finish(out, scan)
     with suppress(OSError):
-        (out / "scans").rmdir()  # where it held marks alone
+        (out / "scans").rmdir()  # if it held only markers
 
 
-def _mark(out: Path, scan: ScanRecord) -> Path:
-    return out / "scans" / f"{scan.name}{MARK}"
+def _marker(out: Path, scan: ScanRecord) -> Path:
+    return out / "scans" / f"{scan.name}{MARKER}"
 
 
 @functools.cache

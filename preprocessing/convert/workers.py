@@ -1,4 +1,4 @@
-"""Scans in several processes of this machine: one that dies takes no other scan with it and outlives no run."""
+"""Convert scans in several processes of this machine; a process that dies affects no other scan."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ STOPS_EVERY_SCAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def attempt(task: ScanTask) -> Refused | None:
-    """Convert one scan; whatever goes wrong with it becomes one line, so that the run can go on with the others.
+    """Convert one scan; any error becomes a one-line refusal, so that the run continues with the others.
 
     Raises:
-        OSError: the disk is full or cannot be written, which no other scan would survive either.
+        OSError: the disk is full or read-only, which affects every other scan too.
     """
     try:
         return convert_scan(task)
@@ -47,8 +47,8 @@ def _unexpected(error: Exception) -> str:
 def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | None]:
     """Convert scans in spawned processes, yielding each outcome as it comes.
 
-    Where a process dies (killed for want of memory, say), the scans that were in work are tried again one by one, each
-    in a process of its own; the one that dies again is refused by name.
+    If a process dies (killed when out of memory, for instance), the scans in progress are retried one by one, each in a
+    process of its own; a scan whose process dies again is refused.
     """
     queue = deque(tasks)
     while queue:
@@ -57,11 +57,11 @@ def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | 
 
 
 def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[Refused | None, None, list[ScanTask]]:
-    """Empty the queue; returns early with the scans in work when a process died."""
+    """Work through the queue; if a process dies, return early with the scans in progress."""
     running: dict[Future[Refused | None], ScanTask] = {}
     with process_pool(workers) as pool:
         while queue or running:
-            # Never more than one scan a process, so that those in work are known.
+            # At most one scan per process, so that those in progress are known.
             while queue and len(running) < workers:
                 try:
                     future = pool.submit(attempt, queue[0])

@@ -1,4 +1,4 @@
-"""The dataset as a whole: tables from the scans' records, description, checksums."""
+"""Assemble the dataset from the scans' records: tables, dataset.json and manifest."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _description(
             "duplicate_z": "one is kept of equal slices at one position; where they differ the scan is refused, or the "
             "`first` or `last` by InstanceNumber is kept, as `duplicates` says",
             "folds": f"{FOLDS} folds by patient, stratified by mean malignancy (< 3, = 3, > 3), or `{HOLDOUT}`; "
-            "the same for every dataset: preprocessing/folds/all.csv",
+            "the same for every dataset: preprocessing/lidc/folds/all.csv",
         },
         "counts": counts,
         "synthetic_scans": int(synthetic),

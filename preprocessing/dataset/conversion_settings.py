@@ -1,4 +1,4 @@
-"""What a conversion is made with; two conversions with equal settings give equal files."""
+"""Settings of a conversion: equal settings give equal files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ LAYOUT_VERSION = 2  # 2: annotations.csv calls the volume inside the contours co
 
 @dataclass(frozen=True)
 class ConversionSettings:
-    """Settings that change the files of a scan.
+    """Settings that affect the files of a scan.
 
     Attributes:
-        consensus: how many of the readers must have marked a voxel, a policy as
-            :func:`lung_nodule.lidc.consensus_policy` writes it.
+        consensus: how many of the readers must have marked a voxel: a policy in the notation of
+            :func:`lung_nodule.lidc.consensus_policy`.
         margin_mm: half the edge in mm of the cube around a nodule's centre that its VOI covers.
-        duplicates: what becomes of a scan with different slices at one position: ``refuse`` it, or take the ``first``
-            or ``last`` slice by InstanceNumber. It changes such scans alone, so it is no part of ``as_dict``: the
-            records of those scans name it.
+        duplicates: how to handle a scan with different slices at one position: ``refuse`` it, or use the ``first`` or
+            ``last`` slice by InstanceNumber. It affects only such scans, so it is in their records and not in
+            ``as_dict``.
     """
 
     consensus: float | str = 0.5
@@ -44,7 +44,7 @@ class ConversionSettings:
             )
 
     def as_dict(self) -> dict[str, float | str]:
-        """The settings as JSON has them, with the version of the layout."""
+        """The settings for JSON, with the version of the layout."""
         return {
             "layout_version": LAYOUT_VERSION,
             "consensus": self.consensus,

@@ -1,4 +1,4 @@
-"""The flags of ``scans.csv`` and ``nodules.csv``: every name that can stand there, and what holds for a scan."""
+"""The column ``flags`` of ``scans.csv`` and ``nodules.csv``: all names, and those that hold for a scan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..lidc.quality import FLAGS, has_two_scans, rating_off_scale
 from ..lidc.records import NoduleRecord, ScanRecord
 
 USUAL_ORIENTATION = "LPS"
-# Of the slices' places, which nodules.csv repeats for every nodule of the scan.
+# Flags of the slice positions, repeated in nodules.csv for every nodule of the scan.
 PLACE_FLAGS = (
     "duplicate_z",
     "differing_duplicates",
@@ -29,12 +29,12 @@ NODULE_FLAGS = tuple(dict.fromkeys((*FLAGS, "empty_consensus", *PLACE_FLAGS)))
 
 
 def scan_flags(scan: ScanRecord, series: Series, nodules: Sequence[NoduleRecord]) -> list[str]:
-    """What is unusual about a scan and was dealt with, in the order of SCAN_FLAGS.
+    """Flags of a scan, in the order of SCAN_FLAGS.
 
     Args:
-        scan: what the database says of it.
+        scan: its record in the database.
         series: the volume, with its remarks.
-        nodules: all of its nodules; a property of one of them counts.
+        nodules: all of its nodules; a flag holds if it holds for one of them.
     """
     own = {
         "flipped": orientation(series) != USUAL_ORIENTATION,
@@ -48,10 +48,10 @@ def scan_flags(scan: ScanRecord, series: Series, nodules: Sequence[NoduleRecord]
 
 
 def of_place(flags: Iterable[str]) -> list[str]:
-    """Those of a scan's flags that concern each of its nodules."""
+    """The flags of a scan that apply to each of its nodules."""
     return [name for name in flags if name in PLACE_FLAGS]
 
 
 def orientation(series: Series) -> str:
-    """Where the volume's axes run to, e.g. ``LPS``: Left, Posterior, Superior."""
+    """Directions of the volume's axes, e.g. ``LPS``: Left, Posterior, Superior."""
     return "".join(nibabel.aff2axcodes(series.volume.affine))

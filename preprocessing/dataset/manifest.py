@@ -17,8 +17,8 @@ def write_manifest(folder: Path, digests: Mapping[str, str], others: Sequence[st
 
     Args:
         folder: where it is written.
-        digests: SHA-256 of files, by path relative to the folder, as their scans' records have it.
-        others: further files, of which the SHA-256 is computed here.
+        digests: SHA-256 of files, by path relative to the folder, from the scans' records.
+        others: further files, whose SHA-256 is computed here.
     """
     lines = {**digests, **{name: file_sha256(folder / name) for name in others}}
     write_text(folder / MANIFEST, "".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items())))
@@ -28,16 +28,16 @@ def read_manifest(dataset: Path) -> dict[str, str]:
     """SHA-256 by path relative to the dataset.
 
     Raises:
-        InputError: there is none, or a line is not of ``sha256sum``'s format.
+        InputError: it is missing, or a line is not in the format of ``sha256sum``.
     """
     path = dataset / MANIFEST
     if not path.is_file():
-        raise InputError(f"no {MANIFEST} in {dataset}: not a dataset, or its conversion did not come to an end")
+        raise InputError(f"no {MANIFEST} in {dataset}: not a dataset, or its conversion was not finished")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     digests = {}
     for number, line in enumerate(lines, start=1):
         match = MANIFEST_LINE.fullmatch(line)
         if match is None:
-            raise InputError(f"{path}, line {number}: not a checksum and a path; run `convert` again to write it anew")
+            raise InputError(f"{path}, line {number}: not a checksum and a path; run the command that wrote it again")
         digests[match[2]] = match[1]
     return digests

@@ -1,4 +1,4 @@
-"""A picture per scan that shows at a glance whether contours and voxels belong together."""
+"""A picture per scan to check that contours and voxels match."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READER_COLOURS = ("#4cc9f0", "#f72585", "#80ed99", "#ff9f1c", "#b388ff", "#e0e0e
 def write_picture(path: Path, scan: ScanRecord, series: Series, nodules: list[NoduleVolume]) -> None:
     """Write the scan's picture: a panel per nodule, or the middle slice of a scan without nodules.
 
-    A panel shows the axial slice nearest the nodule's centre in the lung window, seen from the feet as radiologists do,
+    A panel shows the axial slice nearest the nodule's centre in the lung window, in radiological convention,
     with the consensus and every reader's outline, the nodule's id, readers, diameter and mean malignancy.
     """
     panels = max(len(nodules), 1)
@@ -52,7 +52,7 @@ def write_picture(path: Path, scan: ScanRecord, series: Series, nodules: list[No
 
 
 def _draw_nodule(axis: Axes, shown: Volume, nodule: NoduleVolume, native: Volume) -> None:
-    """One panel; outlines are found on the scan's own grid and turned with it into LPS order."""
+    """One panel; outlines are computed on the scan's own grid and reoriented with it to LPS."""
     center = shown.to_index(native.to_world(nodule.center_index))
     k = int(np.clip(round(float(center[2])), 0, shown.shape[2] - 1))
     _draw_slice(axis, shown, k)

@@ -1,4 +1,4 @@
-"""Rows of the dataset's tables, with the columns and the rounding that every reader of the layout expects."""
+"""Rows and columns of the dataset's tables, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def scan_paths(scan: ScanRecord) -> dict[str, str]:
 
 
 def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume]) -> Row:
-    """A row of scans.csv; ``flags`` names what was unusual and dealt with, ``remarks`` gives the positions."""
+    """A row of scans.csv; ``flags`` names what was unusual and handled, ``remarks`` gives the details."""
     columns, rows, slices = series.volume.shape
     paths = scan_paths(scan)
     return {
@@ -72,7 +72,7 @@ def scan_row(scan: ScanRecord, series: Series, nodules: list[NoduleVolume]) -> R
 
 
 def nodule_flags_text(scan: ScanRecord, series: Series, nodule: NoduleVolume) -> str:
-    """The quality flags that hold, with those of the scan that concern its slices' places, separated by semicolons."""
+    """The nodule's quality flags and its scan's flags of slice positions, separated by semicolons."""
     found = [name for name, holds in nodule_flags(nodule.nodule, scan, nodule.mask).items() if holds]
     found += ["empty_consensus"] * (not nodule.mask.any())
     found += of_place(scan_flags(scan, series, [nodule.nodule]))

@@ -1,4 +1,4 @@
-"""What is finished: a scan's record, written last, with the size and SHA-256 of each of its files."""
+"""Records of finished scans: written last, with the size and SHA-256 of each of the scan's files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Record = dict[str, Any]
 RECORD_PARTS = {"settings": dict, "scan": dict, "nodules": list, "annotations": list, "files": dict}
 FILE_FOLDERS = ("scans", "voi", "qc")
 SYNTHETIC = ("synthetic", "phantom")
-"""Words of a manufacturer's name where the scan is no patient's."""
+"""Words in the manufacturer's name of a synthetic scan."""
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """What a record keeps of a file: ``bytes`` and ``sha256``."""
+    """Size (``bytes``) and checksum (``sha256``) of a file, as a record lists them."""
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
@@ -29,20 +29,20 @@ def read_record(path: Path) -> Record:
     """Read a scan's record.
 
     Raises:
-        InputError: it is not such a record.
+        InputError: the file is not such a record.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         record = None
-    whole = isinstance(record, dict) and all(isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items())
-    if not whole:
+    valid = isinstance(record, dict) and all(isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items())
+    if not valid:
         raise InputError(f"{path} is no record of a converted scan: remove it, the scan is then redone")
     return record
 
 
 def read_records(out: Path) -> list[Record]:
-    """Records of all finished scans under a dataset's folder, ordered by scan; one that cannot be read is none."""
+    """Records of all finished scans of a dataset, ordered by scan; unreadable ones are skipped with a warning."""
     records = []
     for path in sorted((out / "scans").glob("*.json")):
         try:
@@ -53,11 +53,10 @@ def read_records(out: Path) -> list[Record]:
 
 
 def finished_record(out: Path, record_path: Path) -> Record | None:
-    """The record of a finished scan; None where it was not converted or one of its files is gone or not as written.
+    """The record of a finished scan; None if it was not converted, or if one of its files is missing or has changed.
 
-    Sizes are compared always, checksums for files that are not older than the record: the record is written last, so
-    only those can have changed since (a copy of a dataset without its times is read once through). ``verify`` reads
-    everything.
+    Sizes are always compared, checksums only for files that are not older than the record: the record is written last,
+    so only those can have changed since. ``verify`` reads every file.
     """
     if not record_path.is_file():
         return None
@@ -67,17 +66,17 @@ def finished_record(out: Path, record_path: Path) -> Record | None:
         logger.warning("%s cannot be read as a record: its scan is redone", record_path)
         return None
     written = record_path.stat().st_mtime_ns
-    whole = all(as_written(out / name, entry, written) for name, entry in record["files"].items())
-    return record if whole else None
+    intact = all(as_written(out / name, entry, written) for name, entry in record["files"].items())
+    return record if intact else None
 
 
 def as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> bool:
-    """Whether a file is still the one that a record lists.
+    """Whether a file is unchanged since its record was written.
 
     Args:
         path: the file.
-        entry: what :func:`fingerprint` said of it.
-        record_written: when the record was written, ns; a file that is younger is read once through.
+        entry: as returned by :func:`fingerprint`.
+        record_written: modification time of the record in ns; the checksum of a newer file is computed.
     """
     if not path.is_file():
         return False
@@ -88,10 +87,10 @@ def as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> boo
 
 
 def software_of_scans(records: Sequence[Record]) -> dict[str, int]:
-    """How many scans each version wrote, by its name."""
+    """Number of scans by the version that wrote them."""
     return dict(sorted(Counter(str(record["scan"].get("software", "unknown")) for record in records).items()))
 
 
 def is_synthetic(manufacturer: str) -> bool:
-    """Whether a manufacturer's name says that a scan is synthetic."""
+    """Whether a scan is synthetic, by the manufacturer's name."""
     return any(word in manufacturer.lower() for word in SYNTHETIC)

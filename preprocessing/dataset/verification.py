@@ -1,4 +1,4 @@
-"""Is a dataset still what ``convert`` wrote? Files against the manifest, tables against each other and the files."""
+"""Verify a dataset: files against the manifest, tables against each other and against the files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def verify(dataset: Path) -> list[str]:
         The problems; empty for a sound dataset.
 
     Raises:
-        InputError: the folder holds no dataset (no manifest, or one that cannot be read).
+        InputError: the folder is not a dataset (its manifest is missing or unreadable).
     """
     manifest = read_manifest(dataset)
     problems: list[str] = []
@@ -61,7 +61,7 @@ def _files(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
         ThreadPoolExecutor(THREADS) as pool,
         progress(len(manifest), description="checksums", unit="file") as step,
     ):
-        # hashlib lets go of the interpreter's lock, so threads are enough.
+        # hashlib releases the GIL, so threads suffice.
         for name, digest in zip(manifest, pool.map(lambda name: _digest(dataset / name), manifest), strict=True):
             if digest is None:
                 yield f"missing: {name}"
@@ -75,7 +75,7 @@ def _files(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
 
 
 def _candidates(folder: Path) -> Iterator[str]:
-    """The files of ``candidates/``, where there is such a folder, against its own manifest."""
+    """The files of ``candidates/``, if it exists, against its own manifest."""
     if not folder.is_dir():
         return
     try:
@@ -93,7 +93,7 @@ def _digest(path: Path) -> str | None:
 
 
 def _tables(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
-    """Tables that cannot be read, differ from their Parquet twins, or disagree with each other and with the files."""
+    """Tables that cannot be read, differ from their Parquet copies, or disagree with each other or with the files."""
     tables = {}
     for name, columns in TABLES.items():
         try:
@@ -112,7 +112,7 @@ def _tables(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table with its columns, every cell filled but for those that may be empty."""
+    """Read a table and check that no cell is empty, except in the columns of MAY_BE_EMPTY."""
     table = read_table(path, columns)
     for column in columns:
         empty = table[column].isna()
@@ -124,7 +124,7 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _relations(
     scans: pd.DataFrame, nodules: pd.DataFrame, annotations: pd.DataFrame, folds: pd.DataFrame
 ) -> Iterator[str]:
-    """Keys that stand twice or point nowhere, and counts that another table contradicts."""
+    """Duplicate keys, references to missing rows, and counts that contradict another table."""
     for name, keys in (
         ("scans.csv", scans["scan"]),
         ("nodules.csv", nodules["nodule_id"]),
@@ -166,7 +166,7 @@ def _counts(dataset: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _named_files(scans: pd.DataFrame, nodules: pd.DataFrame, manifest: dict[str, str]) -> Iterator[str]:
-    """Files that a table names and the manifest does not, and files of scans and nodules that no row names."""
+    """Files in a table but not in the manifest, and files of scans and nodules in no table."""
     columns = [scans[name] for name in ("ct", "nodule_labels")]
     columns += [nodules[name] for name in ("ct", "mask", "reader_masks", "soft_mask")]
     named = set(pd.concat(columns))
@@ -191,7 +191,7 @@ def _voxels(dataset: Path, scans: pd.DataFrame, nodules: pd.DataFrame) -> Iterat
 
 
 def _problems(check: Callable[..., Iterator[str]], *arguments: object) -> Iterator[str]:
-    """A check's problems; a file that is missing or cannot be read was named before, by its checksum."""
+    """A check's problems; missing or unreadable files were already reported by their checksum."""
     try:
         yield from check(*arguments)
     except InputError:

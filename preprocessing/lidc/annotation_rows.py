@@ -1,4 +1,4 @@
-"""The parts of the tables' rows that follow from the annotations alone."""
+"""Rows of the tables, as far as they follow from the annotations alone."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def rating_statistics(annotations: Sequence[AnnotationRecord]) -> Row:
 
 
 def annotation_rows(nodule: NoduleRecord) -> list[Row]:
-    """Rows of annotations.csv; ``reader`` is the position in ``_readers`` and carries no meaning across nodules.
+    """Rows of annotations.csv; ``reader`` is the index in ``_readers.nii.gz``, not the same reader in all nodules.
 
-    ``contour_volume_mm3`` is what the reader's contours enclose, larger than the voxels of the reader's mask.
+    ``contour_volume_mm3`` is the volume inside the reader's contours; it is larger than the reader's mask.
     """
     return [
         {

@@ -1,4 +1,4 @@
-"""Which annotations mark the same nodule: pylidc's default rule on KD-trees."""
+"""Group the annotations of one nodule by pylidc's default rule, on KD-trees."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cluster(point_sets: Sequence[np.ndarray], *, tolerance: float) -> list[list[
 
 
 def _nearest_distances(point_sets: Sequence[np.ndarray], *, limit: float) -> np.ndarray:
-    """Smallest distance [n, n] between every two point sets; infinite where it is clearly beyond ``limit``."""
+    """Smallest distance [n, n] between each pair of point sets; infinite if clearly above ``limit``."""
     count = len(point_sets)
     distances = np.full((count, count), np.inf)
     np.fill_diagonal(distances, 0.0)
@@ -52,7 +52,7 @@ def _nearest_distances(point_sets: Sequence[np.ndarray], *, limit: float) -> np.
 
 
 def _box_gaps(point_sets: Sequence[np.ndarray]) -> np.ndarray:
-    """Largest gap [n, n] along one axis between every two bounding boxes: never more than the points' own distance."""
+    """Largest gap [n, n] along one axis between each pair of bounding boxes: a lower bound of the points' distance."""
     lower = np.array([points.min(axis=0) for points in point_sets])
     upper = np.array([points.max(axis=0) for points in point_sets])
     gaps = lower[:, None] - upper[None, :]
@@ -60,7 +60,7 @@ def _box_gaps(point_sets: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def canonical_groups(groups: Mapping[str, Iterable[Iterable[int]]]) -> dict[str, list[list[int]]]:
-    """The same groups in one order: scans by series UID, groups by their smallest annotation id, ids ascending."""
+    """The groups in canonical order: scans by series UID, groups by their smallest annotation id, ids ascending."""
     return {uid: sorted(sorted(map(int, group)) for group in groups[uid]) for uid in sorted(groups)}
 
 

@@ -1,4 +1,4 @@
-"""A cohort's tables and counts from the annotation database alone: no image is needed."""
+"""Tables and counts of a cohort from the annotation database alone, without images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .quality import FLAGS, annotation_flags, nodule_flags
 from .records import CHARACTERISTICS, NoduleRecord, ScanRecord
 
 CONSENSUS = 0.5
-# The database knows no x and y origin: in the plane the centre is told in pixels of the stored slices.
+# The database has no x and y origin: in the plane the centre is given in pixels of the stored slices.
 COHORT_NODULE_COLUMNS = [
     *("nodule_id", "patient_id", "series_uid", "readers"),
     *SPACING_COLUMNS,
@@ -51,7 +51,7 @@ class Cohort:
 
 
 def build_cohort(preset: Preset) -> Cohort:
-    """Select the preset's nodules and describe them, masks included; about fifteen seconds for all 1018 scans."""
+    """Select and describe the preset's nodules, including their masks; about fifteen seconds for all 1018 scans."""
     nodules: list[Row] = []
     annotations: list[Row] = []
     for scan, nodule, row in tqdm(chosen_nodules(preset), desc=preset.name, unit="nodule", disable=None):
@@ -67,7 +67,7 @@ def build_cohort(preset: Preset) -> Cohort:
 
 
 def chosen_nodules(preset: Preset) -> list[tuple[ScanRecord, NoduleRecord, Row]]:
-    """The preset's nodules, each with its scan and the part of its row that needs no mask."""
+    """The preset's nodules, each with its scan and the columns of its row that need no mask."""
     return [entry for entry in _every_nodule() if preset.takes_scan(entry[0]) and preset.takes_nodule(entry[2])]
 
 
@@ -81,7 +81,7 @@ def _every_nodule() -> list[tuple[ScanRecord, NoduleRecord, Row]]:
 
 
 def cohort_counts(cohort: Cohort) -> dict[str, Any]:
-    """What the command prints: nodules by number of annotations, by class of malignancy and by quality flag.
+    """Numbers of nodules by annotations, by class of malignancy and by quality flag, as the command prints them.
 
     ``benign``, ``uncertain`` and ``malignant`` are below, at and above 3 in the preset's statistic.
     """
@@ -112,7 +112,7 @@ def class_counts(nodules: pd.DataFrame, patients: Sequence[str], *, statistic: s
 
     Args:
         nodules: table with ``patient_id`` and ``malignancy_<statistic>``.
-        patients: the rows wanted.
+        patients: the rows of the result.
         statistic: ``mean`` or ``median`` of the readers' ratings.
     """
     rating = nodules[f"malignancy_{statistic}"].astype(float)
@@ -122,7 +122,7 @@ def class_counts(nodules: pd.DataFrame, patients: Sequence[str], *, statistic: s
 
 
 def check_no_dataset(out: Path) -> None:
-    """Raise InputError where ``convert`` wrote a dataset, whose tables have the names of a cohort's."""
+    """Raise InputError if the folder holds a converted dataset, whose tables have the same names."""
     if (out / "MANIFEST.sha256").exists():
         raise InputError(f"{out} holds a converted dataset, whose tables must stay as they are: give another --out")
 
@@ -135,7 +135,7 @@ def write_cohort(cohort: Cohort, out: Path) -> None:
 
 
 def _described(nodule: NoduleRecord, scan: ScanRecord) -> Row:
-    """The part of a nodule's row that presets choose by."""
+    """The columns of a nodule's row that presets select by."""
     return {
         "nodule_id": nodule.nodule_id,
         "patient_id": scan.patient_id,

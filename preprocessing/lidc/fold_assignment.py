@@ -1,8 +1,8 @@
-"""How the committed folds are made: from the annotation database, the hold-out list and the published folds.
+"""Assignment of the committed folds from the annotation database, the hold-out list and the published folds.
 
-``folds/published.csv`` holds the folds of the 369 patients whose volumes of interest circulate with the project.
-scikit-learn's StratifiedGroupKFold (five folds, shuffled with seed 0) gives them from those nodules' table, with the
-classes mean malignancy below, at and above 3.
+``folds/published.csv`` holds the folds of the 369 patients whose volumes of interest are distributed with the
+project. They were computed from the table of those nodules with scikit-learn's StratifiedGroupKFold (five folds,
+shuffled with seed 0), with the classes mean malignancy below, at and above 3.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .presets import PRESETS
 def make_folds() -> dict[str, pd.DataFrame]:
     """The folds of every preset, ``patient_id`` and ``fold``, ordered by patient.
 
-    The 369 patients of the published volumes of interest keep the folds that were published with them. All others are
-    placed around them by ``assign_folds``: first those with a nodule of ``benchmark``, so that its folds are even, then
-    the rest, so that all nodules together are. Every preset takes the patients with a nodule of its own.
+    The 369 patients of the published volumes of interest keep their published folds. ``assign_folds`` then
+    assigns all others: first those with a nodule of ``benchmark``, to balance its folds, then the rest, to balance the
+    folds of all nodules. Each preset gets the patients with a nodule of its own.
     """
     tables = {name: pd.DataFrame(row for *_, row in chosen_nodules(preset)) for name, preset in PRESETS.items()}
     everyone = sorted({scan.patient_id for scan in scans()})
@@ -54,17 +54,17 @@ def assign_folds(
     placed: Mapping[str, str] | None = None,
     folds: int = FOLDS,
 ) -> pd.DataFrame:
-    """Give every patient one fold, so that the folds look alike in malignancy and size.
+    """Assign every patient to one fold, balancing malignancy and size.
 
-    Malignancy counts in three classes: mean rating below 3, exactly 3, above 3. The patients that weigh most are placed
-    first, each into the fold where it keeps the classes most even; ties go to the fold with fewer patients, then to the
-    lower number. Nothing is random, and any number of patients works.
+    Malignancy counts in three classes: mean rating below 3, exactly 3, above 3. The patients that weigh most are
+    assigned first, each to the fold where it keeps the classes most even; ties go to the fold with fewer patients, then
+    to the lower number. The assignment is deterministic.
 
     Args:
         nodules: table with ``patient_id`` and ``malignancy_mean``.
-        patients: all patients, those without nodules included.
+        patients: all patients, including those without nodules.
         holdout: patients marked ``holdout`` instead.
-        placed: patients that have their fold already; they keep it, and the others are placed around them.
+        placed: patients that already have a fold and keep it.
         folds: number of folds.
 
     Returns:
@@ -79,7 +79,8 @@ def assign_folds(
 
 
 def _place_greedily(counts: pd.DataFrame, placed: Mapping[str, str], folds: int) -> dict[str, str]:
-    share = counts.to_numpy() / np.maximum(counts.to_numpy().sum(axis=0), 1)  # a rare class weighs as much as a common
+    # A rare class weighs as much as a common one.
+    share = counts.to_numpy() / np.maximum(counts.to_numpy().sum(axis=0), 1)
     filled, members = np.zeros((folds, share.shape[1])), np.zeros(folds, dtype=int)
     fold_of = dict(placed)
     for patient, fold in placed.items():

@@ -1,8 +1,8 @@
-"""Cross-validation folds: by patient, stratified by malignancy, committed as files, the same for every use.
+"""The committed cross-validation folds: by patient, stratified by malignancy.
 
-``folds/all.csv`` gives each of the 1010 patients its fold once and for all; ``folds/<preset>.csv`` is its part for the
-patients with a nodule of that cohort. So what was trained on one cohort never meets its test patients in another, and a
-patient's fold does not depend on who else was converted. ``fold_files`` tells how the files are made.
+``folds/all.csv`` assigns each of the 1010 patients a fold; ``folds/<preset>.csv`` is the part of it for the patients
+with a nodule of that cohort. So training patients of one cohort are never test patients of another, and a patient's
+fold does not depend on which others were converted. ``fold_assignment`` creates the files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def committed_folds(patients: Iterable[str] | None = None) -> pd.DataFrame:
     """The committed folds.
 
     Args:
-        patients: in any order, repeated or not; None for all 1010.
+        patients: in any order, with or without repetitions; None for all 1010.
 
     Returns:
         Table of ``patient_id`` and ``fold`` (text: ``0`` to ``4`` or ``holdout``), ordered by patient.

@@ -28,12 +28,12 @@ def reader_mask(annotation: AnnotationRecord, box: tuple[slice, slice, slice], s
     """One reader's nodule inside a box, by pylidc's ``boolean_mask`` rule.
 
     A voxel belongs to the nodule where its centre lies inside an inclusion contour and inside no exclusion contour. The
-    contours' own points are left out, as LIDC's readers marked the first voxels outside. Contours are taken in the
+    contours' own points are excluded, as LIDC's readers marked the first voxels outside. Contours are drawn in the
     database's order, inclusions first.
 
     Args:
         annotation: the reader's contours.
-        box: (column, row, slice) with start and stop, holding every contour point.
+        box: (column, row, slice) with start and stop; contains every contour point.
         slice_of: slice index of a contour's z.
 
     Returns:
@@ -57,7 +57,7 @@ def consensus(masks: Sequence[np.ndarray], *, level: float | str) -> np.ndarray:
         level: a policy, as :func:`lung_nodule.lidc.consensus_policy` takes it.
 
     Raises:
-        ValueError: no such policy.
+        ValueError: the policy is unknown.
     """
     return np.sum(masks, axis=0) >= votes_needed(level, len(masks))
 
@@ -68,13 +68,13 @@ def soft_mean(masks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _draw(plane: np.ndarray, contour: ContourRecord, origin: np.ndarray) -> None:
-    """Turn the pixels of one contour on (inclusion) or off (exclusion) in ``plane`` [x, y], in place."""
+    """Set (inclusion) or clear (exclusion) the pixels of one contour in ``plane`` [x, y], in place."""
     points = contour.points.astype(int) - origin
     lower, upper = points.min(axis=0), points.max(axis=0) + 1
     region = plane[lower[0] : upper[0], lower[1] : upper[1]]
     columns, rows = np.indices(region.shape).reshape(2, -1) + lower[:, None]
     outline = np.vstack([points, points[:1]]) if (points[0] != points[-1]).any() else points
-    # Rows first, as pylidc has them: it decides about pixels exactly on an edge.
+    # Rows first, as in pylidc: the order decides for pixels exactly on an edge.
     inside = Polygon(outline[:, ::-1], closed=True).contains_points(np.c_[rows, columns]).reshape(region.shape)
     region[inside] = contour.inclusion
     plane[points[:, 0], points[:, 1]] = False

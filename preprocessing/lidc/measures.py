@@ -1,4 +1,4 @@
-"""Diameter and volume of one reader's contours, by pylidc's definitions."""
+"""Diameter and volume of one reader's contours by pylidc's definitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .records import ContourRecord
 
 
 def largest_diameter(contours: Sequence[ContourRecord], *, pixel_spacing_mm: float) -> float:
-    """Largest in-plane distance in mm between two points of one contour; 0 where every contour is a single point."""
+    """Largest in-plane distance in mm between two points of one contour; 0 if every contour is a single point."""
     spans = [pdist(contour.points).max() for contour in contours if len(contour.points) > 1]
     return float(max(spans, default=0.0) * pixel_spacing_mm)
 
@@ -26,7 +26,7 @@ def polygon_area(points: np.ndarray) -> float:
 def contour_volume(contours: Sequence[ContourRecord], *, pixel_spacing_mm: float, slice_thickness_mm: float) -> float:
     """Volume in mm^3: area of each contour times half the distance between its neighbouring contours in z.
 
-    Exclusion contours are subtracted. A nodule drawn on a single slice is as thick as the slice.
+    Exclusion contours are subtracted. A nodule drawn on a single slice has the slice's thickness.
     """
     positions = np.unique([contour.z for contour in contours])
     if len(positions) == 1:

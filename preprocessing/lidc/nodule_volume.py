@@ -1,4 +1,4 @@
-"""One nodule on its scan's grid: readers' masks, consensus, centre, and the box of its VOI."""
+"""A nodule on its scan's grid: readers' masks, consensus, centre, and the box of its VOI."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NoduleVolume:
     """A nodule's masks in the tight box around all of its readers' contours.
 
     Attributes:
-        nodule: what the database says.
+        nodule: its record in the database.
         box: the tight box on the scan's grid, [x, y, z] slices with start and stop.
         readers: bool [x, y, z, reader], in the order of the annotations' ids.
         mask: bool [x, y, z], the consensus.
@@ -40,7 +40,7 @@ class NoduleVolume:
     def voi_box(self, volume: Volume, margin_mm: float) -> Box:
         """Box of all voxels whose centres lie within ``margin_mm`` of the nodule's centre along each axis.
 
-        It is cut where the scan ends, and always holds the tight box.
+        It is cropped to the scan and always contains the tight box.
         """
         reach = margin_mm / volume.spacing
         lower = np.maximum(np.ceil(self.center_index - reach), 0)
@@ -65,10 +65,15 @@ class NoduleVolume:
 
 
 def build_nodule(nodule: NoduleRecord, series: Series, *, level: float | str) -> NoduleVolume:
-    """Draw a nodule's contours on its scan's grid. Only its own contours count, so no neighbour leaks in.
+    """Draw a nodule's contours on its scan's grid, without those of neighbouring nodules.
 
-    Contours are drawn on the slices that the readers saw. Where the volume's grid is another one, each of its z
-    positions takes the masks of the slice that is nearest to it in true position, and none inside an unmeasured gap.
+    Contours are drawn on the acquired slices. If the volume was resampled to a uniform grid, each of its z positions
+    takes the masks of the nearest slice, and none inside an unmeasured gap.
+
+    Args:
+        nodule: its record in the database.
+        series: its scan.
+        level: consensus policy, see :func:`lung_nodule.lidc.consensus_policy`.
 
     Raises:
         InputError: a contour lies outside the scan.
@@ -116,15 +121,15 @@ def _slice_finder(series: Series) -> SliceOf:
 
 
 def _centroid(mask: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Mean voxel of the consensus; of any reader's mask where there is no consensus; else the middle of the box."""
+    """Mean voxel of the consensus; if it is empty, of the union; if that is empty too, the centre of the box."""
     for candidate in (mask, np.any(masks, axis=0), np.ones_like(mask)):
         if candidate.any():
             return np.argwhere(candidate).mean(axis=0)
-    raise AssertionError("a box holds at least one voxel")
+    raise AssertionError("a box has at least one voxel")
 
 
 def label_map(nodules: list[NoduleVolume], shape: tuple[int, int, int]) -> np.ndarray:
-    """Instance labels [x, y, z], the first nodule being 1; where two overlap the smaller one keeps its voxels."""
+    """Instance labels [x, y, z], starting at 1; where nodules overlap the smaller one wins."""
     labels = np.zeros(shape[::-1], dtype=np.uint8 if len(nodules) < 256 else np.uint16).T
     numbered = sorted(enumerate(nodules, start=1), key=lambda item: -int(item[1].mask.sum()))
     for number, nodule in numbered:

@@ -1,6 +1,6 @@
 """Named cohorts of LIDC-IDRI: which scans, which nodules, and how the readers' malignancy ratings become a class.
 
-Every rule reads the annotation database alone. Where a paper prints other counts than its rule gives, both are told.
+Every rule uses the annotation database alone. If a paper prints other counts than its rule gives, both are reported.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .records import ScanRecord
 
 THIN_MM = 2.5
 
-# What LUNA16 leaves out of the thin scans. The 0.75 mm irregularity of 0123 did not disqualify it, and the database
-# shows nothing unusual about 0107, so these stand here by name.
+# Thin scans that LUNA16 excludes, listed by name: the 0.75 mm irregularity of 0123 did not exclude it, and the database
+# shows nothing unusual about 0107.
 LUNA16_LEFT_OUT: Mapping[str, str] = {
     "LIDC-IDRI-0085": "duplicate slice positions in the archive",
     "LIDC-IDRI-0146": "duplicate slice positions in the archive",
@@ -52,13 +52,13 @@ class Preset:
     """A cohort's rule.
 
     Attributes:
-        name: as the command line has it.
-        rule: the same in words.
-        takes_scan: whether a scan belongs to it.
+        name: on the command line.
+        rule: in words.
+        takes_scan: whether a scan belongs to the cohort.
         takes_nodule: whether a nodule of such a scan does, by its row of nodules.csv.
-        statistic: ``mean`` or ``median``: what of the readers' malignancy ratings is compared with 3.
-        printed: counts that the paper prints, where it prints any.
-        note: what to know about them.
+        statistic: ``mean`` or ``median`` of the readers' malignancy ratings, compared with 3.
+        printed: counts printed in the paper, if any.
+        note: remarks on these counts.
     """
 
     name: str
@@ -126,7 +126,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset_named(name: object) -> Preset:
-    """The preset of that name.
+    """The preset with this name.
 
     Raises:
         InputError: there is none.

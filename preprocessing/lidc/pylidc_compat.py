@@ -1,8 +1,8 @@
-"""pylidc 0.2.3 on a current stack: its own clustering, masks and consensus, to compare ours with.
+"""Compatibility of pylidc 0.2.3 with current packages, for comparisons with its clustering, masks and consensus.
 
-pylidc needs names that current packages no longer have (``pkg_resources``, ``np.int``, ``SafeConfigParser``) and a
-file in the user's home. ``import_pylidc`` gives those names to pylidc's own modules only: numpy, the interpreter and
-the home directory stay as they are. The conversion itself reads pylidc's database without it (``database``).
+pylidc uses names that were removed since (``pkg_resources``, ``np.int``, ``SafeConfigParser``) and a file in the user's
+home. ``import_pylidc`` defines these names in pylidc's own modules only: numpy, the interpreter and the home directory
+are unchanged. The conversion does not need it; it reads pylidc's database directly (``database``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 
-class _NumpyWithOldNames(types.ModuleType):
-    """numpy as pylidc's modules see it: with the aliases that numpy 1.24 removed."""
+class _NumpyWithRemovedAliases(types.ModuleType):
+    """numpy for pylidc's modules, with the aliases that numpy 1.24 removed."""
 
     int, float, bool = int, float, bool
 
@@ -29,10 +29,11 @@ class _NumpyWithOldNames(types.ModuleType):
 
 @functools.cache
 def import_pylidc() -> types.ModuleType:
-    """Import pylidc so that its clustering, masks and consensus work on the installed stack.
+    """Import pylidc so that its clustering, masks and consensus work with the installed packages.
 
     Returns:
-        The ``pylidc`` package. ``Scan.to_volume`` is not of use through it: series are read by ``lung_nodule.io``.
+        The ``pylidc`` package. Its ``Scan.to_volume`` needs a ``~/.pylidcrc``; here ``lung_nodule.io`` reads the
+        series.
     """
     resources = types.ModuleType("pkg_resources")
     resources.resource_filename = lambda package, name: str(package_folder(package) / name)
@@ -40,7 +41,7 @@ def import_pylidc() -> types.ModuleType:
     sys.modules["pkg_resources"] = resources
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated namespaces of scipy and SQLAlchemy, pylidc's own business
+            warnings.simplefilter("ignore")  # deprecated namespaces of scipy and SQLAlchemy inside pylidc
             package = importlib.import_module("pylidc")
             importlib.import_module("pylidc.utils")
     finally:
@@ -49,10 +50,10 @@ def import_pylidc() -> types.ModuleType:
         else:
             sys.modules["pkg_resources"] = before
     for name in ("Scan", "Annotation", "Contour", "utils", "annotation_distance_metrics"):
-        sys.modules[f"pylidc.{name}"].np = _NumpyWithOldNames("numpy")
+        sys.modules[f"pylidc.{name}"].np = _NumpyWithRemovedAliases("numpy")
     return package
 
 
 def package_folder(package: str) -> Path:
-    """Where an installed package lies; it is not imported."""
+    """The folder of an installed package, without importing it."""
     return Path(importlib.util.find_spec(package).submodule_search_locations[0])

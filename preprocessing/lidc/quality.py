@@ -1,4 +1,4 @@
-"""What is unusual about a nodule or one reader's marks, found in the database alone."""
+"""Quality flags of nodules and annotations, from the database alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def nodule_flags(nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray) -> di
 def annotation_flags(
     annotation: AnnotationRecord, nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray
 ) -> dict[str, bool]:
-    """The flags of FLAGS for one reader's marks: components, holes, overlap and ratings are the reader's own.
+    """The flags of FLAGS for one annotation: components, holes, overlap and ratings are those of its reader.
 
     Args:
         annotation: one of the nodule's.
@@ -60,7 +60,7 @@ def annotation_flags(
 
 
 def non_uniform_z(scan: ScanRecord) -> bool:
-    """Whether neighbouring slices stand at unequal distances."""
+    """Whether the slice spacing varies."""
     return bool(np.ptp(np.diff(scan.slice_positions)) > UNIFORM_MM)
 
 
@@ -72,8 +72,8 @@ def has_two_scans(scan: ScanRecord) -> bool:
 def self_overlap(annotation: AnnotationRecord) -> bool:
     """Whether the reader's inclusion outlines meet themselves or each other on a slice, or one lies inside another.
 
-    Mostly an outline runs back over its own pixels: that part is a line with no inside, which the mask leaves out.
-    Only in annotation 5991 two outlines enclose the same pixels, which the volume inside the contours counts twice.
+    In most cases an outline runs back over its own pixels; that part encloses nothing and is not in the mask. Only in
+    annotation 5991 do two outlines enclose the same pixels, which the volume inside the contours counts twice.
     """
     rings: dict[float, list[np.ndarray]] = defaultdict(list)
     for contour in annotation.contours:
@@ -83,7 +83,7 @@ def self_overlap(annotation: AnnotationRecord) -> bool:
 
 
 def rating_off_scale(annotation: AnnotationRecord) -> bool:
-    """Whether a rating lies beyond its scale: one reader of LIDC-IDRI-0510 gives internal structure 5, of 1-4."""
+    """Whether a rating is outside its scale: one reader of LIDC-IDRI-0510 gives internal structure 5, of 1-4."""
     return not all(1 <= rating <= HIGHEST_RATING[name] for name, rating in annotation.ratings.items())
 
 
@@ -93,7 +93,7 @@ def _ring(points: np.ndarray) -> np.ndarray:
 
 
 def _meet(rings: list[np.ndarray]) -> bool:
-    """Whether a pixel is visited twice, or the middle of a step between neighbouring pixels is."""
+    """Whether a pixel, or the midpoint between neighbouring pixels, is visited twice."""
     pixels = np.concatenate(rings)
     middles = np.concatenate([ring + np.roll(ring, -1, axis=0) for ring in rings if len(ring) > 1] or [pixels])
     return any(len(set(map(tuple, visited.tolist()))) < len(visited) for visited in (pixels, middles))
@@ -106,7 +106,7 @@ def _nested(rings: list[np.ndarray]) -> bool:
     )
 
 
-@functools.lru_cache(maxsize=64)  # asked for by the nodule and by each annotation
+@functools.lru_cache(maxsize=64)  # used by the nodule and by each annotation
 def _mark_flags(annotation: AnnotationRecord) -> dict[str, bool]:
     return {
         "exclusion_contours": not all(contour.inclusion for contour in annotation.contours),

@@ -1,4 +1,4 @@
-"""What the LIDC-IDRI database says about a scan and its nodules, as plain records."""
+"""Plain records of the scans, nodules, annotations and contours in the LIDC-IDRI database."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AnnotationRecord:
         ratings: the nine characteristics (keys of CHARACTERISTICS) as integers.
         contours: in the database's order, which the mask rule depends on.
         diameter_mm: largest in-plane distance between two points of one contour.
-        contour_volume_mm3: area inside the contours times the distance between slices, as pylidc has it.
+        contour_volume_mm3: area inside the contours times the distance between slices, as in pylidc.
     """
 
     annotation_id: int

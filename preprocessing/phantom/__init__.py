@@ -1,8 +1,8 @@
-"""The phantom: synthetic DICOM series on the real geometry, outlines and ratings of LIDC-IDRI.
+"""The phantom: synthetic DICOM series with the real geometry, outlines and ratings of LIDC-IDRI.
 
-``fields`` and ``grid`` are the tools; ``anatomy`` places body and lungs around the scan's nodules; ``chest``,
-``skeleton``, ``vessels`` and ``nodule`` (with ``shape`` and ``calcium``) paint; ``drawing`` puts a scan together;
-``series`` writes DICOM; ``hard`` says what can be wrong with it; ``write`` goes through the patients.
+``distance_fields`` and ``grid`` are the tools; ``anatomy`` fits body and lungs around the scan's nodules; ``chest``,
+``skeleton``, ``vessels`` and ``nodule`` (with ``shape`` and ``calcium``) paint; ``drawing`` combines them into a scan;
+``series`` writes DICOM; ``hard`` defines the hard cases; ``write`` processes the patients.
 """
 
 from .hard import HARD_CASES

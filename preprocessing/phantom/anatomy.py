@@ -1,8 +1,8 @@
-"""The patient: size, place and heights of body and lungs, fitted so that the lungs hold every nodule.
+"""The patient: size and position of body and lungs, fitted so that the lungs contain every nodule.
 
 Coordinates are millimetres: x to the patient's left and y to the back, both from the image's centre, z as in
-ImagePositionPatient. The database knows where the readers saw a nodule but not where the lungs were, so the template
-is shifted and scaled (``fit``) and then bulged towards nodules that are still outside it.
+ImagePositionPatient. The database gives the positions of nodules but not of the lungs, so a template is shifted and
+scaled (``fit``), and bulges are added for nodules that are still outside it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .distance_fields import Field, capsule, disc, ellipsoid, intersection, supe
 CAVITY_MM = (131.0, 84.0)  # half-axes of the thoracic cavity at scale 1
 WALL_MM = (28.0, 30.0)  # ribs, muscle and fat between cavity and skin
 TYPICAL_FIELD_MM = 345.0  # in-plane field of view at scale 1
-LUNG_HEIGHT_MM = 205.0  # most that lies between dome and apex
+LUNG_HEIGHT_MM = 205.0  # largest distance between dome and apex
 
 
 @dataclass(frozen=True)
 class Site:
-    """A nodule as a ball that the lungs must hold: centre (x, y, z) and radius in mm."""
+    """A nodule as a ball that the lungs must contain: centre (x, y, z) and radius in mm."""
 
     center: np.ndarray
     radius: float
@@ -30,7 +30,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Size and place of one patient.
+    """Size and position of one patient.
 
     Attributes:
         center: (x, y) of the cavity's axis; scale: size against the template.
@@ -96,7 +96,7 @@ class Anatomy:
         return self.scale * ellipsoid(*turned, dz, (50 * size, 42 * size, 56 * size))
 
     def mediastinum(self, x: Field, y: Field, z: Field) -> Field:
-        """What lies between the lungs: heart, great vessels, hila, spine and the line where the lungs nearly meet."""
+        """Everything between the lungs: heart, great vessels, hila, spine and the line where the lungs nearly meet."""
         px, py = self.local(x, y)
         u = self.height(z)
         vessels = superellipse(px - 2, py + 8, 27 - 5 * np.clip(u, 0, 1), 33, 2.2) - 30 * np.clip(0.35 - u, 0, 1)
@@ -115,7 +115,7 @@ class Anatomy:
         return (z - np.maximum(right, left)) * 0.7
 
     def lungs(self, x: Field, y: Field, z: Field) -> Field:
-        """Both lungs, with the bulges that hold nodules outside the template."""
+        """Both lungs, with bulges for nodules outside the template."""
         lungs = intersection(self.cavity(x, y, z), -self.mediastinum(x, y, z), 9)
         lungs = intersection(lungs, self.above_diaphragm(x, y, z), 5)
         for bulge in self.bulges:
@@ -125,7 +125,7 @@ class Anatomy:
         return lungs
 
     def deep_point(self, point: np.ndarray) -> np.ndarray:
-        """A place well inside the lung on the point's side and near its height."""
+        """A position well inside the lung on the point's side and near its height."""
         side = 1.0 if point[0] >= self.center[0] else -1.0
         u = float(np.clip(self.height(point[2]), 0.2, 0.8))
         reach = 72 - 22 * max(u - 0.5, 0)
@@ -136,8 +136,13 @@ def fit(*, patch_mm: float, z_range: tuple[float, float], sites: list[Site], rng
     """Choose the anatomy of a patient.
 
     Args:
+<<<<<<< HEAD
         patch_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
         rng: decides what the database leaves open (heart size, contrast, small differences in size).
+=======
+        field_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
+        rng: for what the database does not give (heart size, contrast, small differences in size).
+>>>>>>> 1d2e027 (Plain words in preprocessing; its sub-packages export their entry points, and a test checks their imports)
     """
     low, high = z_range
     length = high - low

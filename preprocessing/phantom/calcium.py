@@ -1,4 +1,4 @@
-"""The six patterns of calcification that LIDC's readers chose from."""
+"""The six patterns of calcification in LIDC's ratings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ POPCORN, LAMINATED, SOLID, OFF_CENTRE, CENTRAL, ABSENT = 1, 2, 3, 4, 5, 6
 def calcium(
     kind: int, depth: Field, axes: tuple[Field, Field, Field], radius: float, rng: np.random.Generator
 ) -> Field:
-    """HU that a pattern of calcification adds to a nodule's matter.
+    """HU that a pattern of calcification adds to a nodule.
 
     Args:
         kind: the reader's rating, 1-6.
         depth: 0 at the nodule's surface to 1 at its deepest voxel.
         axes: x, y, z in mm from the nodule's centre, broadcasting to ``depth``.
         radius: the nodule's, in mm.
-        rng: places the grains of popcorn.
+        rng: for the positions of popcorn grains.
     """
     within = coverage(depth - 0.1, 0.1)
     least = 0.6 * float(np.diff(axes[2].ravel()).mean()) if axes[2].size > 1 else 0.0  # no grain falls between slices

@@ -1,7 +1,7 @@
-"""Body, organs and the lungs' parenchyma: what a chest CT shows apart from lung vessels and nodules.
+"""Body, organs and lung parenchyma: everything in the chest CT except lung vessels and nodules.
 
 Shapes are smooth, so they are evaluated on every second pixel and interpolated; only the surfaces of body and lungs,
-where the contrast is 900 HU, are cut at full resolution.
+with a contrast of 900 HU, are rendered at full resolution.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Signed distances and soft unions: the small algebra that every painted shape is made of.
+"""Signed distance fields of the painted shapes, and their smooth unions and intersections.
 
 A field is positive inside a shape and negative outside, in mm, and close to the true distance near the surface. All
-functions are elementwise and broadcast, so a field can be asked at points or on a grid given by its two axes.
+functions are elementwise and broadcast, so a field can be evaluated at points or on a grid given by its two axes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def capsule(
     """Field of a rod from ``start`` to ``end`` (mm) whose radius runs from radii[0] to radii[1].
 
     Returns:
-        The field, and the place along the rod (0 at the start, 1 at the end).
+        The field, and the position along the rod (0 at the start, 1 at the end).
     """
     axis = np.asarray(end, dtype=np.float32) - np.asarray(start, dtype=np.float32)
     dx, dy, dz = x - start[0], y - start[1], z - start[2]
@@ -50,7 +50,7 @@ def capsule(
 
 
 def union(a: Field, b: Field, blend: float = 0.0) -> Field:
-    """Inside either; the crease is rounded over ``blend`` mm."""
+    """Union of two shapes; the crease is rounded over ``blend`` mm."""
     larger = np.maximum(a, b)
     if blend <= 0:
         return larger
@@ -59,7 +59,7 @@ def union(a: Field, b: Field, blend: float = 0.0) -> Field:
 
 
 def intersection(a: Field, b: Field, blend: float = 0.0) -> Field:
-    """Inside both; the crease is rounded over ``blend`` mm."""
+    """Intersection of two shapes; the crease is rounded over ``blend`` mm."""
     return -union(-a, -b, blend)
 
 
@@ -69,5 +69,5 @@ def coverage(field: Field, width: float) -> Field:
 
 
 def paint(image: Field, field: Field, hu: ArrayLike, width: float = 1.6) -> None:
-    """Lay ``hu`` over ``image`` (float, changed in place) inside a shape, with an edge of ``width`` mm."""
+    """Paint a shape with ``hu`` into ``image`` (float, in place), with an edge of ``width`` mm."""
     image += (hu - image) * coverage(field, width)

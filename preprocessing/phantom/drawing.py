@@ -1,4 +1,4 @@
-"""A whole scan: geometry from the database, voxels from the painters."""
+"""Draw a scan: geometry from the database, voxels from the painting functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Drawing:
 
 
 def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
-    """Draw a scan of the database; the same voxels for the same records on every run."""
+    """Draw a scan of the database; the same records always give the same voxels."""
     rng = np.random.default_rng(_seed(scan))
     grid = grid_of(scan)
     sites = [site_of(nodule, grid) for nodule in nodules]
@@ -67,7 +67,7 @@ def _turned(nodule: NoduleRecord) -> NoduleRecord:
 
 
 def grid_of(scan: ScanRecord) -> Grid:
-    """The voxel grid that the database gives a scan."""
+    """The voxel grid of a scan, from the database."""
     return Grid(pixel_mm=scan.pixel_spacing_mm, z=scan.slice_positions, slice_mm=scan.slice_thickness_mm)
 
 

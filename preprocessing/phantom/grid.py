@@ -11,12 +11,12 @@ SIZE = 512  # the readers' contours are pixel indices of LIDC's 512 x 512 images
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the voxels lie.
+    """Positions of the voxels.
 
     Attributes:
         pixel_mm: in-plane spacing.
         z: float [slices], slice positions in mm, ascending.
-        slice_mm: thickness over which a slice averages.
+        slice_mm: slice thickness.
     """
 
     pixel_mm: float
@@ -44,7 +44,7 @@ class Grid:
         return float(np.median(np.diff(self.z)))
 
     def to_mm(self, index: np.ndarray) -> np.ndarray:
-        """In-plane position in mm from the image's centre of pixel indices."""
+        """In-plane positions of pixel indices, in mm from the image's centre."""
         return (np.asarray(index, dtype=np.float32) - (SIZE - 1) / 2) * np.float32(self.pixel_mm)
 
     def to_index(self, mm: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class Grid:
         return axis[None, :], axis[:, None]
 
     def box(self, low: np.ndarray, high: np.ndarray) -> tuple[slice, slice, slice] | None:
-        """Index ranges (z, y, x) that hold the mm box from ``low`` to ``high`` (x, y, z); None when it is outside."""
+        """Index ranges (z, y, x) of the box from ``low`` to ``high`` (x, y, z in mm); None if it is outside."""
         first = np.clip(np.ceil(self.to_index(low[:2])), 0, SIZE).astype(int)
         last = np.clip(np.floor(self.to_index(high[:2])) + 1, 0, SIZE).astype(int)
         z0, z1 = np.searchsorted(self.z, low[2], "left"), np.searchsorted(self.z, high[2], "right")

@@ -1,7 +1,7 @@
-"""Hard cases: what goes wrong in real downloads of LIDC-IDRI, one patient each.
+"""Hard cases: irregularities of real downloads of LIDC-IDRI, one patient each.
 
-Where a trap is a property of the real scan (uneven slices, two scans, many annotations, a flip), the case is that scan;
-the others are made in the files of a small one. ``convert`` must handle or refuse every one of them by name.
+If the irregularity is a property of a real scan (uneven slices, two scans, many annotations, a flip), the case is that
+scan; the others are made in the files of a small scan. ``convert`` must handle or refuse each of them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pydicom.uid import RLELossless
 
 from lung_nodule.io import InputError
 
-Page = tuple[int, int]  # numbers of the slice that gives a file its position and of the one that gives it its pixels
+Page = tuple[int, int]  # indices of the slices that give a file its position and its pixels
 
 
 @dataclass(frozen=True)
 class HardCase:
-    """A trap, and how a series that springs it is written. This class changes nothing: the scan itself is the case.
+    """A hard case, and how its series is written. This class changes nothing: the scan itself is the case.
 
     Attributes:
-        name: as the command line has it.
-        patient: who stands for it, outside the hold-out.
-        about: one line on what is unusual.
-        refused: True where ``convert`` must refuse the scan, False where it must handle it.
-        turned: True where the pixels are stored turned by 180 degrees in the plane.
+        name: on the command line.
+        patient: of the case, outside the hold-out.
+        about: what is unusual, in one line.
+        refused: whether ``convert`` must refuse the scan (True) or handle it (False).
+        turned: whether the pixels are stored rotated by 180 degrees in the plane.
     """
 
     name: str
@@ -37,11 +37,11 @@ class HardCase:
     turned: bool = False
 
     def pages(self, slices: int) -> list[Page]:
-        """The series' files in the order of their numbers, from the top slice down."""
+        """The pages of the series' files in the order of InstanceNumber, from the top slice down."""
         return [(k, k) for k in reversed(range(slices))]
 
     def describe(self, dataset: FileDataset) -> None:
-        """Change what all files of the series share, in place."""
+        """Change the attributes that all files of the series share, in place."""
 
     def save(self, dataset: FileDataset, path: Path, number: int) -> None:
         """Write one file."""
@@ -49,29 +49,29 @@ class HardCase:
 
 
 class DuplicateSlices(HardCase):
-    """Three slices are there twice."""
+    """Three slices occur twice."""
 
     def pages(self, slices: int) -> list[Page]:
         return [*super().pages(slices), *((k, k) for k in (slices // 2, slices // 2 + 1, slices - 2))]
 
 
 class DifferingDuplicates(HardCase):
-    """At one position there are two slices with other pixels."""
+    """Two slices with different pixels at one position."""
 
     def pages(self, slices: int) -> list[Page]:
         return [*super().pages(slices), (slices // 2, slices // 2 + 4)]
 
 
 class MissingSlices(HardCase):
-    """Two slices inside the series and the lowest one are not there."""
+    """Two inner slices and the lowest one are missing."""
 
     def pages(self, slices: int) -> list[Page]:
-        gone = {0, slices // 3, slices // 2}
-        return [(position, image) for position, image in super().pages(slices) if position not in gone]
+        missing = {0, slices // 3, slices // 2}
+        return [(position, image) for position, image in super().pages(slices) if position not in missing]
 
 
 class OddNumbers(HardCase):
-    """Numbers are written as ``006.054690e-01``, and padding is declared as an unsigned 63536."""
+    """PixelSpacing is written like ``006.054690e-01``, and padding is declared as an unsigned 63536."""
 
     def describe(self, dataset: FileDataset) -> None:
         mantissa, exponent = f"{float(dataset.PixelSpacing[0]):.6e}".split("e")
@@ -81,7 +81,7 @@ class OddNumbers(HardCase):
 
 
 class Compressed(HardCase):
-    """The pixels of every third file are packed as RLE, so that the series mixes transfer syntaxes."""
+    """Every third file is RLE compressed, so that the series mixes transfer syntaxes."""
 
     def save(self, dataset: FileDataset, path: Path, number: int) -> None:
         if number % 3:
@@ -94,14 +94,14 @@ class Compressed(HardCase):
 
 
 class NoRescale(HardCase):
-    """Nothing says how stored values become HU."""
+    """RescaleIntercept is missing, so stored values cannot be converted to HU."""
 
     def describe(self, dataset: FileDataset) -> None:
         del dataset.RescaleIntercept
 
 
 class Truncated(HardCase):
-    """A file ends in the middle of its pixels, as a broken download leaves it."""
+    """A file ends in the middle of its pixels, as after an interrupted download."""
 
     def save(self, dataset: FileDataset, path: Path, number: int) -> None:
         super().save(dataset, path, number)
@@ -110,29 +110,29 @@ class Truncated(HardCase):
 
 
 _CASES = (
-    HardCase("flip", "LIDC-IDRI-0415", "stored turned by 180 degrees in the plane, as TCIA has it", turned=True),
-    HardCase("non_uniform_z", "LIDC-IDRI-0267", "two slices too near to the next, as TCIA has it"),
-    HardCase("z_gap", "LIDC-IDRI-0514", "the lowest slice stands 38 mm away from the others, as TCIA has it"),
+    HardCase("flip", "LIDC-IDRI-0415", "stored rotated by 180 degrees in the plane, as on TCIA", turned=True),
+    HardCase("non_uniform_z", "LIDC-IDRI-0267", "two slices too close to the next, as on TCIA"),
+    HardCase("z_gap", "LIDC-IDRI-0514", "the lowest slice is 38 mm away from the others, as on TCIA"),
     HardCase("two_scans", "LIDC-IDRI-0365", "two scans of one patient"),
     HardCase("many_readers", "LIDC-IDRI-0055", "a nodule with six annotations"),
     HardCase("no_nodules", "LIDC-IDRI-0382", "no nodule of 3 mm or more was marked"),
     HardCase("off_scale", "LIDC-IDRI-0510", "a reader gives internal structure 5, of 1-4"),
     DuplicateSlices("duplicate_slices", "LIDC-IDRI-0104", "three slices twice, with the same pixels"),
     DifferingDuplicates("differing_duplicates", "LIDC-IDRI-0351", "two different slices at one position", refused=True),
-    MissingSlices("missing_slice", "LIDC-IDRI-0098", "three slices are not there", refused=True),
-    NoRescale("no_rescale", "LIDC-IDRI-0222", "RescaleIntercept is not there", refused=True),
-    Truncated("truncated", "LIDC-IDRI-0475", "a file cut short in its pixels", refused=True),
+    MissingSlices("missing_slice", "LIDC-IDRI-0098", "three slices are missing", refused=True),
+    NoRescale("no_rescale", "LIDC-IDRI-0222", "RescaleIntercept is missing", refused=True),
+    Truncated("truncated", "LIDC-IDRI-0475", "a file truncated in its pixels", refused=True),
     OddNumbers("odd_numbers", "LIDC-IDRI-0904", "PixelSpacing like 006.054690e-01, padding declared unsigned"),
-    Compressed("compressed", "LIDC-IDRI-0595", "every third file packed as RLE"),
+    Compressed("compressed", "LIDC-IDRI-0595", "every third file RLE compressed"),
 )
 HARD_CASES: dict[str, HardCase] = {case.name: case for case in _CASES}
 
 
 def hard_cases(names: Sequence[str]) -> list[HardCase]:
-    """The cases of these names; ``all`` stands for every one.
+    """The cases with these names; ``all`` selects every case.
 
     Raises:
-        InputError: no such case.
+        InputError: a name is unknown.
     """
     unknown = sorted(set(names) - {*HARD_CASES, "all"})
     if unknown:

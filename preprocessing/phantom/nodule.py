@@ -1,4 +1,4 @@
-"""One nodule painted into a scan, so that its voxels answer to the readers' ratings.
+"""Paint a nodule into a scan so that its voxels reflect the readers' ratings.
 
 ============================ =======================================================================================
 contours                     size and shape: the zero surface of the readers' mean distance field
@@ -11,8 +11,8 @@ internal structure 1-4       soft tissue, fluid, fat, air in the core
 malignancy 1-5               mild: 9 HU of enhancement and 4 HU of mottling a step, and a feeding vessel of 0.4-1.2 mm
 ============================ =======================================================================================
 
-Ratings on a scale act through the readers' mean; of calcification and internal structure, which are categories, each
-reader adds a share. Sphericity and subtlety speak through the contours and the other ratings.
+Ordinal ratings enter as the readers' mean. For calcification and internal structure, which are categories, each reader
+contributes a share. Sphericity and subtlety follow from the contours and the other ratings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Axes = tuple[Field, Field, Field]  # x [1, 1, nx], y [1, ny, 1], z [nz, 1, 1] in
 
 @dataclass(frozen=True)
 class Look:
-    """A nodule's ratings: the readers' means, and the share of the readers behind each category."""
+    """A nodule's ratings: the readers' means, and the share of the readers for each category."""
 
     mean: dict[str, float]
     calcification: dict[int, float]
@@ -69,7 +69,7 @@ def _shares(values: Iterable[int]) -> dict[int, float]:
 def paint_nodule(
     volume: np.ndarray, grid: Grid, anatomy: Anatomy, nodule: NoduleRecord, rng: np.random.Generator
 ) -> None:
-    """Paint one nodule (``volume`` int16 [z, y, x] in HU, in place); what is denser than the nodule stays."""
+    """Paint one nodule (``volume`` int16 [z, y, x] in HU, in place); voxels denser than the nodule are kept."""
     look, site, box = Look.of(nodule), site_of(nodule, grid), box_of(nodule, grid)
     _feed(volume, grid, anatomy, site, look)
     center = site.center.astype(np.float32)
@@ -109,7 +109,7 @@ def _lobes(axes: Axes, radius: float, step: float, rng: np.random.Generator) -> 
 
 
 def _spicules(surface: Field, axes: Axes, grid: Grid, step: float, rng: np.random.Generator) -> Field:
-    """Weight 0..1 of thin rods that radiate from the surface; mostly in-plane, where a slice can show them."""
+    """Weight 0..1 of thin rods that radiate from the surface; mostly in-plane, where they are visible."""
     weight = np.zeros(surface.shape, dtype=np.float32)
     count = round(16 * step)
     longest = (4 + 8 * step) * min(1.0, float(surface.max()) / 5)
@@ -124,7 +124,7 @@ def _spicules(surface: Field, axes: Axes, grid: Grid, step: float, rng: np.rando
 
 
 def _last_crossing(surface: Field, axes: Axes, way: np.ndarray) -> float:
-    """Distance in mm from the centre at which a ray leaves the nodule for good; 0 where it never is inside."""
+    """Distance in mm from the centre at which a ray last leaves the nodule; 0 if it is never inside."""
     steps = np.arange(0.0, 40.0, 0.4)
     at = [np.interp(steps * d, axis.ravel(), np.arange(axis.size)) for d, axis in zip(way, axes, strict=True)]
     inside = np.nonzero(ndimage.map_coordinates(surface, at[::-1], order=1, mode="nearest") > 0)[0]
@@ -132,7 +132,7 @@ def _last_crossing(surface: Field, axes: Axes, way: np.ndarray) -> float:
 
 
 def _density(depth: Field, axes: Axes, radius: float, look: Look, rng: np.random.Generator) -> Field:
-    """HU of the nodule's matter; ``depth`` runs from 0 at its surface to 1 at its deepest voxel."""
+    """HU of the nodule; ``depth`` runs from 0 at its surface to 1 at its deepest voxel."""
     mottling = ndimage.gaussian_filter(rng.standard_normal(depth.shape, dtype=np.float32), (0.5, 1.5, 1.5))
     mottling *= 4 * look.mean["malignancy"] / float(mottling.std())
     soft = SOLID_HU + 9 * (look.mean["malignancy"] - 3) + mottling

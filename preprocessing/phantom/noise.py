@@ -1,4 +1,4 @@
-"""Noise made once per scan on a tile, and reused with shifts."""
+"""Noise computed once per scan on a tile and reused with random shifts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mottle:
     def __init__(
         self, rng: np.random.Generator, *, shape: tuple[int, int], slices: int, blur_pixels: float, blur_slices: int
     ) -> None:
-        """Draw one image every ``blur_slices`` slices; those between are blended."""
+        """Draw one image every ``blur_slices`` slices; those in between are interpolated."""
         tile = NoiseTile(rng, size=max(shape), blur_pixels=blur_pixels)
         self._knots = [tile.crop(rng, shape) for _ in range(slices // blur_slices + 2)]
         self._step = blur_slices

@@ -1,4 +1,4 @@
-"""A drawn scan as a DICOM series that reads as LIDC-IDRI's do and says that it is synthetic."""
+"""Write a drawn scan as a DICOM series in the form of LIDC-IDRI's, labelled as synthetic."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .drawing import Drawing
 from .grid import SIZE
 from .hard import HardCase, Page
 
-EDITION = "2"  # goes up when the voxels change, so that series of an older edition are drawn again
+EDITION = "2"  # incremented when the voxels change, so that series of older editions are redrawn
 SOFTWARE = f"phantom edition {EDITION}"
 MANUFACTURER = "SYNTHETIC PHANTOM"
 DESCRIPTION = "Synthetic phantom on LIDC-IDRI geometry, no patient data"
 INTERCEPT, PADDING = -1024, -2000
 PARTIAL = ".partial"
-PLAIN = HardCase("plain", patient="", about="nothing is wrong")
+PLAIN = HardCase("plain", patient="", about="no irregularity")
 
 
 def series_folder(out: Path, scan: ScanRecord) -> Path:
@@ -34,7 +34,7 @@ def series_folder(out: Path, scan: ScanRecord) -> Path:
 
 
 def is_written(out: Path, scan: ScanRecord, case: HardCase = PLAIN) -> bool:
-    """True when the scan's series is there, whole, of this edition and of the same hard case."""
+    """Whether the scan's series exists, complete, of this edition and of the same hard case."""
     paths = sorted(series_folder(out, scan).glob("*.dcm"))
     if len(paths) != len(case.pages(len(scan.slice_positions))):
         return False
@@ -46,13 +46,13 @@ def is_written(out: Path, scan: ScanRecord, case: HardCase = PLAIN) -> bool:
 
 
 def write_series(out: Path, scan: ScanRecord, drawing: Drawing, case: HardCase = PLAIN) -> Path:
-    """Write the series in a folder beside the patients', then move it to its place.
+    """Write the series to a temporary folder, then move it into place.
 
     Args:
         out: the phantom's root.
         scan: geometry and identity.
         drawing: the voxels.
-        case: what is to be wrong with the files.
+        case: irregularity of the files.
 
     Returns:
         The series' folder; its files are numbered from the top slice down.
@@ -82,7 +82,7 @@ def _series_number(scan: ScanRecord) -> int:
 
 
 def _common(scan: ScanRecord, drawing: Drawing, case: HardCase) -> FileDataset:
-    """What all slices of the series share."""
+    """The dataset with the attributes that all slices share."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -129,13 +129,13 @@ def _describe_pixels(dataset: Dataset, scan: ScanRecord) -> None:
     dataset.HighBit = 15
     dataset.PixelRepresentation = 1
     dataset.PixelPaddingValue = PADDING
-    dataset.QualityControlImage = "YES"  # DICOM's own word for "an image of a phantom"
+    dataset.QualityControlImage = "YES"  # DICOM: a phantom, not a patient
     dataset.WindowCenter, dataset.WindowWidth = -600, 1600
     dataset.RescaleIntercept, dataset.RescaleSlope = INTERCEPT, 1
 
 
 def _place(dataset: FileDataset, scan: ScanRecord, drawing: Drawing, page: Page, number: int) -> None:
-    """Make the dataset one file's: position and pixels."""
+    """Set the position and pixels of one file in the dataset."""
     position, image = page
     z = format_number_as_ds(float(scan.slice_positions[position]))
     surplus = [str(number)] if number > len(scan.slice_positions) else []

@@ -27,7 +27,7 @@ def site_of(nodule: NoduleRecord, grid: Grid) -> Site:
 
 
 def box_of(nodule: NoduleRecord, grid: Grid) -> Box:
-    """Index ranges (z, y, x) around all contours of a nodule, with room for what is painted beyond them."""
+    """Index ranges (z, y, x) around all contours of a nodule, with a margin for the edge and the spicules."""
     contours = [contour for annotation in nodule.annotations for contour in annotation.contours]
     xy = np.concatenate([grid.to_mm(contour.points) for contour in contours])
     z = [contour.z for contour in contours]
@@ -35,23 +35,23 @@ def box_of(nodule: NoduleRecord, grid: Grid) -> Box:
 
 
 def consensus_field(nodule: NoduleRecord, grid: Grid, box: Box) -> np.ndarray:
-    """Where the nodule's surface lies: a distance field, positive inside, in mm; float32 over the box [z, y, x].
+    """Distance field of the nodule's surface, positive inside, in mm; float32 over the box [z, y, x].
 
-    Half of it is the mean of the readers' own fields, which rounds what they drew differently; half is the field of
-    their consensus mask (half of the readers, or as many as agree anywhere), which holds small nodules together.
+    It is the average of two fields: the mean of the readers' own fields, which smooths their differences, and the field
+    of their consensus mask (half of the readers, or as many as agree anywhere), which keeps small nodules connected.
     """
     masks = [_mask(annotation, grid, box) for annotation in nodule.annotations]
     votes = np.sum(masks, axis=0)
     agreed = votes >= min(votes_needed(0.5, len(masks)), votes.max())
     mean = np.mean([_distance(mask, grid) for mask in masks], axis=0, dtype=np.float32)
     common = _distance(agreed, grid)
-    if len(masks) > MOST_READERS:  # marks of several lesions pull the mean far down: what is agreed on stays inside
+    if len(masks) > MOST_READERS:  # marks of several lesions lower the mean: keep the consensus inside
         mean = np.where(agreed, np.maximum(mean, -0.5 * common), mean)
     return 0.5 * (mean + common)
 
 
 def _mask(annotation: AnnotationRecord, grid: Grid, box: Box) -> np.ndarray:
-    """One reader's nodule, bool [z, y, x]; the outline's own pixels where nothing lies inside it."""
+    """One reader's nodule, bool [z, y, x]; the outline's own pixels if it encloses none."""
 
     def slice_of(z: float) -> int:
         return int(np.abs(grid.z - z).argmin())
@@ -65,7 +65,7 @@ def _mask(annotation: AnnotationRecord, grid: Grid, box: Box) -> np.ndarray:
 
 
 def _distance(mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Distance to the mask's surface in mm, positive inside; the surface lies half-way between voxel centres."""
+    """Distance to the mask's surface in mm, positive inside; the surface is half-way between voxel centres."""
     sampling = (grid.spacing_z, grid.pixel_mm, grid.pixel_mm)
     inner = ndimage.distance_transform_edt(mask, sampling=sampling)
     outer = ndimage.distance_transform_edt(~mask, sampling=sampling)

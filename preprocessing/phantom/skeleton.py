@@ -16,7 +16,7 @@ VERTEBRA_PITCH_MM = 25.0
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """The fields that stay the same from slice to slice, [h, w] in template coordinates (mm at scale 1).
+    """The fields that are the same on every slice, [h, w] in template coordinates (mm at scale 1).
 
     ``angle`` runs around the chest from 0 at the spine to pi at the breastbone.
     """
@@ -76,7 +76,7 @@ class Skeleton:
         if 0.05 < u < 0.93:
             _bone(tissue, superellipse(self.px, front, 12 + 10 * max(u - 0.4, 0), 5.0, 2.6))
         lift = 60 * (u - 0.93)
-        if abs(lift) < 5:  # the collarbones rise to the sides
+        if abs(lift) < 5:  # the collarbones rise towards the sides
             _bone(tissue, superellipse(np.abs(self.px) - 28 - lift * 1.5, front + 2, 22, 6 - abs(lift) * 0.6))
 
     def _blades(self, tissue: Field, ring: Field, u: float) -> None:

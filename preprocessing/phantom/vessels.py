@@ -1,4 +1,4 @@
-"""Trees of the lungs: arteries, veins and the first airways, painted rod by rod into the volume."""
+"""Vascular trees of the lungs and the first airways, painted rod by rod into the volume."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VESSEL_HU, LUMEN_HU, WALL_HU = 45.0, -985.0, -60.0
 BACKGROUND_HU = -868.0
 LEAVES = 420  # ends of one tree
 THINNEST_MM = 0.62
-MURRAY = 1 / 2.7  # a trunk's radius grows with this power of the ends it feeds
+MURRAY = 1 / 2.7  # a branch's radius grows with this power of the number of its ends
 
 
 @dataclass(frozen=True, eq=False)
 class Rod:
-    """A piece of a tube: ends (x, y, z) in mm and the radius at either."""
+    """A piece of a tube: its ends (x, y, z) in mm and the radius at each."""
 
     start: np.ndarray
     end: np.ndarray
@@ -27,7 +27,7 @@ class Rod:
 
 
 def paint_rod(volume: np.ndarray, grid: Grid, rod: Rod, hu: float) -> None:
-    """Lay a dense rod into lung (``volume`` int16 [z, y, x] in HU, in place), averaged over the slice's thickness."""
+    """Paint a dense rod into lung (``volume`` int16 [z, y, x] in HU, in place), averaged over the slice thickness."""
     half = grid.slice_mm / 2
     blur = 0.7 * grid.pixel_mm
     block = _block(grid, rod, margin=blur, margin_z=half)
@@ -47,7 +47,7 @@ def paint_rod(volume: np.ndarray, grid: Grid, rod: Rod, hu: float) -> None:
 
 
 def paint_airway(volume: np.ndarray, grid: Grid, rod: Rod) -> None:
-    """Lay an air-filled tube with a thin wall over what is there (``volume`` in place)."""
+    """Paint an air-filled tube with a thin wall (``volume`` in place)."""
     wall = 0.5 + 0.14 * max(rod.radii)
     block = _block(grid, rod, margin=wall + grid.pixel_mm, margin_z=grid.slice_mm / 2)
     if block is None:
@@ -65,7 +65,7 @@ def _block(grid: Grid, rod: Rod, *, margin: float, margin_z: float) -> tuple[sli
 
 
 def grow(root: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> list[Rod]:
-    """A tree from ``root`` (mm) to every point of ``ends`` [n, 3]: halve the ends, walk towards each half's centre."""
+    """A tree from ``root`` (mm) to every point of ``ends`` [n, 3]: halve the ends recursively."""
     rods: list[Rod] = []
     pending = [(root, _radius(len(ends)), ends)]
     while pending:
@@ -95,7 +95,7 @@ def paint_lungs(
     """Paint arteries, veins and airways of both lungs (``volume`` int16 [z, y, x] in HU, in place).
 
     Args:
-        sites: nodules; the trees leave them free, so that what is dense there is the nodule.
+        sites: nodules; the trees avoid them.
     """
     hu = VESSEL_HU + 0.5 * (anatomy.blood_hu - 48)
     airways = _windpipe(anatomy)
@@ -116,7 +116,7 @@ def paint_lungs(
 
 
 def hilum_of(anatomy: Anatomy, side: float) -> np.ndarray:
-    """Where the trees of a lung start, in mm; ``side`` is -1 (patient's right) or 1."""
+    """Root of the trees of a lung, in mm; ``side`` is -1 (patient's right) or 1."""
     px, py = 34.0 * side, 5.0
     x, y = px * anatomy.scale + anatomy.center[0], py * anatomy.scale + anatomy.center[1]
     return np.array([x, y, anatomy.at(0.47)])
@@ -150,7 +150,7 @@ def _windpipe(anatomy: Anatomy) -> list[Rod]:
 
 
 def _beside(rod: Rod) -> Rod:
-    """The bronchus that runs with an artery."""
+    """The bronchus beside an artery."""
     shift = np.array([0.6, 0.8, 0.0]) * (1.9 * max(rod.radii) + 0.8)
     return Rod(rod.start + shift, rod.end + shift, (0.75 * rod.radii[0], 0.75 * rod.radii[1]))
 
@@ -161,7 +161,7 @@ def _in_lungs(rod: Rod, anatomy: Anatomy) -> bool:
 
 
 def _is_free(rod: Rod, sites: tuple[Site, ...]) -> bool:
-    """True when the rod keeps 1 mm away from every nodule."""
+    """Whether the rod is at least 1 mm away from every nodule."""
     for site in sites:
         x, y, z = (np.float32(value) for value in site.center)
         field, _ = capsule(x, y, z, rod.start, rod.end, rod.radii)

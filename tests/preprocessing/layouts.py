@@ -1,4 +1,4 @@
-"""The layouts in which people keep LIDC-IDRI, made from a TCIA download's folders."""
+"""Usual layouts of LIDC-IDRI, made from the folders of a TCIA download."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAYOUTS: dict[str, Place] = {
 
 
 def rearrange(root: Path, target: Path, place: Place, *, copy: bool = False) -> Path:
-    """Every DICOM file under ``root`` at its place under ``target``, as a link or a copy; with a file of no use."""
+    """Link or copy every DICOM file under ``root`` to its place under ``target``; add two other files."""
     for number, path, header in _headers(root):
         new = target / place(header, number)
         new.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command line: help that reads well, one line and exit status 2 for bad input, nothing written by mistake."""
+"""The command line: help, one line and exit status 2 for invalid input, and no files written by mistake."""
 
 from __future__ import annotations
 

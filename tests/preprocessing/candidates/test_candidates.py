@@ -1,4 +1,4 @@
-"""LUNA16's candidates: their place in the CT, what is written, the folds, and runs that are cut off."""
+"""LUNA16's candidates: positions, files, folds, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dataset(scans: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
+    """A writable copy."""
     return shutil.copytree(scans, tmp_path / "dataset")
 
 
@@ -190,7 +190,7 @@ def test_a_patient_with_scans_in_two_subsets_is_in_one_fold(dataset: Path, caplo
 
 
 def test_luna16s_one_patient_with_two_scans() -> None:
-    """Why a fold is not simply the subset."""
+    """Two cases in which the fold is not the subset."""
     path = SHARED / "tables" / "luna16_seriesuids.csv"
     if not path.is_file():
         pytest.skip("LUNA16's series are not at ../shared/data/tables")

@@ -1,4 +1,4 @@
-"""How far a long run is, on a terminal and in a log."""
+"""Progress of a long run, on a terminal and in a log."""
 
 import io
 import logging

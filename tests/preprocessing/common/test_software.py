@@ -1,4 +1,4 @@
-"""Which version wrote what: from git to the records, the tables and dataset.json."""
+"""The software's version: from git to the records, the tables and dataset.json."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_checkout_has_a_commit_and_says_when_it_was_changed(checkout: Path, mo
 
 
 def test_an_installed_copy_has_a_version_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also inside somebody else's checkout, and where there is no git."""
+    """Also inside another project's checkout, and without git."""
     installed = checkout / "venv" / "site-packages"
     installed.mkdir(parents=True)
     plain = Software(lung_nodule.__version__, None, modified=False)

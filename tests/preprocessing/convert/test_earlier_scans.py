@@ -1,4 +1,4 @@
-"""A phantom has the names and UIDs of real scans: its dataset takes no real scan, and the reverse."""
+"""A phantom has the names and UIDs of real scans: real scans are not added to its dataset, nor the reverse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every trap of the collection: handled, with voxels and contours in their true places, or refused by name."""
+"""Every hard case: handled, with voxels and contours in their true positions, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ REMARKS = {
 
 
 def pattern() -> np.ndarray:
-    """[row, column], telling where a pixel is."""
+    """[row, column], encoding the position of a pixel."""
     rows, columns = np.indices((512, 512))
     return (rows * 3 + columns * 7) % 500
 
@@ -86,7 +86,7 @@ def flags_of(text: object) -> set[str]:
 
 @pytest.mark.parametrize("name", [name for name, case in HARD_CASES.items() if not case.refused])
 def test_handled(tmp_path: Path, name: str) -> None:
-    """Every voxel's value belongs to the voxel's own position; masks lie where the contours do; the tables say it."""
+    """Every voxel's value belongs to the voxel's own position; masks match the contours; the tables agree."""
     out = converted(tmp_path, name)
     scans = pd.read_csv(out / "scans.csv").set_index("scan")
     nodules = pd.read_csv(out / "nodules.csv").set_index("nodule_id")
@@ -109,7 +109,7 @@ def test_handled(tmp_path: Path, name: str) -> None:
 
 
 def check_voxels(ct: Volume, scan: ScanRecord) -> None:
-    """The affine by the database, the values by the affine."""
+    """The affine matches the database, and the values match the affine."""
     z = ct.to_world(np.c_[np.zeros((ct.shape[2], 2)), np.arange(ct.shape[2])])[:, 2]
     assert z[0] == pytest.approx(scan.slice_positions[0], abs=ct.spacing[2])
     assert z[-1] == pytest.approx(scan.slice_positions[-1], abs=ct.spacing[2])
@@ -171,7 +171,7 @@ def test_the_cases_show_every_flag_of_a_scan() -> None:
 def test_different_slices_at_one_position_can_be_chosen_from(
     tmp_path: Path, rule: str, source: int, number: str
 ) -> None:
-    """The case's surplus file, its last, has the middle slice's position and the pixels of the fourth above."""
+    """The case's additional file, its last, has the middle slice's position and the pixels of the fourth above."""
     ((scan, _),) = plan([], ["differing_duplicates"])
     out = converted(tmp_path, "differing_duplicates", ConversionSettings(margin_mm=5, duplicates=rule))
     ((row),) = pd.read_csv(out / "scans.csv").itertuples()
@@ -189,7 +189,7 @@ def test_different_slices_at_one_position_can_be_chosen_from(
 def test_a_rule_for_duplicates_joins_a_dataset_but_does_not_change_what_it_chose(
     tmp_path: Path, small_root: Path
 ) -> None:
-    """A user who meets the refusal adds the scan with a rule; only scans that the rule changed hold to it."""
+    """After a refusal the scan can be added with a rule; only scans that the rule affects are bound to it."""
     usual, first, last = (ConversionSettings(margin_mm=5, duplicates=rule) for rule in DUPLICATE_RULES)
     out = tmp_path / "out"
     convert(small_root, out, patients=None, workers=1, settings=usual)
@@ -285,7 +285,7 @@ def test_nodules_of_the_real_uneven_scans_keep_every_pixel(patient: str) -> None
 
 @pytest.mark.parametrize("change_mm", [-2.0, -1.3, 1.25, 2.5])
 def test_an_uneven_gap_inside_a_nodule(change_mm: float) -> None:
-    """Everything above the middle of a large nodule is moved: its volume changes by the gap, its place is true."""
+    """Everything above the middle of a large nodule is moved: its volume changes by the gap, its position is true."""
     (scan,) = database.scans(["LIDC-IDRI-0188"])
     nodule = max(database.nodules(scan), key=lambda each: np.ptp([c.z for a in each.annotations for c in a.contours]))
     levels = sorted({contour.z for annotation in nodule.annotations for contour in annotation.contours})

@@ -1,4 +1,4 @@
-"""Usual layouts of a download all convert, with the same files; what is there and what is missing is counted."""
+"""All usual layouts of a download convert to the same files; present and missing scans are counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAIR = SEVERAL[:2]
 
 @pytest.fixture(scope="module")
 def pair_root(several_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two patients as TCIA's folders have them."""
+    """Two patients in TCIA's folder layout."""
     root = tmp_path_factory.mktemp("pair")
     for patient in PAIR:
         (root / patient).symlink_to(several_root / patient)
@@ -124,8 +124,8 @@ def test_the_headers_of_a_patient_with_two_scans_say_which_is_there(tmp_path: Pa
     assert locate(tmp_path / "a").found == {first.name, second.name}
 
 
-def test_other_files_are_passed_over(pair_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A patient that the database lacks, other DICOM, hidden copies: none of them is a scan, nor an error."""
+def test_other_files_are_ignored(pair_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A patient that the database lacks, other DICOM, hidden copies: none is a scan or an error."""
     root = rearrange(pair_root, tmp_path, LAYOUTS["uuid"])
     (root / "LIDC-IDRI-9999").mkdir()
     (root / ".snapshot").mkdir()
@@ -140,7 +140,7 @@ def test_other_files_are_passed_over(pair_root: Path, tmp_path: Path, caplog: py
     assert len(located.found) == 2
     assert located.unreadable == {}
     assert [record.getMessage() for record in caplog.records] == [
-        "passed over LIDC-IDRI-9999: not in the LIDC-IDRI database"
+        "ignored LIDC-IDRI-9999: not in the LIDC-IDRI database"
     ]
     assert all(".snapshot" not in path.parts for source in located.sources.values() for path in source.files)
 
@@ -168,7 +168,7 @@ def test_what_was_found_and_converted_is_counted(
 
 
 def test_complete_means_every_scan(pair_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A gap in what is found ends the run before it begins, unless the dataset has the scan already."""
+    """A missing scan ends the run before any work, unless the dataset already has it."""
     arguments = ["convert", "--dicom_root", str(pair_root), "--out", str(tmp_path / "out"), "--margin_mm", "5"]
     assert main([*arguments, "--complete"]) == 2
     assert f"--complete: 1016 of 1018 scans are missing under {pair_root}: LIDC-IDRI-0001_s0, " in caplog.text

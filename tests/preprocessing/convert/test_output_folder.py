@@ -1,4 +1,4 @@
-"""The folder that a conversion writes to: other people's files stay as they are, a full disk loses nothing."""
+"""The folder that a conversion writes to: the user's own files are kept, and a full disk loses no finished scan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def add_own_files(out: Path, scan: ScanRecord) -> dict[str, bytes]:
-    """Files that a user may keep beside the dataset's, with names as near to the dataset's own as can be."""
+    """Files that a user may keep beside the dataset's, with names similar to the dataset's."""
     nodule = database.nodules(scan)[0].nodule_id
     names = [
         *(f"voi/{nodule}_pred.nii.gz", f"voi/{nodule}_ct.nii.gz.bak", f"voi/.{nodule}_pred.0123456789ab.nii.gz"),
@@ -71,7 +71,7 @@ def test_files_of_a_folder_that_convert_never_made_stay(
 def test_an_unfinished_scan_s_files_go_by_their_exact_names(
     small_dataset: Path, small_root: Path, tmp_path: Path
 ) -> None:
-    """Another patient's scan was cut off: its own files go, whole and half-written, also when it is not asked for."""
+    """Another patient's scan was interrupted: all of its files are removed, even if it is not requested."""
     out = Path(shutil.copytree(small_dataset, tmp_path / "out"))
     finished = contents(out)
     (scan,) = database.scans([SEVERAL[1]])

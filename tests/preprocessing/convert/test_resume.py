@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 SETTINGS = ConversionSettings(margin_mm=5.0)
 
 
-def stamps(dataset: Path, patient: str) -> dict[Path, tuple[int, int]]:
+def size_and_time(dataset: Path, patient: str) -> dict[Path, tuple[int, int]]:
     """Inode and time of a patient's files: a file that was written again has others."""
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in dataset.glob(f"*/{patient}_*")}
 
@@ -58,7 +58,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def test_a_run_killed_with_sigkill_is_taken_up(several_root: Path, tmp_path: Path) -> None:
-    """kill -9 of the run: its processes go with it, what was finished stays, what was half-written goes."""
+    """kill -9 of the run: its processes end, finished scans are kept, half-written files are removed."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "preprocessing", "convert", "--dicom_root", str(several_root), "--out", str(out)]
     command += ["--workers", "2", "--margin_mm", "5"]
@@ -72,17 +72,17 @@ def test_a_run_killed_with_sigkill_is_taken_up(several_root: Path, tmp_path: Pat
     assert not (out / "MANIFEST.sha256").exists()
     finished = [path.stem.split("_")[0] for path in (out / "scans").glob("*.json")]
     assert 0 < len(finished) < len(SEVERAL)
-    kept = {patient: stamps(out, patient) for patient in finished}
+    kept = {patient: size_and_time(out, patient) for patient in finished}
     (other,) = [patient for patient in SEVERAL if patient not in finished][:1]
     (out / "scans" / f"{other}_s0_ct.nii.gz").write_bytes(b"whole name, no record")
     (out / "scans" / f".{other}_s0_ct.0123456789ab.nii.gz").write_bytes(b"half")
 
     command[command.index("--workers") + 1] = "1"
     second = subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, check=True)
-    assert f"{len(finished)} of {len(SEVERAL)} scans are finished already" in second.stderr
+    assert f"{len(finished)} of {len(SEVERAL)} scans are already finished" in second.stderr
     assert len(second.stderr.splitlines()) < 6, "no flood of progress lines in a log"
     assert "\r" not in second.stderr
-    assert {patient: stamps(out, patient) for patient in finished} == kept
+    assert {patient: size_and_time(out, patient) for patient in finished} == kept
     assert verify(out) == []
     assert sorted(pd.read_csv(out / "scans.csv")["patient_id"]) == SEVERAL
 

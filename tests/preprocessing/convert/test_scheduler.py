@@ -1,4 +1,4 @@
-"""The same scans on a Dask cluster: a worker that dies loses none, and bad clusters are told in one line."""
+"""Conversion on a Dask cluster: a worker that dies loses no scan, and an unfit cluster is reported in one line."""
 
 from __future__ import annotations
 
@@ -114,17 +114,17 @@ def test_a_cluster_that_loses_its_workers(small_root: Path, tmp_path: Path, monk
 
 
 def test_a_scheduler_that_goes(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = tmp_path / "scheduler.json"
+    address_file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    command += ["--no-dashboard", "--scheduler-file", str(told)]
+    command += ["--no-dashboard", "--scheduler-file", str(address_file)]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     monkeypatch.setattr(scheduler, "_check_workers", lambda *arguments: threading.Timer(0.5, running.kill).start())
     try:
-        while not (told.exists() and told.read_text().endswith("}")):
+        while not (address_file.exists() and address_file.read_text().endswith("}")):
             assert running.poll() is None
             time.sleep(0.05)
-        address = json.loads(told.read_text())["address"]
-        assert_refused(small_root, tmp_path, address, "the scheduler at .* is gone: finished scans are kept")
+        address = json.loads(address_file.read_text())["address"]
+        assert_refused(small_root, tmp_path, address, "lost the scheduler at .*: finished scans are kept")
     finally:
         running.kill()
         running.wait()

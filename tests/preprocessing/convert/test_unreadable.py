@@ -1,4 +1,4 @@
-"""What cannot be read is named, and what links lead to more than once is read once."""
+"""Unreadable files are reported, and files with several links are read once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_patient_s_folder_without_read_rights(
 def test_a_folder_above_a_patient_and_a_series_folder(
     several_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder of no telling name has a row without a scan, until it can be read."""
+    """A folder whose name identifies no scan has a row without a scan, until it can be read."""
     root = rearrange(several_root, tmp_path / "root", LAYOUTS["uuid"])
     closed = sorted(path for path in root.iterdir() if path.is_dir())[0]
     close(closed, monkeypatch)
@@ -186,7 +186,7 @@ def test_an_unreadable_slice_is_called_unreadable(root: Path, tmp_path: Path) ->
 
 
 def test_an_unreadable_slice_in_a_flat_folder(several_root: Path, tmp_path: Path) -> None:
-    """It is the trouble of the scan whose slice is not there, not of its neighbours."""
+    """Only the scan whose slice is missing is refused, not its neighbours."""
     root = rearrange(several_root, tmp_path / "root", LAYOUTS["one flat folder"])
     (scan,) = database.scans([OTHER])
     path = sorted(root.glob(f"{scan.series_uid}.*.dcm"))[5]
@@ -204,7 +204,7 @@ def test_a_whole_series_beside_something_broken_is_converted(
     (root / OTHER / "s" / "broken.dcm").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         assert run(root, tmp_path / "out") == 0
-    assert f"passed over what cannot be read: {root / OTHER / 's' / 'broken.dcm'} (empty)" in caplog.text
+    assert f"ignored unreadable files: {root / OTHER / 's' / 'broken.dcm'} (empty)" in caplog.text
 
 
 def test_links_in_circles_and_second_paths_are_read_once(root: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Flags: the README's list is the code's, and every flag of a nodule is seen on the phantom's geometry."""
+"""Flags: the README lists exactly the code's flags, and every flag of a nodule occurs on the phantom's geometry."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_cohorts_flags_are_among_them() -> None:
 
 
 def test_a_remark_that_is_no_flag_is_an_error(small_scan: ScanRecord) -> None:
-    """So that none can come into the tables without its line in the README."""
+    """So that no flag can enter the tables without a line in the README."""
     volume = SimpleNamespace(affine=np.diag([-1.0, -1.0, 1.0, 1.0]))
     assert scan_flags(small_scan, SimpleNamespace(remarks={"padding": "all"}, volume=volume), NODULES) == ["padding"]
     with pytest.raises(ValueError, match="not in tuple"):

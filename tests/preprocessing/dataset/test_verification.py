@@ -1,4 +1,4 @@
-"""``verify`` names every kind of damage in one line, and nothing else."""
+"""``verify`` reports every kind of damage in one line, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dataset(small_dataset: Path, tmp_path: Path) -> Path:
 
 
 def renew_manifest(dataset: Path) -> None:
-    """What somebody does who edits a dataset and covers it up."""
+    """Make the manifest match edited files."""
     lines = []
     for line in (dataset / "MANIFEST.sha256").read_text().splitlines():
         name = line.split("  ")[1]
@@ -35,7 +35,7 @@ def renew_manifest(dataset: Path) -> None:
 
 
 def edit(dataset: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Change a table in both of its forms."""
+    """Change a table, both CSV and Parquet."""
     table = change(pd.read_parquet(dataset / f"{name}.parquet"))
     for kind in ("csv", "parquet"):
         write_table(dataset / f"{name}.{kind}", table)
@@ -110,7 +110,7 @@ def moved(nodules: pd.DataFrame) -> pd.DataFrame:
 def test_tables_that_disagree_with_the_files_or_each_other(
     name: str, change: Callable[[pd.DataFrame], pd.DataFrame], parts: list[str], dataset: Path
 ) -> None:
-    """The manifest is right in each case: only the contents tell."""
+    """The manifest is right in each case: only the contents differ."""
     words = {"id": nodule_ids(dataset)[0], "scan": f"{SMALL}_s0", "patient": SMALL}
     edit(dataset, name, change)
     problems = verify(dataset)

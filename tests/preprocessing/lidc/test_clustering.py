@@ -47,7 +47,7 @@ def test_all_groups_equal_pylidcs_one_by_one() -> None:
 
 
 def plain_groups(point_sets: list[np.ndarray], tolerance: float) -> list[list[int]]:
-    """pylidc's loop as it stands, with every distance between every two points."""
+    """pylidc's original loop, with the distance between every two points."""
     distances = np.array([[cdist(a, b).min() for b in point_sets] for a in point_sets])
     while True:
         count, labels = connected_components(distances <= tolerance, directed=False)

