@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lung_nodule.io import InputError, patient_names
+from lung_nodule.errors import InputError
+from lung_nodule.io import patient_names
 from lung_nodule.io.command_line import Job, names, output_folder, path_text, run, whole_number
 
 SKIPPED = UNSOUND = 1
@@ -48,8 +49,8 @@ def convert(
             processes here. Every machine must see both folders under the same paths.
         complete: Require every scan of --patients, or of all 1010 patients: a missing scan is an error.
     """
-    from .convert import convert as convert_scans
-    from .dataset import ConversionSettings
+    from preprocessing.convert import convert as convert_scans
+    from preprocessing.dataset import ConversionSettings
 
     settings = ConversionSettings(consensus=consensus, margin_mm=margin_mm, duplicates=duplicates)
     chosen = patient_names(patients, "--patients")
@@ -83,13 +84,13 @@ def cohort(preset: str, out: str | None = None) -> Job:
         out: Folder for nodules.csv, annotations.csv and folds.csv. Must not be a converted dataset, which has tables of
             the same names. Default: nothing is written.
     """
-    from .lidc import preset_named
+    from preprocessing.lidc import preset_named
 
     chosen = preset_named(preset)
     target = None if out is None else output_folder(out, "--out")
 
     def action() -> int:
-        from .lidc import build_cohort, check_no_dataset, cohort_counts, write_cohort
+        from preprocessing.lidc import build_cohort, check_no_dataset, cohort_counts, write_cohort
 
         if target is not None:
             check_no_dataset(target)
@@ -111,7 +112,7 @@ def verify(dataset: str) -> Job:
     Args:
         dataset: Folder that `convert` wrote.
     """
-    from .dataset import verify as verify_dataset
+    from preprocessing.dataset import verify as verify_dataset
 
     folder = Path(path_text(dataset, "--dataset"))
     return Job(lambda: UNSOUND if verify_dataset(folder) else 0)
@@ -132,7 +133,7 @@ def phantom(out: str, patients: str | int | None = None, hard: str | None = None
             refuses missing_slice, differing_duplicates, no_rescale and truncated.
         workers: Number of processes; each needs about 0.4 GB of memory.
     """
-    from .phantom import NAMED_SETS, write_phantom
+    from preprocessing.phantom import NAMED_SETS, write_phantom
 
     target = output_folder(out, "--out")
     named = NAMED_SETS.get(patients.strip()) if isinstance(patients, str) else None
@@ -176,7 +177,7 @@ def candidates(
             Nodules are always written. An evaluation cuts all candidates from the whole CTs and needs no VOI.
         seed: Random seed of that selection.
     """
-    from .candidates import CandidateSettings, Tables, write_candidates
+    from preprocessing.candidates import CandidateSettings, Tables, write_candidates
 
     folder = Path(path_text(dataset, "--dataset"))
     if subsets is None:

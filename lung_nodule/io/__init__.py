@@ -1,6 +1,5 @@
 """Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
 
-from lung_nodule.errors import InputError
 from lung_nodule.io.atomic import atomic_path, unfinished_writes, write_json, write_text
 from lung_nodule.io.ct import check_hu, read_ct
 from lung_nodule.io.dicom import read_series
@@ -23,7 +22,6 @@ __all__ = [
     "DUPLICATE_RULES",
     "CENTER",
     "Grid",
-    "InputError",
     "LABELS",
     "ScanMasks",
     "Series",

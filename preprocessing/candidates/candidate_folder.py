@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.io import InputError, unfinished_writes
-
-from .candidate_scan import FOLDER, CandidateTask, voi_path
+from lung_nodule.errors import InputError
+from lung_nodule.io import unfinished_writes
+from preprocessing.candidates.candidate_scan import FOLDER, CandidateTask, voi_path
 
 TABLES = ("candidates", "nodules", "scans", "left_out")
 FILES = (*(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")), "candidates.json", "MANIFEST.sha256")

@@ -13,10 +13,9 @@ import pandas as pd
 
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import cut_voi, read_nifti, voi_edge_mm, write_json, write_nifti
-
-from ..dataset.scan_records import as_written, fingerprint
-from .candidate_settings import CandidateSettings
-from .luna16_tables import CENTER
+from preprocessing.candidates.candidate_settings import CandidateSettings
+from preprocessing.candidates.luna16_tables import CENTER
+from preprocessing.dataset.scan_records import as_written, fingerprint
 
 Record = dict[str, Any]
 FOLDER = "candidates"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 LAYOUT_VERSION = 1
 LARGEST_PATCH_MM = 200.0

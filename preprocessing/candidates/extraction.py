@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, holdout_patients
-from lung_nodule.io import InputError, file_sha256, read_table
-
-from ..common.lock import only_writer
-from ..common.progress_bar import progress
-from .candidate_folder import check_folder, remove_unfinished
-from .candidate_scan import FOLDER, CandidateTask, Record, finished_record, write_scan
-from .candidate_settings import CandidateSettings
-from .candidate_tables import write_folder
-from .luna16_folds import scan_folds
-from .luna16_tables import Source, read_candidates, read_findings, read_subsets
+from lung_nodule.io import file_sha256, read_table
+from preprocessing.candidates.candidate_folder import check_folder, remove_unfinished
+from preprocessing.candidates.candidate_scan import FOLDER, CandidateTask, Record, finished_record, write_scan
+from preprocessing.candidates.candidate_settings import CandidateSettings
+from preprocessing.candidates.candidate_tables import write_folder
+from preprocessing.candidates.luna16_folds import scan_folds
+from preprocessing.candidates.luna16_tables import Source, read_candidates, read_findings, read_subsets
+from preprocessing.common.lock import only_writer
+from preprocessing.common.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lung_nodule.io import InputError, read_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_table
 
 COORDINATES = ["coordX", "coordY", "coordZ"]
 CENTER = ["center_x_ras", "center_y_ras", "center_z_ras"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 
 @contextmanager

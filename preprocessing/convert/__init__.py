@@ -1,8 +1,8 @@
 """From a download of LIDC-IDRI to a dataset: find the scans, convert them in parallel, resume where a run stopped."""
 
-from .conversion import convert
-from .layouts import Located, locate
-from .scan_task import Refused
+from preprocessing.convert.conversion import convert
+from preprocessing.convert.layouts import Located, locate
+from preprocessing.convert.scan_task import Refused
 
 __all__ = [
     "Located",

@@ -7,21 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lung_nodule.io import InputError
-
-from ..common.lock import only_writer
-from ..common.progress_bar import progress
-from ..dataset.assembly import assemble
-from ..dataset.conversion_settings import ConversionSettings
-from ..dataset.scan_records import Record, finished_record, read_records
-from .coverage import check_complete, coverage
-from .earlier_scans import check_earlier_scans, refuse_mixture
-from .layouts import Located, locate
-from .output_folder import check_output, is_dataset, remove_unfinished_tables
-from .scan_task import Refused, ScanTask
-from .skipped import read_skipped, write_skipped
-from .unfinished import remove_unfinished
-from .workers import STOPS_EVERY_SCAN, attempt, in_processes
+from lung_nodule.errors import InputError
+from preprocessing.common.lock import only_writer
+from preprocessing.common.progress_bar import progress
+from preprocessing.convert.coverage import check_complete, coverage
+from preprocessing.convert.earlier_scans import check_earlier_scans, refuse_mixture
+from preprocessing.convert.layouts import Located, locate
+from preprocessing.convert.output_folder import check_output, is_dataset, remove_unfinished_tables
+from preprocessing.convert.scan_task import Refused, ScanTask
+from preprocessing.convert.skipped import read_skipped, write_skipped
+from preprocessing.convert.unfinished import remove_unfinished
+from preprocessing.convert.workers import STOPS_EVERY_SCAN, attempt, in_processes
+from preprocessing.dataset.assembly import assemble
+from preprocessing.dataset.conversion_settings import ConversionSettings
+from preprocessing.dataset.scan_records import Record, finished_record, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +163,7 @@ def _convert_scans(
 def _outcomes(tasks: Sequence[ScanTask], workers: int, scheduler: str | None) -> Iterable[Refused | None]:
     """Convert scans in this process, in several, or on a cluster, yielding each outcome as it comes."""
     if scheduler is not None:
-        from .scheduler import on_cluster
+        from preprocessing.convert.scheduler import on_cluster
 
         return on_cluster(tasks, scheduler)
     if workers == 1 or len(tasks) < 2:

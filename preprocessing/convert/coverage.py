@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lung_nodule.io import InputError
-
-from ..lidc.records import ScanRecord
+from lung_nodule.errors import InputError
+from preprocessing.lidc.records import ScanRecord
 
 SHOWN = 5
 

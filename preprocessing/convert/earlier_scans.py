@@ -9,12 +9,12 @@ from pathlib import Path
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from lung_nodule.io import InputError, walk
-
-from ..common.software import this_software
-from ..dataset.conversion_settings import ConversionSettings
-from ..dataset.scan_records import Record, is_synthetic, read_records, software_of_scans
-from .sources import Sources
+from lung_nodule.errors import InputError
+from lung_nodule.io import walk
+from preprocessing.common.software import this_software
+from preprocessing.convert.sources import Sources
+from preprocessing.dataset.conversion_settings import ConversionSettings
+from preprocessing.dataset.scan_records import Record, is_synthetic, read_records, software_of_scans
 
 logger = logging.getLogger(__name__)
 

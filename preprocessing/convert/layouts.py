@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lung_nodule.io import InputError, may_be_image, sort_series, walk
+from lung_nodule.errors import InputError
+from lung_nodule.io import may_be_image, sort_series, walk
 from lung_nodule.io.find import EMPTY
-
-from ..common.progress_bar import progress
-from ..lidc import database
-from ..lidc.records import ScanRecord
-from .sources import Sources, listed
+from preprocessing.common.progress_bar import progress
+from preprocessing.convert.sources import Sources, listed
+from preprocessing.lidc import database
+from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
 

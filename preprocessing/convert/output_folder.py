@@ -7,11 +7,11 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from lung_nodule.io import InputError, unfinished_writes
-
-from ..dataset.scan_records import FILE_FOLDERS, read_record
-from ..lidc import database
-from .unfinished import scan_files, unfinished_scans
+from lung_nodule.errors import InputError
+from lung_nodule.io import unfinished_writes
+from preprocessing.convert.unfinished import scan_files, unfinished_scans
+from preprocessing.dataset.scan_records import FILE_FOLDERS, read_record
+from preprocessing.lidc import database
 
 TABLES = ("scans", "nodules", "annotations", "folds")
 DATASET_FILES = (*(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")), "dataset.json")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lung_nodule.io import InputError, Series, Volume, read_series, write_json, write_nifti
-
-from ..common.software import this_software
-from ..dataset.conversion_settings import ConversionSettings
-from ..dataset.pictures import write_picture
-from ..dataset.rows import nodule_row, scan_paths, scan_row, voi_paths
-from ..dataset.scan_records import Record, fingerprint, finished_record
-from ..lidc import database
-from ..lidc.annotation_rows import annotation_rows
-from ..lidc.nodule_volume import NoduleVolume, build_nodule, label_map
-from ..lidc.records import ScanRecord
-from .sources import Sources, series_of
-from .unfinished import begin, finish
+from lung_nodule.errors import InputError
+from lung_nodule.io import Series, Volume, read_series, write_json, write_nifti
+from preprocessing.common.software import this_software
+from preprocessing.convert.sources import Sources, series_of
+from preprocessing.convert.unfinished import begin, finish
+from preprocessing.dataset.conversion_settings import ConversionSettings
+from preprocessing.dataset.pictures import write_picture
+from preprocessing.dataset.rows import nodule_row, scan_paths, scan_row, voi_paths
+from preprocessing.dataset.scan_records import Record, fingerprint, finished_record
+from preprocessing.lidc import database
+from preprocessing.lidc.annotation_rows import annotation_rows
+from preprocessing.lidc.nodule_volume import NoduleVolume, build_nodule, label_map
+from preprocessing.lidc.records import ScanRecord
 
 
 @dataclass(frozen=True)

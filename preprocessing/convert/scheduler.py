@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lung_nodule.io import InputError
-
-from .scan_task import Refused, ScanTask
-from .workers import attempt
+from lung_nodule.errors import InputError
+from preprocessing.convert.scan_task import Refused, ScanTask
+from preprocessing.convert.workers import attempt
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -11,8 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lung_nodule.io import read_table, write_table
-
-from .scan_task import Refused
+from preprocessing.convert.scan_task import Refused
 
 SKIPPED_COLUMNS = ["scan", "patient_id", "series_uid", "reason"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lung_nodule.io import InputError, SeriesFiles, files_under, format_positions, new_files, sort_series
-
-from ..lidc.records import ScanRecord
+from lung_nodule.errors import InputError
+from lung_nodule.io import SeriesFiles, files_under, format_positions, new_files, sort_series
+from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from lung_nodule.io import unfinished_writes
-
-from ..dataset.rows import scan_paths, voi_paths
-from ..dataset.scan_records import finished_record
-from ..lidc import database
-from ..lidc.records import ScanRecord
+from preprocessing.dataset.rows import scan_paths, voi_paths
+from preprocessing.dataset.scan_records import finished_record
+from preprocessing.lidc import database
+from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from lung_nodule.io import InputError
-
-from ..common.processes import process_pool
-from .scan_task import Refused, ScanTask, convert_scan
+from lung_nodule.errors import InputError
+from preprocessing.common.processes import process_pool
+from preprocessing.convert.scan_task import Refused, ScanTask, convert_scan
 
 STOPS_EVERY_SCAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 

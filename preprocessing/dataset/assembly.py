@@ -12,14 +12,14 @@ import pandas as pd
 
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import write_json, write_table
-
-from ..common.software import this_software
-from ..lidc.annotation_rows import ANNOTATION_COLUMNS
-from ..lidc.folds import FOLDS, committed_folds
-from .conversion_settings import LAYOUT_VERSION, ConversionSettings
-from .manifest import write_manifest
-from .rows import NODULE_COLUMNS, SCAN_COLUMNS
-from .scan_records import Record, is_synthetic, read_records, software_of_scans
+from lung_nodule.lidc import FOLDS
+from preprocessing.common.software import this_software
+from preprocessing.dataset.conversion_settings import LAYOUT_VERSION, ConversionSettings
+from preprocessing.dataset.manifest import write_manifest
+from preprocessing.dataset.rows import NODULE_COLUMNS, SCAN_COLUMNS
+from preprocessing.dataset.scan_records import Record, is_synthetic, read_records, software_of_scans
+from preprocessing.lidc.annotation_rows import ANNOTATION_COLUMNS
+from preprocessing.lidc.folds import committed_folds
 
 logger = logging.getLogger(__name__)
 

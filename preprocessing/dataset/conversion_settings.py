@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lung_nodule.io import DUPLICATE_RULES, InputError
+from lung_nodule.errors import InputError
+from lung_nodule.io import DUPLICATE_RULES
 from lung_nodule.lidc import consensus_policy
 
 LAYOUT_VERSION = 2  # 2: annotations.csv calls the volume inside the contours contour_volume_mm3

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 import nibabel
 
 from lung_nodule.io import Series
-
-from ..lidc.clustering import MOST_READERS
-from ..lidc.quality import FLAGS, has_two_scans, rating_off_scale
-from ..lidc.records import NoduleRecord, ScanRecord
+from preprocessing.lidc.clustering import MOST_READERS
+from preprocessing.lidc.quality import FLAGS, has_two_scans, rating_off_scale
+from preprocessing.lidc.records import NoduleRecord, ScanRecord
 
 USUAL_ORIENTATION = "LPS"
 # Flags of the slice positions, repeated in nodules.csv for every nodule of the scan.

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lung_nodule.io import InputError, file_sha256, write_text
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256, write_text
 
 MANIFEST = "MANIFEST.sha256"
 MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")

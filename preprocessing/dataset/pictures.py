@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lung_nodule.io import Series, Volume, atomic_path
+from lung_nodule.lidc import LUNG_WINDOW
+from preprocessing.lidc.nodule_volume import NoduleVolume
+from preprocessing.lidc.records import ScanRecord
 
-from ..lidc.nodule_volume import NoduleVolume
-from ..lidc.records import ScanRecord
-
-LUNG_WINDOW_HU = (-1350.0, 150.0)
-FIELD_MM = 48.0
+PICTURE_MM = 48.0
 PANEL_INCHES, COLUMNS = 2.9, 4
 CONSENSUS_COLOUR = "#ffd400"
 READER_COLOURS = ("#4cc9f0", "#f72585", "#80ed99", "#ff9f1c", "#b388ff", "#e0e0e0", "#c08552", "#00b4a0")
@@ -62,7 +61,7 @@ def _draw_nodule(axis: Axes, shown: Volume, nodule: NoduleVolume, native: Volume
         offset = np.rint(shown.to_index(tight.to_world(np.zeros(3)))).astype(int)
         if 0 <= k - offset[2] < tight.shape[2]:
             _outline(axis, tight.data[:, :, k - offset[2]], offset[:2], colour, width)
-    half = 0.5 * FIELD_MM / shown.spacing[:2]
+    half = 0.5 * PICTURE_MM / shown.spacing[:2]
     axis.set_xlim(center[0] - half[0], center[0] + half[0])
     axis.set_ylim(center[1] + half[1], center[1] - half[1])
     axis.set_title(_caption(nodule), color="white", fontsize=7.5, pad=3)
@@ -83,7 +82,7 @@ def _outline(axis: Axes, plane: np.ndarray, offset: np.ndarray, colour: str, wid
 
 
 def _draw_slice(axis: Axes, shown: Volume, k: int) -> None:
-    low, high = LUNG_WINDOW_HU
+    low, high = LUNG_WINDOW
     aspect = shown.spacing[1] / shown.spacing[0]
     axis.imshow(shown.data[:, :, k].T, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
 

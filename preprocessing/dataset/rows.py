@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from lung_nodule.io import Series
-
-from ..common.software import this_software
-from ..lidc.annotation_rows import SPACING_COLUMNS, Row, mean_diameter, rating_statistics
-from ..lidc.nodule_volume import NoduleVolume
-from ..lidc.quality import nodule_flags
-from ..lidc.records import CHARACTERISTICS, ScanRecord
-from .flags import NODULE_FLAGS, of_place, orientation, scan_flags
+from lung_nodule.lidc import CHARACTERISTICS
+from preprocessing.common.software import this_software
+from preprocessing.dataset.flags import NODULE_FLAGS, of_place, orientation, scan_flags
+from preprocessing.lidc.annotation_rows import SPACING_COLUMNS, Row, mean_diameter, rating_statistics
+from preprocessing.lidc.nodule_volume import NoduleVolume
+from preprocessing.lidc.quality import nodule_flags
+from preprocessing.lidc.records import ScanRecord
 
 SCAN_COLUMNS = [
     *("scan", "patient_id", "study_uid", "series_uid", "slices", "rows", "columns"),

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.io import InputError, file_sha256
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 
 logger = logging.getLogger(__name__)
 

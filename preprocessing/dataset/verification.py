@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lung_nodule.io import InputError, file_sha256, read_nifti, read_table
-
-from ..common.progress_bar import progress
-from ..lidc.annotation_rows import ANNOTATION_COLUMNS
-from .manifest import MANIFEST, read_manifest
-from .rows import NODULE_COLUMNS, SCAN_COLUMNS
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256, read_nifti, read_table
+from preprocessing.common.progress_bar import progress
+from preprocessing.dataset.manifest import MANIFEST, read_manifest
+from preprocessing.dataset.rows import NODULE_COLUMNS, SCAN_COLUMNS
+from preprocessing.lidc.annotation_rows import ANNOTATION_COLUMNS
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .records import CHARACTERISTICS, AnnotationRecord, NoduleRecord
+from lung_nodule.lidc import CHARACTERISTICS
+from preprocessing.lidc.records import AnnotationRecord, NoduleRecord
 
 Row = dict[str, Any]
 

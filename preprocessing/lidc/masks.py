@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.path import Path as Polygon
 
 from lung_nodule.lidc import votes_needed
-
-from .records import AnnotationRecord, ContourRecord, NoduleRecord
+from preprocessing.lidc.records import AnnotationRecord, ContourRecord, NoduleRecord
 
 SliceOf = Callable[[float], int]  # z in mm -> index of the slice
 

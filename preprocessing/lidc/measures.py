@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from .records import ContourRecord
+from preprocessing.lidc.records import ContourRecord
 
 
 def largest_diameter(contours: Sequence[ContourRecord], *, pixel_spacing_mm: float) -> float:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lung_nodule.io import InputError, Series, Volume
-
-from .masks import SliceOf, consensus, nodule_box, reader_mask, soft_mean
-from .records import NoduleRecord
+from lung_nodule.errors import InputError
+from lung_nodule.io import Series, Volume
+from preprocessing.lidc.masks import SliceOf, consensus, nodule_box, reader_mask, soft_mean
+from preprocessing.lidc.records import NoduleRecord
 
 Box = tuple[slice, slice, slice]
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lung_nodule.io import InputError
-
-from .records import ScanRecord
+from lung_nodule.errors import InputError
+from preprocessing.lidc.records import ScanRecord
 
 THIN_MM = 2.5
 

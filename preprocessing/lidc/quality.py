@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.path import Path as Polygon
 from scipy import ndimage
 
-from .clustering import MOST_READERS
-from .database import scans
-from .records import HIGHEST_RATING, AnnotationRecord, NoduleRecord, ScanRecord
+from lung_nodule.lidc import HIGHEST_RATING
+from preprocessing.lidc.clustering import MOST_READERS
+from preprocessing.lidc.database import scans
+from preprocessing.lidc.records import AnnotationRecord, NoduleRecord, ScanRecord
 
 FLAGS = (
     "more_than_four_annotations",

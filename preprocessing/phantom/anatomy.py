@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .distance_fields import Field, capsule, disc, ellipsoid, intersection, superellipse, union
+from preprocessing.phantom.distance_fields import Field, capsule, disc, ellipsoid, intersection, superellipse, union
 
 CAVITY_MM = (131.0, 84.0)  # half-axes of the thoracic cavity at scale 1
 WALL_MM = (28.0, 30.0)  # ribs, muscle and fat between cavity and skin
@@ -132,23 +132,18 @@ class Anatomy:
         return np.array([self.center[0] + side * reach * self.scale, self.center[1] + 18 * self.scale, self.at(u)])
 
 
-def fit(*, patch_mm: float, z_range: tuple[float, float], sites: list[Site], rng: np.random.Generator) -> Anatomy:
+def fit(*, field_mm: float, z_range: tuple[float, float], sites: list[Site], rng: np.random.Generator) -> Anatomy:
     """Choose the anatomy of a patient.
 
     Args:
-<<<<<<< HEAD
-        patch_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
-        rng: decides what the database leaves open (heart size, contrast, small differences in size).
-=======
-        field_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
+            field_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
         rng: for what the database does not give (heart size, contrast, small differences in size).
->>>>>>> 1d2e027 (Plain words in preprocessing; its sub-packages export their entry points, and a test checks their imports)
     """
     low, high = z_range
     length = high - low
     apex = high - (0.04 + 0.02 * rng.random()) * length
     dome = max(low + 0.25 * length, apex - LUNG_HEIGHT_MM * (0.95 + 0.1 * rng.random()))
-    size = float(np.clip(patch_mm / TYPICAL_FIELD_MM, 0.88, 1.08)) * (0.98 + 0.04 * rng.random())
+    size = float(np.clip(field_mm / TYPICAL_FIELD_MM, 0.88, 1.08)) * (0.98 + 0.04 * rng.random())
     start = Anatomy(
         center=(0.0, 0.0),
         scale=size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .distance_fields import Field, coverage
+from preprocessing.phantom.distance_fields import Field, coverage
 
 POPCORN, LAMINATED, SOLID, OFF_CENTRE, CENTRAL, ABSENT = 1, 2, 3, 4, 5, 6
 

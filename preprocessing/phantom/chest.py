@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .anatomy import Anatomy
-from .distance_fields import Field, capsule, disc, ellipsoid, intersection, paint, superellipse, union
-from .grid import Grid, upsample
-from .noise import Mottle
-from .skeleton import Skeleton
+from preprocessing.phantom.anatomy import Anatomy
+from preprocessing.phantom.distance_fields import (
+    Field,
+    capsule,
+    disc,
+    ellipsoid,
+    intersection,
+    paint,
+    superellipse,
+    union,
+)
+from preprocessing.phantom.grid import Grid, upsample
+from preprocessing.phantom.noise import Mottle
+from preprocessing.phantom.skeleton import Skeleton
 
 AIR, LUNG, FAT, MUSCLE, LIVER, TABLE = -1000.0, -868.0, -102.0, 50.0, 58.0, -250.0
 RIB_RING = 0.52  # share of its width that the rib cage keeps above the lungs

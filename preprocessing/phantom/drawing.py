@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..lidc.records import ContourRecord, NoduleRecord, ScanRecord
-from . import chest, vessels
-from .anatomy import fit
-from .grid import SIZE, Grid
-from .nodule import paint_nodule
-from .noise import NoiseTile
-from .shape import site_of
+from preprocessing.lidc.records import ContourRecord, NoduleRecord, ScanRecord
+from preprocessing.phantom import chest, vessels
+from preprocessing.phantom.anatomy import fit
+from preprocessing.phantom.grid import SIZE, Grid
+from preprocessing.phantom.nodule import paint_nodule
+from preprocessing.phantom.noise import NoiseTile
+from preprocessing.phantom.shape import site_of
 
 NOISE_HU = 22.0
 LOWEST_HU, HIGHEST_HU = -1024, 3071
@@ -41,7 +41,7 @@ def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
     grid = grid_of(scan)
     sites = [site_of(nodule, grid) for nodule in nodules]
     z_range = (float(grid.z[0]), float(grid.z[-1]))
-    anatomy = fit(patch_mm=grid.patch_mm, z_range=z_range, sites=sites, rng=rng)
+    anatomy = fit(field_mm=grid.field_mm, z_range=z_range, sites=sites, rng=rng)
     volume = chest.render(grid, anatomy, rng)
     vessels.paint_lungs(volume, grid, anatomy, tuple(sites), rng)
     for nodule in nodules:

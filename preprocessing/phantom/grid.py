@@ -34,7 +34,7 @@ class Grid:
         return SIZE // 2, SIZE // 2
 
     @property
-    def patch_mm(self) -> float:
+    def field_mm(self) -> float:
         """Side of the image."""
         return SIZE * self.pixel_mm
 

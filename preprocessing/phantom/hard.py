@@ -13,7 +13,7 @@ from pathlib import Path
 from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 
 Page = tuple[int, int]  # indices of the slices that give a file its position and its pixels
 

@@ -24,13 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..lidc.records import CHARACTERISTICS, NoduleRecord
-from .anatomy import Anatomy, Site
-from .calcium import calcium
-from .distance_fields import Field, capsule, coverage
-from .grid import Grid
-from .shape import box_of, consensus_field, site_of
-from .vessels import Rod, hilum_of, paint_rod
+from lung_nodule.lidc import CHARACTERISTICS
+from preprocessing.lidc.records import NoduleRecord
+from preprocessing.phantom.anatomy import Anatomy, Site
+from preprocessing.phantom.calcium import calcium
+from preprocessing.phantom.distance_fields import Field, capsule, coverage
+from preprocessing.phantom.grid import Grid
+from preprocessing.phantom.shape import box_of, consensus_field, site_of
+from preprocessing.phantom.vessels import Rod, hilum_of, paint_rod
 
 SOLID_HU, GROUND_GLASS_HU, FEEDER_HU = 35.0, -610.0, 40.0
 CORE_HU = {2: 8.0, 3: -75.0, 4: -940.0}  # internal structure: fluid, fat, air

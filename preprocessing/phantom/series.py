@@ -13,10 +13,10 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from ..lidc.records import ScanRecord
-from .drawing import Drawing
-from .grid import SIZE
-from .hard import HardCase, Page
+from preprocessing.lidc.records import ScanRecord
+from preprocessing.phantom.drawing import Drawing
+from preprocessing.phantom.grid import SIZE
+from preprocessing.phantom.hard import HardCase, Page
 
 EDITION = "2"  # incremented when the voxels change, so that series of older editions are redrawn
 SOFTWARE = f"phantom edition {EDITION}"

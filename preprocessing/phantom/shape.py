@@ -6,12 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 from lung_nodule.lidc import votes_needed
-
-from ..lidc.clustering import MOST_READERS
-from ..lidc.masks import reader_mask
-from ..lidc.records import AnnotationRecord, NoduleRecord
-from .anatomy import Site
-from .grid import Grid
+from preprocessing.lidc.clustering import MOST_READERS
+from preprocessing.lidc.masks import reader_mask
+from preprocessing.lidc.records import AnnotationRecord, NoduleRecord
+from preprocessing.phantom.anatomy import Site
+from preprocessing.phantom.grid import Grid
 
 Box = tuple[slice, slice, slice]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import Anatomy
-from .distance_fields import Field, disc, intersection, paint, superellipse, union
+from preprocessing.phantom.anatomy import Anatomy
+from preprocessing.phantom.distance_fields import Field, disc, intersection, paint, superellipse, union
 
 CORTEX, MARROW, CORD, CARTILAGE, DISK = 600.0, 190.0, 30.0, 120.0, 90.0
 RIB_PITCH_MM = 27.0

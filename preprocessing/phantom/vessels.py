@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import Anatomy, Site
-from .distance_fields import capsule, coverage
-from .grid import Grid
+from preprocessing.phantom.anatomy import Anatomy, Site
+from preprocessing.phantom.distance_fields import capsule, coverage
+from preprocessing.phantom.grid import Grid
 
 VESSEL_HU, LUMEN_HU, WALL_HU = 45.0, -985.0, -60.0
 BACKGROUND_HU = -868.0

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
-from lung_nodule.io import InputError, write_text
-
-from ..common.lock import only_writer
-from ..common.processes import process_pool
-from ..lidc import database
-from ..lidc.records import NoduleRecord, ScanRecord
-from .drawing import draw_scan, draw_turned
-from .hard import HardCase, hard_cases
-from .series import PARTIAL, PLAIN, is_written, series_folder, write_series
+from lung_nodule.io import write_text
+from preprocessing.common.lock import only_writer
+from preprocessing.common.processes import process_pool
+from preprocessing.lidc import database
+from preprocessing.lidc.records import NoduleRecord, ScanRecord
+from preprocessing.phantom.drawing import draw_scan, draw_turned
+from preprocessing.phantom.hard import HardCase, hard_cases
+from preprocessing.phantom.series import PARTIAL, PLAIN, is_written, series_folder, write_series
 
 logger = logging.getLogger(__name__)
 

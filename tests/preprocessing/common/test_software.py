@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import lung_nodule
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.common import software
 from preprocessing.common.software import Software, software_at, this_software
 from preprocessing.convert import convert, earlier_scans, scan_task

@@ -12,7 +12,8 @@ import pandas as pd
 import pydicom
 import pytest
 
-from lung_nodule.io import InputError, read_nifti, read_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_nifti, read_table
 from preprocessing.convert import convert
 from preprocessing.dataset import ConversionSettings
 from preprocessing.dataset.rows import NODULE_COLUMNS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.convert import convert
 from preprocessing.dataset import ConversionSettings
 from preprocessing.dataset.scan_records import is_synthetic

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
-from lung_nodule.io import DUPLICATE_RULES, InputError, Series, Volume, read_nifti
+from lung_nodule.io import DUPLICATE_RULES, Series, Volume, read_nifti
 from lung_nodule.io.slices import slice_grid
 from preprocessing.__main__ import main
 from preprocessing.convert import convert

@@ -11,7 +11,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.convert.layouts import locate

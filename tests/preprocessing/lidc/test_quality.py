@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lung_nodule.lidc import CHARACTERISTICS
 from preprocessing.lidc import database
 from preprocessing.lidc.quality import (
     FLAGS,
@@ -15,7 +16,7 @@ from preprocessing.lidc.quality import (
     rating_off_scale,
     self_overlap,
 )
-from preprocessing.lidc.records import CHARACTERISTICS, AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
+from preprocessing.lidc.records import AnnotationRecord, ContourRecord, NoduleRecord, ScanRecord
 
 RING = [(0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3), (2, 3), (1, 3), (0, 3), (0, 2), (0, 1)]
 SPUR = [(0, 0), (1, 0), (2, 0), (1, 0), (1, 1), (0, 1)]

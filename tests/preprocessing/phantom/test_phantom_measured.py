@@ -75,7 +75,7 @@ def drawn(scan: ScanRecord, nodule: NoduleRecord) -> tuple[np.ndarray, tuple[flo
     grid = Grid(pixel_mm=scan.pixel_spacing_mm, z=scan.slice_positions[near], slice_mm=scan.slice_thickness_mm)
     rng = np.random.default_rng(nodule.annotations[0].annotation_id)
     ends = (float(scan.slice_positions[0]), float(scan.slice_positions[-1]))
-    anatomy = fit(patch_mm=grid.patch_mm, z_range=ends, sites=[], rng=rng)
+    anatomy = fit(field_mm=grid.field_mm, z_range=ends, sites=[], rng=rng)
     volume = np.full(grid.shape, LUNG_HU, dtype=np.int16)
     paint_nodule(volume, grid, anatomy, nodule, rng)
     box, center = box_of(nodule, grid), site_of(nodule, grid).center

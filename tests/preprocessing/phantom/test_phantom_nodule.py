@@ -56,7 +56,7 @@ def nodule_of(*readers: AnnotationRecord) -> NoduleRecord:
 
 @pytest.fixture(scope="module")
 def anatomy() -> Anatomy:
-    return fit(patch_mm=GRID.patch_mm, z_range=(0.0, 97.5), sites=[], rng=np.random.default_rng(0))
+    return fit(field_mm=GRID.field_mm, z_range=(0.0, 97.5), sites=[], rng=np.random.default_rng(0))
 
 
 def paint(anatomy: Anatomy, nodule: NoduleRecord) -> np.ndarray:

