@@ -114,8 +114,8 @@ def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 WITHOUT_RIGHTS = """import os, sys
 from pathlib import Path
 from lung_nodule.errors import InputError
-from preprocessing.layouts import locate
-from preprocessing.sources import series_of
+from preprocessing.convert.layouts import locate
+from preprocessing.convert.sources import series_of
 
 def read(root):
     located = locate(root)
