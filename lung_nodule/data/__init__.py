@@ -23,6 +23,7 @@ from lung_nodule.data.datalist import (
     require_dataset,
 )
 from lung_nodule.data.dataset import NoduleSlices, one_nodule
+from lung_nodule.data.folds import training_folds, validation_fold
 from lung_nodule.data.rand_affine import RandSliceAffined
 from lung_nodule.data.scans import inference_datalist, require_inputs, scan_datalist
 from lung_nodule.data.slices import PatchSlices, RandNoduleSlice, SliceView
@@ -83,5 +84,7 @@ __all__ = [
     "scan_datalist",
     "task_named",
     "task_of",
+    "training_folds",
     "training_items",
+    "validation_fold",
 ]

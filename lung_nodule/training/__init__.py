@@ -1,28 +1,28 @@
 """Ignite pieces that MONAI lacks: stage hand-over, safe checkpoints, autocast on any device, slices to nodule."""
 
 from lung_nodule.training.aggregation import AggregateSlices, segmentation_and_label
+from lung_nodule.training.assemble import write_model
 from lung_nodule.training.autocast import AutocastInferer
-from lung_nodule.training.batches import PrepareTargets
+from lung_nodule.training.batches import PrepareTargets, mean_score_and_label
 from lung_nodule.training.checkpoints import StageCheckpoints
 from lung_nodule.training.command_errors import expected_errors_in_one_line
 from lung_nodule.training.cubes import AggregateCube, LabelledROCAUC, score_and_class
 from lung_nodule.training.distributed import (
     BroadcastBuffers,
-    RankSampler,
     device_of_rank,
     distributed_data_parallel,
     end_ranks,
-    rank,
-    share,
+    part_of_rank,
     start_ranks,
-    world_size,
 )
+from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained, pretrained_hash
+from lung_nodule.training.loaders import RankSampler, TrainingLoader, ValidationLoader, rank_batch_size
 from lung_nodule.training.options import check_options, require_folds, require_validation
-from lung_nodule.training.pretrained import Pretrained, pretrained_hash
-from lung_nodule.training.running import fixed_randomness, run, seeded_weights
+from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
+from lung_nodule.training.resume import resume_settings
+from lung_nodule.training.schedules import three_rates
 from lung_nodule.training.scores import EachSlice, MeanOfSlices
-from lung_nodule.training.seeding import SeedEpochs
-from lung_nodule.training.stages import LoadStageWeights, write_model
+from lung_nodule.training.stage import Stage, trainer_of
 from lung_nodule.training.time_left import TimeLeft
 from lung_nodule.training.views import FuseViews, ViewCheckpoints, ViewSelection
 
@@ -54,12 +54,18 @@ __all__ = [
     "check_options",
     "device_of_rank",
     "end_ranks",
-    "rank",
     "require_folds",
     "require_validation",
     "segmentation_and_label",
-    "share",
     "start_ranks",
-    "world_size",
     "write_model",
+    "Stage",
+    "TrainingLoader",
+    "ValidationLoader",
+    "mean_score_and_label",
+    "part_of_rank",
+    "rank_batch_size",
+    "resume_settings",
+    "three_rates",
+    "trainer_of",
 ]

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 from lung_nodule.errors import InputError
 from lung_nodule.io import atomic_path, file_sha256
-from lung_nodule.training.extension import continue_schedule, planned_epochs, rates_of
+from lung_nodule.training.schedules import continue_schedule, rates_of
 from torch.optim.lr_scheduler import LRScheduler
 
 logger = logging.getLogger(__name__)
@@ -28,12 +28,13 @@ class StageCheckpoints:
 
     ``<directory>/last.pt`` holds the state of everything in ``state`` after the last finished epoch; a later run takes
     it up, and a finished stage runs no epoch again. ``<directory>/best.pt`` holds the weights of the best validation.
-    MONAI's ``CheckpointSaver`` writes in place; here a file is whole or not there.
+    Ignite's ``Checkpoint`` with ``DiskSaver(atomic=True)`` writes whole files as well, but it restores them
+    unconditionally; here settings, length and upstream weights are compared before anything is loaded.
 
     A stage may go on with another number of epochs than it was begun with, finished or not, as long as it has not seen
     more. Its learning-rate schedules are built for the new length and go on at the position of the epoch; what was
-    changed is kept in ``last.pt``. A stage that was trained behind weights which have changed since is trained again
-    from its start; the old files are kept in a folder beside the new ones.
+    changed is kept in ``last.pt``. A stage whose upstream weights have changed since is trained again from its start;
+    the old files are kept in a folder beside the new ones.
 
     Attach it after the handlers that validate.
 
@@ -44,7 +45,7 @@ class StageCheckpoints:
         evaluator: the validation engine; its key metric picks the best epoch (greater is better).
         settings: what the checkpoint was made with; a run with others refuses to resume it.
         schedule: settings that may follow from the number of epochs: others are refused unless that has changed.
-        behind: the weights of an earlier stage that this one is trained behind.
+        upstream: ``best.pt`` of the earlier stage whose weights this one is trained with.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class StageCheckpoints:
         evaluator: Engine,
         settings: dict[str, Any],
         schedule: dict[str, Any] | None = None,
-        behind: str | Path | None = None,
+        upstream: str | Path | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.network = network
@@ -64,7 +65,7 @@ class StageCheckpoints:
         self.evaluator = evaluator
         self.settings = settings
         self.schedule = schedule or {}
-        self.behind = behind
+        self.upstream = upstream
         self.extended: list[dict[str, int]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -79,8 +80,8 @@ class StageCheckpoints:
             InputError: it cannot be read, was made with other settings, or has seen more epochs than are asked for.
         """
         path = self.directory / "last.pt"
-        if self.behind is not None:
-            self.settings = {**self.settings, "behind": file_sha256(self.behind)}
+        if self.upstream is not None:
+            self.settings = {**self.settings, "upstream": file_sha256(self.upstream)}
         if not path.is_file():
             return
         try:
@@ -102,12 +103,12 @@ class StageCheckpoints:
         logger.info(f"{self.directory}: resumed after epoch {saved['epoch']} of {engine.state.max_epochs}")
 
     def _is_stale(self, saved: dict[str, Any]) -> bool:
-        behind = saved["settings"].get("behind")
-        return behind is not None and behind != self.settings.get("behind")
+        upstream = saved["settings"].get("upstream")
+        return upstream is not None and upstream != self.settings.get("upstream")
 
     def _set_aside(self, saved: dict[str, Any]) -> None:
-        """Keep what was trained behind other weights; the stage starts from its beginning."""
-        kept = self.directory / f"behind_{saved['settings']['behind'][:12]}"
+        """Keep what was trained with other upstream weights; the stage starts from its beginning."""
+        kept = self.directory / f"upstream_{saved['settings']['upstream'][:12]}"
         idist.barrier()  # every rank has read
         if idist.get_rank() == 0:
             kept.mkdir(exist_ok=True)
@@ -116,7 +117,7 @@ class StageCheckpoints:
                     (self.directory / name).replace(kept / name)
         idist.barrier()
         logger.warning(
-            f"{self.directory}: {self.behind} has changed since its {saved['epoch']} epochs were trained behind it: "
+            f"{self.directory}: {self.upstream} has changed since the {saved['epoch']} epochs that were trained with it: "
             f"trained again from the start, the old weights are kept in {kept}"
         )
 
@@ -184,3 +185,18 @@ class StageCheckpoints:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         save_tensors(self.directory / name, content)
+
+
+def planned_epochs(saved: dict[str, Any]) -> int:
+    """How many epochs the run that left a ``last.pt`` was to have."""
+    return saved["max_epochs"] if "max_epochs" in saved else saved["settings"]["max_epochs"]
+
+
+def training_record(last: str | Path) -> dict[str, Any]:
+    """What a stage's ``last.pt`` says about its length, for a model's side file.
+
+    Returns:
+        ``epochs`` seen, and ``extended``: for each change of length ``after`` (epochs), ``from`` and ``to``.
+    """
+    saved = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+    return {"epochs": saved["epoch"], "extended": saved.get("extended", [])}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sized
+from collections.abc import Sequence
+from typing import TypeVar
 
 import ignite.distributed as idist
 import torch
@@ -17,19 +18,10 @@ from ignite.engine import Engine, Events
 from lung_nodule.errors import InputError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import Sampler
+
+Item = TypeVar("Item")
 
 LAUNCH = "torchrun --standalone --nproc_per_node=N -m monai.bundle run ..."
-
-
-def rank() -> int:
-    """This process's number, 0 where nothing else runs."""
-    return int(os.environ.get("RANK", 0))
-
-
-def world_size() -> int:
-    """How many processes torchrun started, 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def device_of_rank() -> str:
@@ -59,26 +51,22 @@ def start_ranks(device: str | torch.device) -> None:
     """
     if "RANK" not in os.environ:
         raise InputError(f"the multi-GPU configuration runs under torchrun: {LAUNCH}")
-    device = torch.device(device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    if rank() > 0:
+    if idist.backend() is None:
+        idist.initialize("nccl" if torch.device(device).type == "cuda" else "gloo")
+    if idist.get_rank() > 0:
         logging.disable(logging.INFO)
 
 
 def end_ranks() -> None:
-    """Leave the process group; ranks above 0 may speak again."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    if rank() > 0:
+    """Leave the process group; ranks above 0 may log again."""
+    if idist.get_rank() > 0:
         logging.disable(logging.NOTSET)
+    idist.finalize()
 
 
-def share(batch_size: int) -> int:
-    """This rank's part of a batch that counts all ranks; at least 1."""
-    return max(1, batch_size // world_size())
+def part_of_rank(items: Sequence[Item]) -> Sequence[Item]:
+    """Every n-th item of n ranks, from this rank's number on; all of them where nothing else runs."""
+    return items[idist.get_rank() :: idist.get_world_size()]
 
 
 def distributed_data_parallel(network: nn.Module, *, find_unused_parameters: bool = False) -> nn.Module:
@@ -93,8 +81,10 @@ def distributed_data_parallel(network: nn.Module, *, find_unused_parameters: boo
         find_unused_parameters: where a part of it is frozen or gets no gradient in some step.
 
     Returns:
-        the wrapped network; the network itself where nothing in it is trainable.
+        the wrapped network; the network itself where nothing in it is trainable, or where nothing else runs.
     """
+    if idist.get_world_size() == 1:
+        return network
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not trainable:
         return network
@@ -104,26 +94,6 @@ def distributed_data_parallel(network: nn.Module, *, find_unused_parameters: boo
     return DistributedDataParallel(
         network, device_ids=[trainable[0].device] if on_gpu else None, find_unused_parameters=find_unused_parameters
     )
-
-
-class RankSampler(Sampler[int]):
-    """Every item once over all ranks, in the dataset's order: rank r of n takes items r, r + n, r + 2n, ...
-
-    MONAI's ``DistributedSampler(even_divisible=False)`` refuses fewer items than ranks; here a rank without a share
-    repeats item 0 (it must take part in gathering), which the evaluation's files drop again.
-
-    Args:
-        dataset: anything with a length.
-    """
-
-    def __init__(self, dataset: Sized) -> None:
-        self.indices = list(range(len(dataset)))[rank() :: world_size()] or [0]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
 
 
 class BroadcastBuffers:

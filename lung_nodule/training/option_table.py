@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lung_nodule.core import SQUARES
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.channels import CHANNELS
@@ -59,6 +61,8 @@ SHARED: dict[str, Kind] = {
     "crop_margin_prob": SHARE,
     "crop_margin_mm": number(),
     "pad_parenchyma_prob": SHARE,
+    "pad_parenchyma_mm": number(),
+    "flip_prob": SHARE,
     "slices_per_nodule": whole(),
     "max_epochs": whole(),
     "val_interval": whole(),
@@ -80,6 +84,12 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "classifier_batch_size": whole(least=2),
         "fine_learning_rate": POSITIVE,
         "classifier_learning_rate": POSITIVE,
+        "zoom_prob": SHARE,
+        "affine_prob": SHARE,
+        "rotate_radians": number(most=math.pi),
+        "shear": number(),
+        "translate": SHARE,
+        "scale": number(most=0.9),
         "rank_gamma": number(),
         "rank_k": whole(),
         "rank_margin": number(),
@@ -114,6 +124,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "alpha": number(),
         "draws_per_nodule": whole(),
         "augment_prob": SHARE,
+        "shift_pixels": whole(least=0),
         "patience": whole(),
     },
     "e2emtl": {
@@ -127,6 +138,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "slic_segments": whole(),
         "slic_compactness": POSITIVE,
         "crop_variants": whole(),
+        "rotate90_prob": SHARE,
         "cache_workers": whole(),
         "cycles": whole(),
         "malignancy_loss": one_of(*MALIGNANCY_LOSSES),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.data.tasks import TASKS, task_named
+from lung_nodule.data.tasks import TASKS, refuse_crop_changes, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.option_table import kinds_of
 from lung_nodule.training.unknown_keys import refuse_unknown_keys
@@ -20,18 +20,16 @@ FROM_THE_MODEL = "@settings"
 def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
     """Check every key and every option of the configuration that calls this, as the first of its `initialize`.
 
-    MONAI hands an expression no reference to the configuration that it belongs to. That is found on the stack: the
-    parser that evaluates the call. So it holds for the command line, for several files and for Python alike.
-
     Args:
         bundle: the bundle's name, for what its options take.
         workflow: ``train``, ``evaluate`` or ``inference``.
         bundle_root: the bundle's folder, whose own ``configs/<workflow>.json`` is compared with.
 
     Raises:
-        InputError: a key that nothing reads, with the nearest one that is read; or an option's wrong value.
+        InputError: a key that nothing reads, with the nearest one that is read; an option's wrong value; or, of a
+            training, options that do not fit together.
     """
-    parser, ids = _calling_parser()
+    parser, ids = calling_parser()
     file = Path(bundle_root) / "configs" / f"{workflow}.json"
     if not file.is_file():
         raise InputError(f"no {file}: name the bundle's folder with --bundle_root")
@@ -42,15 +40,25 @@ def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
     written = {name for name in kinds if not _is_expression(options[name])}
     for name in sorted(kinds, key=lambda name: name not in written):  # expressions may need the written ones
         if name in written or FROM_THE_MODEL not in options[name]:
-            kinds[name].check(name, _value(parser, name))
+            kinds[name].check(name, option_value(parser, name))
     if workflow == "train":
-        epochs = {name: _value(parser, name) for name in options if name.endswith("max_epochs")}
-        require_validation(val_interval=_value(parser, "val_interval"), **epochs)
-        require_folds(
-            test=_value(parser, "fold"),
-            validation=_value(parser, "validation_fold"),
-            training=_value(parser, "training_folds"),
-        )
+        _check_training(parser)
+
+
+def _check_training(parser: ConfigParser) -> None:
+    """What single options do not show: validation, folds, crops of a task without masks, the network's own rules."""
+    options = parser.get()
+    epochs = {name: option_value(parser, name) for name in options if name.endswith("max_epochs")}
+    require_validation(val_interval=option_value(parser, "val_interval"), **epochs)
+    require_folds(
+        test=option_value(parser, "fold"),
+        validation=option_value(parser, "validation_fold"),
+        training=option_value(parser, "training_folds"),
+    )
+    if "task" in options:
+        crops = {name: option_value(parser, name) for name in ("crop_margin_prob", "pad_parenchyma_prob")}
+        refuse_crop_changes(task_named(option_value(parser, "task")), **crops)
+    parser.get_parsed_content("network_def")
 
 
 def require_folds(*, test: int, validation: int, training: int | Sequence[int]) -> None:
@@ -83,8 +91,15 @@ def require_validation(*, val_interval: int, **max_epochs: int) -> None:
             )
 
 
-def _calling_parser() -> tuple[ConfigParser, set[str]]:
-    """The innermost parser on the stack, and what its workflow runs by name (none for a parser alone)."""
+def calling_parser() -> tuple[ConfigParser, set[str]]:
+    """The innermost parser on the stack, and what its workflow runs by name (none for a parser alone).
+
+    MONAI hands an expression no reference to the configuration that it belongs to: that is the parser which evaluates
+    the call. So it holds for the command line, for several files and for Python alike.
+
+    Raises:
+        RuntimeError: no configuration is being evaluated.
+    """
     parser, frame = None, inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
@@ -94,8 +109,21 @@ def _calling_parser() -> tuple[ConfigParser, set[str]]:
             return parser, {owner.init_id, owner.run_id, owner.final_id}
         frame = frame.f_back
     if parser is None:
-        raise RuntimeError("check_options is called by an expression of a configuration, and none is being evaluated")
+        raise RuntimeError("options are read by an expression of a configuration, and none is being evaluated")
     return parser, set()
+
+
+def option_value(parser: ConfigParser, name: str) -> Any:
+    """An option's value, with what it refers to.
+
+    Raises:
+        InputError: it cannot be computed.
+    """
+    written = parser[name]
+    try:
+        return parser.get_parsed_content(name)
+    except Exception as error:
+        raise InputError(f"--{name} {written!r} cannot be evaluated: {_first_cause(error)}") from error
 
 
 def _folds_in_all(options: Mapping[str, Any]) -> int:
@@ -108,19 +136,6 @@ def _folds_in_all(options: Mapping[str, Any]) -> int:
 
 def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and (ConfigExpression.is_expression(value) or value.startswith("@"))
-
-
-def _value(parser: ConfigParser, name: str) -> Any:
-    """An option's value, with what it refers to.
-
-    Raises:
-        InputError: it cannot be computed.
-    """
-    written = parser[name]
-    try:
-        return parser.get_parsed_content(name)
-    except Exception as error:
-        raise InputError(f"--{name} {written!r} cannot be evaluated: {_first_cause(error)}") from error
 
 
 def _first_cause(error: BaseException) -> str:

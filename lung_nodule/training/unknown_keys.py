@@ -26,6 +26,10 @@ OTHER_NAMES = {
 """What other bundles and tools call an option, where its spelling does not lead to ours."""
 
 
+EXPRESSION_OF_ONE = f"{ConfigExpression.prefix}{ReferenceResolver.ref}"
+"""What an expression begins with that is a reference and nothing else."""
+
+
 def refuse_unknown_keys(
     parser: ConfigParser, *, shipped: dict[str, Any], ids: Set[str] = frozenset(), listed_in: str = "its file"
 ) -> None:
@@ -113,6 +117,9 @@ def _arguments(parser: ConfigParser, component: dict[str, Any]) -> set[str] | No
     """The names that a component may hold; none for a plain dictionary, None where its class is not found."""
     if not ConfigComponent.is_instantiable(component):
         return set()
+    shared = str(component["_target_"]).removeprefix(EXPRESSION_OF_ONE)
+    if shared != component["_target_"] and shared in parser:  # a component that others are built on
+        return _arguments(parser, parser[shared])
     target = ConfigComponent(config=component, id="", locator=parser.locator).resolve_module_name()
     target = locate(target) if isinstance(target, str) else target
     if target is None:

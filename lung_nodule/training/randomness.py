@@ -1,4 +1,4 @@
-"""Runs that leave the process as they found it: notebooks and servers go on with their own settings afterwards."""
+"""Fixed randomness: of a run, which leaves the process as it found it, of a network's start, of every epoch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, State
+from ignite.engine import Engine, Events, State
+from monai.transforms import Randomizable
 from torch import nn
 from torch.backends import cudnn
 
@@ -67,3 +69,28 @@ def fixed_randomness(seed: int) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = flags
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+class SeedEpochs:
+    """Seed shuffling, dropout and augmentation at every epoch, from the seed and the epoch's number.
+
+    So a stage that was interrupted after an epoch goes on exactly as if it had not been, and a stage that runs alone
+    draws what it would have drawn among the others. Each rank draws its own.
+
+    Args:
+        seed: of the training.
+        transform: the random transforms of the training set.
+    """
+
+    def __init__(self, *, seed: int, transform: Randomizable) -> None:
+        self.seed = seed
+        self.transform = transform
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        seed = 100_003 * self.seed + engine.state.epoch + 1_000_003 * idist.get_rank()
+        torch.manual_seed(seed)
+        self.transform.set_random_state(seed=seed)

@@ -1,7 +1,8 @@
-"""A training that starts from weights which others trained."""
+"""What a stage starts from: an earlier stage's weights, or weights that others trained."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -9,6 +10,41 @@ from ignite.engine import Engine, Events
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256
 from lung_nodule.networks import load_pretrained
+from monai.networks import copy_model_state
+
+logger = logging.getLogger(__name__)
+
+
+class LoadStageWeights:
+    """Give a module an earlier stage's best weights when its own stage starts (never when it is built).
+
+    Attach it before the handler that resumes.
+
+    Args:
+        checkpoint: ``best.pt`` of the earlier stage.
+        network: the module that takes the weights; by name and shape, so that layers of its own keep their start.
+    """
+
+    def __init__(self, *, checkpoint: str | Path, network: torch.nn.Module) -> None:
+        self.checkpoint = Path(checkpoint)
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Called by the trainer."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not self.checkpoint.is_file():
+            raise InputError(f"no {self.checkpoint}: run the stage `{self.checkpoint.parent.name}` first")
+        weights = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        _, taken, kept = copy_model_state(self.network, weights)
+        mismatched = [key for key in kept if key in weights]
+        if not taken or mismatched:
+            raise InputError(
+                f"{self.checkpoint} holds the weights of another network ({len(taken)} tensors fit, "
+                f"{len(mismatched)} differ in shape): train with the same --width and --middle_blocks"
+            )
+        logger.info(f"{len(taken)} tensors loaded from {self.checkpoint}, {len(kept)} keep their random start")
 
 
 class Pretrained:

@@ -1,19 +1,27 @@
-"""A training that goes on with another number of epochs than it was begun with."""
+"""Learning rates over a training, and over one that goes on with another number of epochs than it was begun with."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 
-def planned_epochs(saved: dict[str, Any]) -> int:
-    """How many epochs the run that left a ``last.pt`` was to have."""
-    return saved["max_epochs"] if "max_epochs" in saved else saved["settings"]["max_epochs"]
+def three_rates(max_epochs: int) -> Callable[[int], float]:
+    """The factor of the learning rate by epoch: 1 in the first half, then 0.1, in the last quarter 0.05.
+
+    Args:
+        max_epochs: of the training.
+
+    Returns:
+        what ``torch.optim.lr_scheduler.LambdaLR`` takes.
+    """
+
+    def factor(epoch: int) -> float:
+        return 1.0 if epoch < max_epochs / 2 else 0.1 if epoch < 0.75 * max_epochs else 0.05
+
+    return factor
 
 
 def rates_of(scheduler: LRScheduler) -> list[float]:
@@ -35,13 +43,3 @@ def continue_schedule(scheduler: LRScheduler, *, first_rates: Sequence[float], s
         warnings.simplefilter("ignore", UserWarning)  # torch expects a step of the optimizer before each of these
         for _ in range(steps):
             scheduler.step()
-
-
-def training_record(last: str | Path) -> dict[str, Any]:
-    """What a stage's ``last.pt`` says about its length, for a model's side file.
-
-    Returns:
-        ``epochs`` seen, and ``extended``: for each change of length ``after`` (epochs), ``from`` and ``to``.
-    """
-    saved = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-    return {"epochs": saved["epoch"], "extended": saved.get("extended", [])}

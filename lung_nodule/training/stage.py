@@ -1,0 +1,206 @@
+"""One stage of a training: what is learnt from which data, how, and how it is validated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.metrics import Metric
+from lung_nodule.training.batches import PrepareTargets
+from lung_nodule.training.checkpoints import StageCheckpoints
+from lung_nodule.training.distributed import BroadcastBuffers, distributed_data_parallel
+from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained
+from lung_nodule.training.randomness import SeedEpochs
+from lung_nodule.training.time_left import TimeLeft
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHandler, ValidationHandler
+from monai.inferers import Inferer
+from monai.transforms import Transform
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """A stage as data; :meth:`trainer` and :attr:`validator` build its two engines with MONAI's handlers.
+
+    The same stage runs on one process and on several: gradients are averaged over the ranks, each rank validates its
+    own nodules, and rank 0 alone logs.
+
+    Args:
+        name: of the stage, for the log.
+        directory: the stage's folder, which takes ``last.pt``, ``best.pt`` and the TensorBoard ``events``.
+        device: of both engines.
+        network: what the trainer runs, on that device.
+        trained: the part of ``network`` whose weights are the stage's result; all of it when not given.
+        dataloader: training batches, of a dataset whose ``transform`` holds the random transforms.
+        targets: keys of a batch that the loss takes, as :class:`~lung_nodule.training.PrepareTargets` has them.
+        inferer: runs the network in training.
+        loss: of the network's output and the targets; the ``terms`` of a loss that has them are logged one by one.
+        optimizer: of the trained weights.
+        lr_scheduler: of the optimizer.
+        steps_by_epoch: whether the schedule takes its step after an epoch; after every batch otherwise.
+        memory_format: of the training images, where the network has one of its own.
+        find_unused_parameters: whether a part of the network gets no gradient in some step (several processes).
+        upstream: ``best.pt`` of the stage before this one: none of its weights may change while this one is trained.
+        initialized: the modules that take the upstream weights when this stage starts.
+        pretrained: weights from elsewhere that the stage starts from.
+        validation_loader: validation batches.
+        validation_network: what the validator runs; ``network`` when not given.
+        validation_targets: as ``targets``; the same when not given.
+        validation_inferer: runs the network in validation.
+        postprocessing: of the validator's outputs.
+        key_metric: by its name; the epoch where it is largest gives the stage's weights, the last of equals.
+        additional_metrics: by name, for the log.
+        val_interval: epochs from one validation to the next.
+        settings: what a resumed run must agree on, as :func:`~lung_nodule.training.resume_settings` collects it.
+        schedule: settings that may follow from the number of epochs.
+        checkpoints: the handler that keeps and resumes the stage.
+        seed: of all random numbers.
+        small_version: options of a version that a CPU can train, for the log.
+        handlers: more handlers of the trainer, after the stage's own.
+        validation_handlers: more handlers of the validator, before those that log.
+    """
+
+    name: str
+    directory: str | Path
+    device: str | torch.device
+    network: nn.Module
+    dataloader: DataLoader
+    targets: str | Sequence[str]
+    inferer: Inferer
+    loss: nn.Module
+    optimizer: Optimizer
+    lr_scheduler: LRScheduler
+    validation_loader: DataLoader
+    validation_inferer: Inferer
+    key_metric: Mapping[str, Metric]
+    settings: Mapping[str, Any]
+    seed: int
+    trained: nn.Module | None = None
+    steps_by_epoch: bool = False
+    memory_format: torch.memory_format = torch.preserve_format
+    find_unused_parameters: bool = False
+    upstream: str | Path | None = None
+    initialized: Sequence[nn.Module] = ()
+    pretrained: Pretrained | None = None
+    validation_network: nn.Module | None = None
+    validation_targets: str | None = None
+    postprocessing: Transform | None = None
+    additional_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    val_interval: int = 1
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: Callable[..., StageCheckpoints] = StageCheckpoints
+    small_version: str | None = None
+    handlers: Sequence[Any] = ()
+    validation_handlers: Sequence[Any] = ()
+
+    def trainer(self, *, max_epochs: int) -> SupervisedTrainer:
+        """The training engine; it starts, validates, keeps and resumes the stage when it runs.
+
+        Args:
+            max_epochs: how many epochs the stage has in all.
+        """
+        return SupervisedTrainer(
+            max_epochs=max_epochs,
+            device=self.device,
+            train_data_loader=self.dataloader,
+            network=distributed_data_parallel(self.network, find_unused_parameters=self.find_unused_parameters),
+            loss_function=self.loss,
+            optimizer=self.optimizer,
+            inferer=self.inferer,
+            prepare_batch=PrepareTargets(self.targets),
+            to_kwargs={"memory_format": self.memory_format},
+            train_handlers=[
+                *(LoadStageWeights(checkpoint=self.upstream, network=module) for module in self.initialized),
+                SeedEpochs(seed=self.seed, transform=self.dataloader.dataset.transform),
+                LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=self.steps_by_epoch),
+                ValidationHandler(interval=self.val_interval, validator=self.validator),
+                self._checkpoints(),  # after the validation, whose best epoch it keeps
+                *([self.pretrained] if self.pretrained is not None else []),  # after what resumes
+                *self._training_log(),
+                *self.handlers,
+            ],
+            decollate=False,
+        )
+
+    @cached_property
+    def validator(self) -> SupervisedEvaluator:
+        """The validation engine, which the trainer runs."""
+        return SupervisedEvaluator(
+            device=self.device,
+            val_data_loader=self.validation_loader,
+            network=self.network if self.validation_network is None else self.validation_network,
+            inferer=self.validation_inferer,
+            prepare_batch=PrepareTargets(self.validation_targets or self.targets),
+            postprocessing=self.postprocessing,
+            key_val_metric=dict(self.key_metric),
+            additional_metrics=dict(self.additional_metrics),
+            val_handlers=[*self.validation_handlers, *self._validation_log(), BroadcastBuffers(self.network)],
+            decollate=False,
+            metric_cmp_fn=_at_least,
+        )
+
+    def _checkpoints(self) -> StageCheckpoints:
+        return self.checkpoints(
+            directory=self.directory,
+            network=self.network if self.trained is None else self.trained,
+            state={"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler},
+            evaluator=self.validator,
+            settings=dict(self.settings),
+            schedule=dict(self.schedule),
+            upstream=self.upstream,
+        )
+
+    def _training_log(self) -> list[Any]:
+        if idist.get_rank() > 0:
+            return []
+        return [
+            StatsHandler(iteration_log=False, tag_name="train_loss", output_transform=_loss),
+            TensorBoardStatsHandler(
+                log_dir=str(self._events), tag_name="train_loss", output_transform=self._loss_and_terms
+            ),
+            TimeLeft(stage=self.name, small_version=self.small_version),
+        ]
+
+    def _validation_log(self) -> list[Any]:
+        if idist.get_rank() > 0:
+            return []
+        return [
+            StatsHandler(iteration_log=False),
+            TensorBoardStatsHandler(log_dir=str(self._events), iteration_log=False),
+        ]
+
+    @property
+    def _events(self) -> Path:
+        return Path(self.directory) / "events"
+
+    def _loss_and_terms(self, output: Mapping[str, Any]) -> float | dict[str, Any]:
+        if not hasattr(self.loss, "terms"):
+            return _loss(output)
+        return {**self.loss.terms(output["pred"], output["label"]), "train_loss": output["loss"]}
+
+
+def trainer_of(stage: Stage, *, max_epochs: int) -> SupervisedTrainer:
+    """A stage's trainer, as a configuration builds it: MONAI looks for ``max_epochs`` among the trainer's arguments.
+
+    Args:
+        stage: what is trained.
+        max_epochs: how many epochs it has in all.
+    """
+    return stage.trainer(max_epochs=max_epochs)
+
+
+def _loss(output: Mapping[str, Any]) -> float:
+    return output["loss"].item()
+
+
+def _at_least(current: float, best: float) -> bool:
+    return current >= best
