@@ -38,7 +38,8 @@ RUN_IDS = {"train": "training", "evaluate": "evaluating", "inference": "inferrin
 CONFIG_KEYS = ("bundle_root", "device", "dataset_dir", "output_dir", "network_def", "initialize", "run")
 VERSION_CALL = "$lung_nodule.library_version.refuse_other_library(@bundle_root)"
 NO_USE = {"train#postprocessing", "train#key_metric", "validate#postprocessing", "key_metric"}
-WRITERS = re.compile(r"(^|\.)(StatsHandler|TensorBoard\w+|ProgressBar|TimeLeft|MLFlowHandler)$")
+WRITERS = re.compile(r"(^|\.)(StatsHandler|TensorBoard\w+|ProgressBar|MLFlowHandler)$")
+"""Handlers that do not know their rank."""
 PINS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 FORBIDDEN = ("torchvision", "timm", "segmentation_models_pytorch")
@@ -135,13 +136,14 @@ def zoo_properties(bundle: Path) -> None:
 
 
 def overlays(bundle: Path) -> None:
-    """Multi-GPU: every key of an overlay is one of its base, and exactly what logs or draws is left to rank 0."""
+    """Multi-GPU: every key of an overlay is one of its base, no handler is named by its place, only rank 0 writes."""
     wrong = []
     for overlay, base in OVERLAYS.items():
         parser = ConfigParser(_config(bundle, base))
         for key in _config(bundle, overlay):
             parent = key.lstrip("+").rpartition("#")[0].removesuffix("#_disabled_")
             wrong += [f"{overlay}.json {key}: nothing there in {base}.json"] * bool(parent and parent not in parser)
+            wrong += [f"{overlay}.json {key} names a handler by its place"] * bool(re.search(r"handlers#\d", key))
         if not wrong:
             merged = ConfigParser.load_config_files([str(bundle / "configs" / f"{n}.json") for n in (base, overlay)])
             wrong += [f"{overlay}.json {where}" for where in _wrongly_silenced(merged)]

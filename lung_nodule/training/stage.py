@@ -126,6 +126,7 @@ class Stage:
                 self._checkpoints(),  # after the validation, whose best epoch it keeps
                 *([self.pretrained] if self.pretrained is not None else []),  # after what resumes
                 *self._training_log(),
+                TimeLeft(stage=self.name, small_version=self.small_version),
                 *self.handlers,
             ],
             decollate=False,
@@ -167,7 +168,6 @@ class Stage:
             TensorBoardStatsHandler(
                 log_dir=str(self._events), tag_name="train_loss", output_transform=self._loss_and_terms
             ),
-            TimeLeft(stage=self.name, small_version=self.small_version),
         ]
 
     def _validation_log(self) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from tqdm import tqdm
@@ -40,7 +41,9 @@ class TimeLeft:
         self.small_version = small_version
 
     def attach(self, engine: Engine) -> None:
-        """Called by the engine."""
+        """Called by the engine; of several ranks, rank 0 reports."""
+        if idist.get_rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch)

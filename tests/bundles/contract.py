@@ -275,7 +275,7 @@ class BundleContract:
         assert stages
         for name, stage in stages.items():
             assert stage["epochs"] == after
-            again = f"{output / name}: " in said and list((output / name).glob("behind_*"))
+            again = f"{output / name}: " in said and list((output / name).glob("upstream_*"))
             assert stage["extended"] == ([] if again else [{"after": before, "from": before, "to": after}])
         fewer = self.attempt(
             "training", "train", dataset_dir=painted, output_dir=output, **{**self.small, "max_epochs": before}

@@ -126,7 +126,7 @@ def test_a_bad_option_is_the_users_to_mend(bundle: str, options: dict, painted: 
     parser.read_config(ROOT / "bundles" / bundle / "configs" / "train.json")
     small = {"width": 0.125, "image_size": 32, "dataset_dir": str(painted), "output_dir": str(tmp_path / "out")}
     parser.update({**small, "device": "cpu", **options})
-    parser["start"] = ["%initialize", "@coarse#trainer" if bundle == "mtnet" else "@train#trainer"]
+    parser["start"] = ["%initialize", "@train#trainer"]
     with pytest.raises(RuntimeError) as raised:
         parser.get_parsed_content("start")
     cause = user_error(raised.value)

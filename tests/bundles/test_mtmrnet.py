@@ -12,7 +12,6 @@ from monai.bundle import ConfigParser, verify_net_in_out
 from lung_nodule.io import read_nifti
 from lung_nodule.lidc import ATTRIBUTES, HIGHEST_RATING
 from lung_nodule.networks import MTMRNet
-from lung_nodule.training import Pretrained
 from tests.bundles.contract import BundleContract
 
 
@@ -99,9 +98,8 @@ class TestMTMRNet(BundleContract):
         options = {**self.small, "dataset_dir": painted, "output_dir": tmp_path / "out"}
         parser = self.parsed("train", **options, trunk_weights=tmp_path / "resnet50.pth")
         network = parser.get_parsed_content("network")
-        handlers = parser.get_parsed_content("train#handlers")
         engine = Engine(lambda engine, batch: None)
-        next(handler for handler in handlers if isinstance(handler, Pretrained)).attach(engine)
+        parser.get_parsed_content("train#stage").pretrained.attach(engine)
         engine.fire_event(Events.STARTED)
         torch.testing.assert_close(network.trunk.layer4[2].conv3.weight, trunk.layer4[2].conv3.weight)
         red = network.trunk.conv1.weight[:, 0]

@@ -94,13 +94,18 @@ BROKEN = {
     ),
     "rank 1 writes": (
         "multi-GPU",
-        edits("multi_gpu_evaluate", lambda c: c.pop("handlers#1#_disabled_")),
-        "handlers#1 (lung_nodule.training.TimeLeft) writes on every rank",
+        edits("evaluate", lambda c: c["handlers"].append({"_target_": "StatsHandler"})),
+        "handlers#2 (StatsHandler) writes on every rank",
     ),
     "rank 1 does not report": (
         "multi-GPU",
-        edits("multi_gpu_evaluate", lambda c: c.update({"handlers#0#_disabled_": "$@rank > 0"})),
+        edits("evaluate", lambda c: c["handlers"][0].update({"_disabled_": "$@rank > 0"})),
         "handlers#0 (lung_nodule.evaluation.EvaluationReport) must run on every rank",
+    ),
+    "a handler by its place": (
+        "multi-GPU",
+        edits("multi_gpu_evaluate", lambda c: c.update({"handlers#1#_disabled_": True})),
+        "handlers#1#_disabled_ names a handler by its place",
     ),
     "big": ("file sizes", big_file, "docs/big.bin (25.0 MB)"),
     "wrong hash": (

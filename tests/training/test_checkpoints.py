@@ -17,7 +17,7 @@ class Run:
     """A trainer of one number, whose validation says what it is told to."""
 
     def __init__(
-        self, folder: Path, metrics: list[float], settings: dict | None = None, *, behind: Path | None = None,
+        self, folder: Path, metrics: list[float], settings: dict | None = None, *, upstream: Path | None = None,
         step: int | None = None,
     ) -> None:  # fmt: skip
         self.network = torch.nn.Linear(1, 1)
@@ -36,7 +36,7 @@ class Run:
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
         StageCheckpoints(
             directory=folder, network=self.network, state={"optimizer": optimizer, "lr_scheduler": schedule},
-            evaluator=self.evaluator, settings=settings or {"width": 1.0}, schedule={"step": step}, behind=behind,
+            evaluator=self.evaluator, settings=settings or {"width": 1.0}, schedule={"step": step}, upstream=upstream,
         ).attach(self.trainer)  # fmt: skip
 
     def validate(self, engine: Engine) -> None:
@@ -157,7 +157,7 @@ def test_the_length_of_an_older_file_is_read_from_its_settings(tmp_path: Path) -
     assert Run(tmp_path, [0.2, 0.3, 0.4]).go().epochs == [3]
 
 
-def test_a_stage_behind_weights_that_have_changed_is_trained_again(
+def test_a_stage_whose_upstream_weights_have_changed_is_trained_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In one line, and what it was stays in a folder of its own."""
@@ -165,17 +165,17 @@ def test_a_stage_behind_weights_that_have_changed_is_trained_again(
     earlier.parent.mkdir()
     torch.save(torch.nn.Linear(1, 1).state_dict(), earlier)
     hash_before = file_sha256(earlier)
-    Run(tmp_path / "fine", [0.6, 0.2], behind=earlier).go()
-    assert Run(tmp_path / "fine", [0.6, 0.2, 0.3], behind=earlier).go().epochs == [3]
+    Run(tmp_path / "fine", [0.6, 0.2], upstream=earlier).go()
+    assert Run(tmp_path / "fine", [0.6, 0.2, 0.3], upstream=earlier).go().epochs == [3]
     before = {name: (tmp_path / "fine" / name).read_bytes() for name in ("last.pt", "best.pt")}
     torch.save(torch.nn.Linear(1, 1).state_dict(), earlier)
     caplog.clear()
-    assert Run(tmp_path / "fine", [0.1, 0.2, 0.3], behind=earlier).go().epochs == [1, 2, 3]
+    assert Run(tmp_path / "fine", [0.1, 0.2, 0.3], upstream=earlier).go().epochs == [1, 2, 3]
     assert best(tmp_path / "fine") == 3
-    kept = tmp_path / "fine" / f"behind_{hash_before[:12]}"
+    kept = tmp_path / "fine" / f"upstream_{hash_before[:12]}"
     assert {name: (kept / name).read_bytes() for name in before} == before
     (warned,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "best.pt has changed since its 3 epochs were trained behind it: trained again from the start" in warned
+    assert "best.pt has changed since 3 epochs were trained with it: trained again from the start" in warned
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         Run(tmp_path, [0.2]).go()
 
 
-def test_a_stage_takes_over_by_name_and_shape(tmp_path: Path) -> None:
+def test_weights_are_loaded_by_name_and_shape(tmp_path: Path) -> None:
     source, target = (
         torch.nn.Sequential(torch.nn.Linear(2, 3)),
         torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)),
@@ -197,7 +197,7 @@ def test_a_stage_takes_over_by_name_and_shape(tmp_path: Path) -> None:
     torch.testing.assert_close(target[1].weight, own)
 
 
-def test_what_does_not_fit_is_not_taken_over(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run the stage"):
         LoadStageWeights(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
     torch.save(torch.nn.Linear(2, 4).state_dict(), tmp_path / "best.pt")
@@ -205,11 +205,11 @@ def test_what_does_not_fit_is_not_taken_over(tmp_path: Path) -> None:
         LoadStageWeights(checkpoint=tmp_path / "best.pt", network=torch.nn.Linear(2, 3))(None)
 
 
-def write_stage(folder: Path, module: torch.nn.Module, behind: Path | None = None) -> Path:
+def write_stage(folder: Path, module: torch.nn.Module, upstream: Path | None = None) -> Path:
     """What a finished stage leaves; the path of its best weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(module.state_dict(), folder / "best.pt")
-    settings = {"behind": file_sha256(behind)} if behind else {}
+    settings = {"upstream": file_sha256(upstream)} if upstream else {}
     torch.save({"settings": settings, "epoch": 5, "extended": [{"after": 3, "from": 3, "to": 5}]}, folder / "last.pt")
     return folder / "best.pt"
 
@@ -221,7 +221,7 @@ def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -
     with pytest.raises(InputError, match=r"missing: .*b.best.pt"):
         write_model(tmp_path / "model.pt", network=network, stages=stages, settings={})
     assert not (tmp_path / "model.pt").exists()
-    write_stage(tmp_path / "b", other, behind=stages["a"])
+    write_stage(tmp_path / "b", other, upstream=stages["a"])
     write_model(tmp_path / "model.pt", network=network, stages=stages, settings={"width": 1.0})
     torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=True)["b.weight"], other.weight)
     side_file = json.loads((tmp_path / "model.json").read_text())
@@ -231,11 +231,11 @@ def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -
     }  # fmt: skip
 
 
-def test_a_stage_behind_other_weights_is_stale(tmp_path: Path) -> None:
+def test_a_stage_with_other_upstream_weights_is_stale(tmp_path: Path) -> None:
     network = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "b": torch.nn.Linear(1, 1)})
     stages = {"a": write_stage(tmp_path / "a", torch.nn.Linear(1, 1))}
-    stages["b"] = write_stage(tmp_path / "b", torch.nn.Linear(1, 1), behind=stages["a"])
+    stages["b"] = write_stage(tmp_path / "b", torch.nn.Linear(1, 1), upstream=stages["a"])
     write_stage(tmp_path / "a", torch.nn.Linear(1, 1))
-    with pytest.raises(InputError, match=r"`b` .* was trained behind other weights"):
+    with pytest.raises(InputError, match=r"`b` .* was trained with other upstream weights"):
         write_model(tmp_path / "model.pt", network=network, stages=stages, settings={})
     assert not (tmp_path / "model.pt").exists()

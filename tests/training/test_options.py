@@ -242,7 +242,7 @@ def test_a_parser_alone_is_checked_as_well(painted: Path, monkeypatch: pytest.Mo
 
 
 def test_outside_of_a_configuration_there_is_nothing_to_check() -> None:
-    with pytest.raises(RuntimeError, match="called by an expression of a configuration"):
+    with pytest.raises(RuntimeError, match="read by an expression of a configuration"):
         check_options("mtnet", "train", ROOT / "bundles" / "mtnet")
 
 

@@ -138,27 +138,28 @@ def test_durations_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_rank_0_alone_reports(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    monkeypatch.setattr(time_left.idist, "get_rank", lambda: rank)
+    monkeypatch.setattr(time_left.logger, "info", said.append)
+    engine = Engine(lambda engine, batch: None)
+    engine.state.device = torch.device("cpu")
+    TimeLeft(stage="coarse").attach(engine)
+    engine.run([0, 1], max_epochs=2)
+    assert bool(said) == (rank == 0)
+
+
 @pytest.mark.parametrize("bundle", OF_BUNDLE)
-def test_every_stage_of_every_bundle_says_it_on_rank_0_alone(bundle: str) -> None:
-    """Switched off on the other ranks by the overlay; in a training the last handler, whose advice names options."""
-    for workflow in ("train", "evaluate"):
-        config, overlay = (
-            json.loads((BUNDLES / bundle / "configs" / f"{prefix}{workflow}.json").read_text())
-            for prefix in ("", "multi_gpu_")
-        )
-        handlers = {
-            key: part["handlers"] for key, part in config.items() if isinstance(part, dict) and "trainer" in part
-        }
-        handlers = {f"{key}#handlers": found for key, found in handlers.items()} or {"handlers": config["handlers"]}
-        for place, found in handlers.items():
-            targets = [handler["_target_"] for handler in found]
-            index = targets.index("lung_nodule.training.TimeLeft")
-            assert overlay[f"{place}#{index}#_disabled_"] == "$@rank > 0"
-            if workflow == "train":  # after what resumes and validates
-                assert index == len(targets) - 1
-                assert found[index]["small_version"] == "@small_version"
-        named = re.findall(r"--(\w+)", config.get("small_version", ""))
-        assert set(named) <= config.keys()
-        assert workflow == "evaluate" or named
-    inference = json.loads((BUNDLES / bundle / "configs" / "inference.json").read_text())
-    assert "lung_nodule.training.TimeLeft" in {handler["_target_"] for handler in inference["handlers"]}
+def test_the_advice_of_every_training_names_its_options(bundle: str) -> None:
+    config = json.loads((BUNDLES / bundle / "configs" / "train.json").read_text())
+    named = re.findall(r"--(\w+)", config["small_version"])
+    assert named
+    assert set(named) <= config.keys()
+
+
+@pytest.mark.parametrize("workflow", ["evaluate", "inference"])
+@pytest.mark.parametrize("bundle", OF_BUNDLE)
+def test_evaluation_and_inference_say_how_long_they_take(bundle: str, workflow: str) -> None:
+    config = json.loads((BUNDLES / bundle / "configs" / f"{workflow}.json").read_text())
+    assert "lung_nodule.training.TimeLeft" in {handler["_target_"] for handler in config["handlers"]}

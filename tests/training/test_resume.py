@@ -1,0 +1,109 @@
+"""What a stage is resumed with: every option of a bundle, or a reason why one does not matter."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser
+
+from lung_nodule.io import file_sha256
+from lung_nodule.training import resume_settings
+from lung_nodule.training.option_table import OF_BUNDLE, kinds_of
+from lung_nodule.training.resume import NOT_COMPARED, OF_STAGE, WEIGHT_FILES
+
+ROOT = Path(__file__).parents[2]
+STAGES = {
+    "mtnet": ("coarse#settings", "fine#settings", "train#stage#settings"),
+    **dict.fromkeys(("mtmrnet", "mtcnn", "e2emtl"), ("train#stage#settings",)),
+}
+OTHER: dict[str, Any] = {
+    "consensus": 0.75, "hu_window": [-900.0, 300.0], "spline_order": 1, "crop": "nodule",
+    "rank_pairs": "all", "norm": "batch", "channels": ["ct"], "malignancy_loss": "bce",
+}  # fmt: skip
+"""Another value of an option that is neither a number nor a flag."""
+
+
+def shipped(bundle: str) -> dict[str, Any]:
+    return json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())
+
+
+def settings_of(bundle: str, painted: Path, **options: object) -> list[dict[str, Any]]:
+    """The resume settings of every stage of a bundle."""
+    parser = ConfigParser()
+    parser.read_config(ROOT / "bundles" / bundle / "configs" / "train.json")
+    parser.update({"dataset_dir": str(painted), "device": "cpu", **options})
+    return [parser.get_parsed_content(place) for place in STAGES[bundle]]
+
+
+@pytest.fixture(scope="module")
+def as_shipped(painted: Path) -> dict[str, list[dict[str, Any]]]:
+    return {bundle: settings_of(bundle, painted) for bundle in OF_BUNDLE}
+
+
+def reasons(bundle: str) -> dict[str, str]:
+    listed = {**NOT_COMPARED["every bundle"], **NOT_COMPARED[bundle]}
+    return {name: reason for reason, names in listed.items() for name in names}
+
+
+@pytest.mark.parametrize("bundle", OF_BUNDLE)
+def test_every_option_is_compared_or_has_a_reason(bundle: str, as_shipped: dict[str, list[dict[str, Any]]]) -> None:
+    options = kinds_of(bundle, "train").keys() & shipped(bundle).keys()
+    compared = {name for settings in as_shipped[bundle] for name in settings}
+    assert options <= compared | reasons(bundle).keys()
+    assert not compared & reasons(bundle).keys()
+    assert compared - options <= {"training", "validation", "high_from"}
+
+
+@pytest.mark.parametrize("bundle", OF_BUNDLE)
+def test_what_does_not_matter_is_an_option_of_the_bundle(bundle: str) -> None:
+    listed = {name for names in NOT_COMPARED[bundle].values() for name in names}
+    listed |= {name for names in OF_STAGE.get(bundle, {}).values() for name in names}
+    assert listed <= shipped(bundle).keys()
+    known = {name for one in OF_BUNDLE for name in shipped(one)}
+    assert {name for names in NOT_COMPARED["every bundle"].values() for name in names} <= known
+
+
+def compared_options() -> list[tuple[str, str]]:
+    return [
+        (bundle, name)
+        for bundle in OF_BUNDLE
+        for name in sorted(kinds_of(bundle, "train").keys() & shipped(bundle).keys() - reasons(bundle).keys())
+        if name not in WEIGHT_FILES and name != "task"  # candidates are other data
+    ]
+
+
+@pytest.mark.parametrize(("bundle", "name"), compared_options())
+def test_another_value_of_a_compared_option_is_seen(
+    bundle: str, name: str, painted: Path, as_shipped: dict[str, list[dict[str, Any]]]
+) -> None:
+    before = as_shipped[bundle]
+    value = next(settings[name] for settings in before if name in settings)
+    other = OTHER[name] if name in OTHER else not value if isinstance(value, bool) else value + 1
+    after = settings_of(bundle, painted, **{name: other})
+    changed = [one[name] == other != two[name] for one, two in zip(after, before, strict=True) if name in one]
+    assert changed
+    assert all(changed)
+
+
+def test_a_stage_is_resumed_whatever_another_stage_learns_at(painted: Path) -> None:
+    coarse, fine, classifier = settings_of("mtnet", painted, classifier_learning_rate=0.5)
+    before = settings_of("mtnet", painted)
+    assert [coarse, fine] == before[:2]
+    assert classifier["classifier_learning_rate"] == 0.5 != before[2]["classifier_learning_rate"]
+
+
+def test_other_nodules_are_seen(painted: Path) -> None:
+    (before,), (after,) = settings_of("mtcnn", painted), settings_of("mtcnn", painted, training_folds=[2, 3])
+    assert {name for name in before if before[name] != after[name]} == {"training"}
+
+
+def test_a_file_of_weights_is_known_by_its_hash(painted: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"weights")
+    (settings,) = settings_of("mtmrnet", painted, trunk_weights=str(tmp_path / "a.pt"))
+    assert settings["trunk_weights"] == file_sha256(tmp_path / "a.pt")
+
+
+def test_outside_of_a_configuration_there_is_nothing_to_collect() -> None:
+    with pytest.raises(RuntimeError, match="none is being evaluated"):
+        resume_settings("mtnet", "coarse")
