@@ -117,8 +117,8 @@ class StageCheckpoints:
                     (self.directory / name).replace(kept / name)
         idist.barrier()
         logger.warning(
-            f"{self.directory}: {self.upstream} has changed since {saved['epoch']} epochs were trained with it: trained "
-            f"again from the start, the old weights are kept in {kept}"
+            f"{self.directory}: {self.upstream} has changed since {saved['epoch']} epochs were trained with it: "
+            f"trained again from the start, the old weights are kept in {kept}"
         )
 
     def _load(self, saved: dict[str, Any], engine: Engine) -> None:

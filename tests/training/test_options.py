@@ -34,15 +34,15 @@ NOT_CHECKED = {
         "training_classifier", "evaluating", "inferring", "assemble",
     },
     "computed, or read from the model's side file": {
-        "task_def", "settings", "resume_settings", "search_path", "shipped", "network_options", "cohort", "network",
+        "task_def", "settings", "search_path", "shipped", "network_options", "cohort", "network",
         "memory_format", "validation_transform", "training_list", "validation_list",
     },
     "a part that is built, whose own arguments are options or checked by its class": {
         "network_def", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops", "tighten",
-        "augment", "slice_inferer", "segmentation_loss", "preprocessing", "dataset", "dataloader", "inferer",
-        "postprocessing", "key_metric", "handlers", "evaluator", "coarse", "validate_coarse", "fine", "validate_fine",
-        "train", "validate",
+        "augment", "aggregate", "stage", "segmentation", "preprocessing", "dataset", "dataloader", "inferer",
+        "postprocessing", "key_metric", "handlers", "evaluator", "coarse", "fine", "train", "validate",
     },
+    "which entries of an item the transforms change": {"slice_keys"},
 }  # fmt: skip
 
 
@@ -124,6 +124,9 @@ def test_names_of_other_bundles_lead_to_ours(initialized: Callable[..., ConfigWo
         ("train::optimizer::weight_decai", "train#optimizer#weight_decay"),
         ("train#dataloader#batch_siz", "train#dataloader#batch_size"),
         ("cohort#min_reader", "cohort#min_readers"),
+        ("coarse#optimizer#l", "coarse#optimizer#lr"),
+        ("fine#val_intervall", "fine#val_interval"),
+        ("train#stage#upstram", "train#stage#upstream"),
     ],
 )
 def test_a_nested_path_that_does_not_exist_is_refused(
