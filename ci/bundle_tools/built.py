@@ -9,8 +9,8 @@ from unittest.mock import patch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
-from bundle_tools.checks import Broken
-from bundle_tools.shipped import run_shipped
+from ci.bundle_tools.checks import Broken
+from ci.bundle_tools.shipped import run_shipped
 from lung_nodule.io import write_json
 from lung_nodule.training.checkpoints import save_tensors
 

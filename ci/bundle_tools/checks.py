@@ -17,8 +17,8 @@ from typing import Any
 from monai.bundle import ConfigParser, verify_metadata
 from monai.bundle.properties import InferProperties, TrainProperties
 
-from bundle_tools.archive import LARGE_FILES, LARGEST
-from bundle_tools.code_style import complaints
+from ci.bundle_tools.archive import LARGE_FILES, LARGEST
+from ci.bundle_tools.code_style import complaints
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Path(__file__).parent / "meta_schema_20240725.json"

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from bundle_tools.archive import SIDE_FILE, WEIGHTS, write_package
+from ci.bundle_tools.archive import SIDE_FILE, WEIGHTS, write_package
 from lung_nodule.library_version import LIBRARY
 
 COMMANDS = Path(__file__).with_name("zoo_commands.py")

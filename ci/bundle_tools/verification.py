@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle_tools.built import BuiltBundle
-from bundle_tools.checks import CHECKS, Broken
+from ci.bundle_tools.built import BuiltBundle
+from ci.bundle_tools.checks import CHECKS, Broken
 
 
 @dataclass(frozen=True)
