@@ -80,7 +80,7 @@ class BuiltBundle:
             workflow.initialize()
             return workflow.check_properties() or []
         except Exception as error:
-            raise Broken(f"{name}.json: {_one_line(error)}") from error
+            raise Broken(f"{name}.json: {one_line(error)}") from error
 
 
 def write_untrained(path: str | Path, *, network: nn.Module, settings: dict[str, Any], **stages: object) -> None:
@@ -89,7 +89,7 @@ def write_untrained(path: str | Path, *, network: nn.Module, settings: dict[str,
     write_json(Path(path).with_suffix(".json"), settings)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The innermost cause, which says more than MONAI's wrapping of it."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.bundle_tools.built import BuiltBundle
+from ci.bundle_tools.built import BuiltBundle, one_line
 from ci.bundle_tools.checks import CHECKS, Broken
 
 
@@ -48,5 +48,5 @@ def _verdict(bundle: Path, name: str, check: Callable[[], None]) -> Verdict:
     except Broken as error:
         return Verdict(bundle.name, name, str(error))
     except Exception as error:
-        return Verdict(bundle.name, name, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return Verdict(bundle.name, name, one_line(error))
     return Verdict(bundle.name, name, None)
