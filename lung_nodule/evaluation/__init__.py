@@ -1,18 +1,14 @@
 """From predictions to numbers that can be believed: metrics, intervals, trivial baselines, files."""
 
 from lung_nodule.evaluation.activation_maps import SaveActivationMaps
-from lung_nodule.evaluation.attributes import attribute_results
-from lung_nodule.evaluation.baselines import threshold_mask
 from lung_nodule.evaluation.candidate_report import CandidateReport
-from lung_nodule.evaluation.classification import classification_metrics
 from lung_nodule.evaluation.detection import detection_results
 from lung_nodule.evaluation.findings import SaveFindings
 from lung_nodule.evaluation.free_response import FreeResponse, match
 from lung_nodule.evaluation.handlers import EvaluationReport, SaveNodules
-from lung_nodule.evaluation.intervals import bootstrap_interval
+from lung_nodule.evaluation.metrics import Overlap, bootstrap_interval, classification_metrics, threshold_mask
 from lung_nodule.evaluation.pictures import SaveReconstructions
-from lung_nodule.evaluation.results import evaluation_results, summary
-from lung_nodule.evaluation.segmentation import Overlap
+from lung_nodule.evaluation.results import attribute_results, evaluation_results, summary
 
 __all__ = [
     "CandidateReport",

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from lung_nodule.data import evaluated_scans
 from lung_nodule.evaluation.collector import RowCollector
-from lung_nodule.evaluation.dataset_description import describe_dataset
 from lung_nodule.evaluation.detection import SCORE, detection_results, detection_summary
 from lung_nodule.evaluation.free_response import FALSE_POSITIVES_PER_SCAN, Curve
+from lung_nodule.evaluation.results import describe_dataset
 from lung_nodule.evaluation.rows import as_table
 from lung_nodule.io import CENTER, atomic_path, write_json, write_table
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 from lung_nodule.evaluation.collector import RowCollector
-from lung_nodule.evaluation.dataset_description import describe_dataset
-from lung_nodule.evaluation.results import evaluation_results, summary
+from lung_nodule.evaluation.results import describe_dataset, evaluation_results, summary
 from lung_nodule.evaluation.rows import as_table, evaluation_row, final_mask, inference_row
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lung_nodule.evaluation.attributes import attribute_results
-from lung_nodule.evaluation.baselines import SIZE_BASELINES, majority_accuracy, size_aucs
-from lung_nodule.evaluation.classification import area_under_curve, classification_metrics
-from lung_nodule.evaluation.intervals import bootstrap_interval
+from lung_nodule.evaluation.metrics import (
+    SIZE_BASELINES,
+    Overlap,
+    area_under_curve,
+    bootstrap_interval,
+    classification_metrics,
+    majority_accuracy,
+    size_aucs,
+)
 from lung_nodule.evaluation.rows import COUNTS
-from lung_nodule.evaluation.segmentation import Overlap
 
 SYNTHETIC = "SYNTHETIC DATA: these figures show that the software runs. They are no result."
+KEPT = ("name", "consensus", "licence", "source")
 MEASURES = ("dice", "jaccard", "accuracy", "recall", "specificity")
 
 
@@ -44,6 +52,15 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
             "notes": _notes(table, dataset),
         }
     )
+
+
+def describe_dataset(dataset_dir: Path) -> dict[str, Any]:
+    """Name, consensus, licence and source from ``dataset.json``, the folder, and whether the data are synthetic."""
+    path = dataset_dir / "dataset.json"
+    described = json.loads(path.read_text()) if path.is_file() else {}
+    described = {**described.get("settings", {}), **described}
+    kept = {key: described[key] for key in KEPT if key in described}
+    return {**kept, "dataset_dir": str(dataset_dir), "synthetic": bool(described.get("synthetic_scans"))}
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -111,6 +128,38 @@ def _auc(rows: pd.DataFrame) -> float:
 def _auc_above_diameter(rows: pd.DataFrame) -> float:
     """How far the score's AUC lies above that of the diameter on the same nodules."""
     return _auc(rows) - area_under_curve(rows["diameter_mm"].to_numpy(), rows["malignant"].to_numpy() > 0.5)
+
+
+def attribute_results(table: pd.DataFrame, medians: Mapping[str, float]) -> dict[str, dict[str, Any]] | None:
+    """The section ``attributes`` of ``metrics.json``; None for a method that predicts none.
+
+    Args:
+        table: the rows of ``predictions.csv``. Rated attributes stand in ``<a>_pred`` and ``<a>_mean`` (MTMR-Net,
+            Table 2: mean absolute error on the original scale), binarised ones in ``<a>_prob`` and ``<a>_high``.
+        medians: per rated attribute the median of the training nodules, the constant predictor.
+    """
+    rated = [column.removesuffix("_pred") for column in table if column.endswith("_pred")]
+    binary = [column.removesuffix("_high") for column in table if column.endswith("_high")]
+    results = {name: _rated(table, name, medians.get(name)) for name in rated}
+    results |= {name: _binary(table, name) for name in binary}
+    return results or None
+
+
+def _rated(table: pd.DataFrame, name: str, median: float | None) -> dict[str, Any]:
+    reference = table[f"{name}_mean"]
+    baseline = float("nan") if median is None else float((reference - median).abs().mean())
+    return {"mae": float((table[f"{name}_pred"] - reference).abs().mean()), "baseline_mae": baseline}
+
+
+def _binary(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    high, score = table[f"{name}_high"].to_numpy() > 0.5, table[f"{name}_prob"].to_numpy()
+    counts = Overlap.of(score >= 0.5, high)
+    return {
+        "accuracy": counts.measure("accuracy"),
+        "balanced_accuracy": counts.measure("balanced_accuracy"),
+        "auc": area_under_curve(score, high),
+        "baseline_accuracy": majority_accuracy(high),
+    }
 
 
 def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:

@@ -10,8 +10,7 @@ import pandas as pd
 import torch
 from ignite.engine import Engine
 from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_mask
-from lung_nodule.evaluation.baselines import threshold_mask
-from lung_nodule.evaluation.segmentation import Overlap
+from lung_nodule.evaluation.metrics import Overlap, threshold_mask
 
 IDENTITY = (
     "nodule_id", "patient_id", "fold", "readers", "diameter_mm", "crop_extent_mm", "malignancy_mean", "malignant",

@@ -14,7 +14,7 @@ from lung_nodule.evaluation import (
     summary,
     threshold_mask,
 )
-from lung_nodule.evaluation.classification import area_under_curve
+from lung_nodule.evaluation.metrics import area_under_curve
 
 
 def test_overlap_measures_are_the_papers() -> None:

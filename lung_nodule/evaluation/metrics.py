@@ -1,0 +1,162 @@
+"""Measures of masks and scores, their confidence intervals, and the trivial predictors that they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from lung_nodule.core import SlicePatch, central_component
+from monai.metrics import compute_confusion_matrix_metric, get_confusion_matrix
+from scipy.stats import rankdata
+
+SIZE_BASELINES = {
+    "diameter_mm": "the readers' mean diameter alone",
+    "crop_extent_mm": "the extent of the crop along z alone (what a tight crop gives away)",
+}
+OVERLAP_MEASURES = {
+    "dice": "f1_score",
+    "jaccard": "threat_score",
+    "accuracy": "accuracy",
+    "recall": "sensitivity",
+    "specificity": "specificity",
+}
+"""Our name of each measure and MONAI's."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Counts of a binary prediction against a reference, and the five segmentation measures (MT-Net, eqs. 7-11).
+
+    Counts add up, so measures over many nodules can be pooled (micro) as well as averaged (macro).
+    """
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+    @classmethod
+    def of(cls, prediction: np.ndarray, reference: np.ndarray) -> Overlap:
+        """Counts of two masks, or two vectors of decisions, of one shape.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if prediction.shape != reference.shape:
+            raise ValueError(f"prediction {prediction.shape} and reference {reference.shape} differ in shape")
+        if not prediction.size:
+            return cls(0, 0, 0, 0)
+        # Row by row: MONAI counts in float32, which is exact up to 2**24 pixels.
+        rows = (torch.from_numpy(mask.astype(bool).astype(np.uint8))[:, None] for mask in (prediction, reference))
+        tp, fp, tn, fn = get_confusion_matrix(*rows).long().sum(dim=(0, 1)).tolist()
+        return cls(tp, fp, fn, tn)
+
+    @classmethod
+    def pooled(cls, overlaps: Iterable[Overlap]) -> Overlap:
+        """The counts of all together."""
+        return cls(*(int(total) for total in np.sum([astuple(overlap) for overlap in overlaps], axis=0)))
+
+    def measures(self) -> dict[str, float]:
+        """Dice, Jaccard, accuracy, recall and specificity; NaN where a denominator is 0."""
+        return {name: self.measure(monai_name) for name, monai_name in OVERLAP_MEASURES.items()}
+
+    def measure(self, name: str) -> float:
+        """One of the measures that :func:`monai.metrics.compute_confusion_matrix_metric` knows."""
+        tp, fp, fn, tn = astuple(self)
+        return compute_confusion_matrix_metric(name, torch.tensor([tp, fp, tn, fn], dtype=torch.float64)).item()
+
+
+def area_under_curve(score: np.ndarray, label: np.ndarray) -> float:
+    """Area under the ROC curve, ties counted half; NaN where a class is missing.
+
+    By ranks (Mann-Whitney): intervals ask for it thousands of times.
+    """
+    positive = np.asarray(label) > 0.5
+    ones, zeros = int(positive.sum()), int((~positive).sum())
+    if not ones or not zeros:
+        return float("nan")
+    ranks = rankdata(np.asarray(score))
+    return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def classification_metrics(probability: np.ndarray, label: np.ndarray, *, threshold: float = 0.5) -> dict[str, float]:
+    """Accuracy, AUC, sensitivity and specificity (MT-Net, eqs. 4-6); NaN where a class is missing.
+
+    Args:
+        probability: ``[N]`` malignancy per nodule.
+        label: ``[N]`` 1 for malignant, 0 for benign, in the readers' opinion.
+        threshold: probability from which a nodule is called malignant.
+    """
+    real = np.asarray(label) > 0.5
+    counts = Overlap.of(np.asarray(probability) >= threshold, real)
+    return {
+        "accuracy": counts.measure("accuracy"),
+        "auc": area_under_curve(np.asarray(probability), real),
+        "sensitivity": counts.measure("sensitivity"),
+        "specificity": counts.measure("specificity"),
+    }
+
+
+def bootstrap_interval(
+    table: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    *,
+    group: str = "patient_id",
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[float] | None:
+    """Percentile bootstrap interval of a statistic over patients, whose nodules are drawn together.
+
+    Args:
+        table: a row per nodule.
+        statistic: from rows to a number; draws where it is NaN (a class is missing) are left out.
+        group: the column of the patients.
+        draws: bootstrap samples.
+        level: coverage.
+        seed: of the draws; the same table gives the same interval.
+
+    Returns:
+        ``[low, high]``, or None with fewer than two patients or where no draw gives a number.
+    """
+    rows = [np.flatnonzero(table[group] == patient) for patient in table[group].unique()]
+    if len(rows) < 2:
+        return None
+    random = np.random.default_rng(seed)
+    values = [
+        statistic(table.iloc[np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))])])
+        for _ in range(draws)
+    ]
+    values = [value for value in values if np.isfinite(value)]
+    tail = (1 - level) / 2
+    return [float(np.quantile(values, q)) for q in (tail, 1 - tail)] if values else None
+
+
+def threshold_mask(ct: np.ndarray, patch: SlicePatch, *, threshold_hu: float = -400.0) -> np.ndarray:
+    """Everything denser than a threshold that hangs together with the nodule's centre.
+
+    Args:
+        ct: ``[S, H, W]`` in HU.
+        patch: the patch that the slices belong to.
+        threshold_hu: -400 HU lies between lung and soft tissue.
+    """
+    return central_component(ct > threshold_hu, patch.central_pixel, patch.pixel_spacing)
+
+
+def size_aucs(table: pd.DataFrame) -> dict[str, float]:
+    """AUC of each size measure of :data:`SIZE_BASELINES` for the label ``malignant`` on the same nodules."""
+    label = table["malignant"].to_numpy() > 0.5
+    return {column: area_under_curve(table[column].to_numpy(), label) for column in SIZE_BASELINES}
+
+
+def majority_accuracy(label: np.ndarray) -> float:
+    """Accuracy of always calling the more frequent class.
+
+    Args:
+        label: bool ``[N]``.
+    """
+    share = float(np.asarray(label).mean())
+    return max(share, 1 - share)
