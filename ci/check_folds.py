@@ -1,5 +1,7 @@
 """End in one line where a dataset cannot be split into training, validation and test patients."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

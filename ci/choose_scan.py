@@ -1,5 +1,7 @@
 """Print the CT, patient and series of the scan with the most nodules: what the quickstart predicts."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

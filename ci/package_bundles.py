@@ -1,5 +1,7 @@
 """Zip bundles so that they run anywhere: python ci/package_bundles.py [NAME...] --out DIR."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

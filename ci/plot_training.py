@@ -1,5 +1,7 @@
 """Draw a training's curves from its TensorBoard events: python ci/plot_training.py --output_dir DIR --out PNG."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def panel(axis: Axes, name: str, found: dict[str, dict[int, float]]) -> None:
     right = axis.twinx()
     right.plot(epochs, [found[key][epoch] for epoch in epochs], color=METRIC, label=f"validation {METRICS[key]}")
     handles = axis.get_lines() + right.get_lines()
-    axis.legend(handles, [line.get_label() for line in handles], fontsize=7, frameon=False, loc="center right")
+    axis.legend(handles, [str(line.get_label()) for line in handles], fontsize=7, frameon=False, loc="center right")
     for side in (axis, right):
         side.spines["top"].set_visible(False)
 

@@ -1,5 +1,7 @@
 """Print what the quickstart found, each figure called what it is, and where the report lies."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Check bundles as the Model Zoo does, and what ours promise beside that: python ci/verify_bundles.py [NAME...]."""
 
+from __future__ import annotations
+
 import logging
 import sys
 import tempfile

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lung_nodule.io.command_line import Job, path_text, run, whole_number
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 CRASHED = 1
 
 
@@ -64,7 +64,7 @@ def serve(
         try:
             serve_until_interrupted(TritonServer(folder, log_file=log_file, **ports))
         except ServerEndedError as error:
-            LOGGER.error("lung_nodule: %s", error)
+            logger.error("lung_nodule: %s", error)
             return CRASHED
         return 0
 
@@ -119,7 +119,7 @@ def check_plans(repository: str) -> Job:
     def action() -> int:
         from lung_nodule.deployment.tensorrt_engine import check_plans as check
 
-        LOGGER.info("%d plans fit this machine", check(folder))
+        logger.info("%d plans fit this machine", check(folder))
         return 0
 
     return Job(action)

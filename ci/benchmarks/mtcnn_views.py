@@ -6,6 +6,8 @@ All compute the same numbers (checked first, in float32) without dropout. Prints
 and backward) and their ratio to the loop, which is what the bundle does.
 """
 
+from __future__ import annotations
+
 import logging
 import statistics
 import sys
@@ -80,10 +82,10 @@ def grouped(network: MTCNN) -> Step:
     return step
 
 
-def _stacked(same: tuple[nn.Module, ...]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The nine weights and biases of one layer, as one leaf each."""
+def _stacked(same: tuple[nn.Module, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nine weights and biases of one layer, as one leaf each; two empty tensors for a layer without."""
     if not list(same[0].parameters()):
-        return None, None
+        return torch.empty(0), torch.empty(0)
     weight, bias = (torch.stack([getattr(layer, name).detach() for layer in same]) for name in ("weight", "bias"))
     return weight.requires_grad_(), bias.requires_grad_()
 

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -78,7 +79,7 @@ def write_package(
     return path, said
 
 
-def requirements_of(metadata: dict[str, object]) -> str:
+def requirements_of(metadata: dict[str, Any]) -> str:
     """The package's ``requirements.txt``: what the metadata names, pinned."""
     versions = {
         "monai": metadata["monai_version"],
@@ -89,7 +90,7 @@ def requirements_of(metadata: dict[str, object]) -> str:
     return "".join(f"{package}=={version}\n" for package, version in versions.items())
 
 
-def _metadata(bundle: Path) -> dict[str, object]:
+def _metadata(bundle: Path) -> dict[str, Any]:
     path = bundle / "configs" / "metadata.json"
     if not path.is_file():
         raise InputError(f"{bundle} is not a bundle: it has no configs/metadata.json")

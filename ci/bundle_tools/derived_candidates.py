@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from lung_nodule.io import read_nifti, read_table, write_table
+from lung_nodule.io import center_of, read_nifti, read_table, write_table
 
 LPS = np.array([-1.0, -1.0, 1.0])
 LUNG_HU, DENSE_HU = (-950, -700), -400
@@ -33,15 +33,16 @@ def write_luna16_tables(dataset: Path, out: Path, *, negatives: int = 12, min_re
     nodules = nodules[(nodules["readers"] >= min_readers) & (nodules["diameter_mm"] >= SMALLEST_MM)]
     random = np.random.default_rng(seed)
     candidates, annotations = [], []
-    for scan in scans.itertuples():
-        for nodule in nodules[nodules["series_uid"] == scan.series_uid].itertuples():
-            center = np.array([nodule.center_x_ras, nodule.center_y_ras, nodule.center_z_ras])
+    for scan in scans.to_dict("records"):
+        series = scan["series_uid"]
+        for nodule in nodules[nodules["series_uid"] == series].to_dict("records"):
+            center, diameter = np.array(center_of(nodule)), nodule["diameter_mm"]
             step = random.normal(size=3)
-            beside = center + step / np.linalg.norm(step) * random.uniform(0, nodule.diameter_mm / 4)
-            annotations.append({**_row(scan.series_uid, center), "diameter_mm": nodule.diameter_mm})
-            candidates.append({**_row(scan.series_uid, beside), "class": 1})
-        for place in _negatives(dataset, scan.ct, scan.nodule_labels, negatives, random):
-            candidates.append({**_row(scan.series_uid, place), "class": 0})
+            beside = center + step / np.linalg.norm(step) * random.uniform(0, diameter / 4)
+            annotations.append({**_row(series, center), "diameter_mm": diameter})
+            candidates.append({**_row(series, beside), "class": 1})
+        for place in _negatives(dataset, scan["ct"], scan["nodule_labels"], negatives, random):
+            candidates.append({**_row(series, place), "class": 0})
     subsets = pd.DataFrame({"seriesuid": scans["series_uid"], "subset": np.arange(len(scans)) % 10})
     for name, table in (("candidates", candidates), ("annotations", annotations), ("subsets", subsets)):
         write_table(out / f"{name}.csv", pd.DataFrame(table))
@@ -52,11 +53,11 @@ def _negatives(dataset: Path, ct: str, labels: str, count: int, random: np.rando
     """RAS positions [count, 3], every second voxel in each plane looked at: that is enough to draw from."""
     volume, marked = read_nifti(dataset / ct), read_nifti(dataset / labels)
     step = (slice(None, None, 2), slice(None, None, 2), slice(None))
-    hu, nodule = volume.data[step], binary_dilation(marked.data[step] > 0, iterations=4)
+    hu, nodule = volume.data[step], np.asarray(binary_dilation(marked.data[step] > 0, iterations=4), dtype=bool)
     lung = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
-    around = binary_dilation(binary_erosion(lung, iterations=1), iterations=4)
+    around = np.asarray(binary_dilation(binary_erosion(lung, iterations=1), iterations=4), dtype=bool)
     vessels = np.argwhere((hu > DENSE_HU) & around & ~nodule)
-    plain = np.argwhere(binary_erosion(lung, iterations=2) & ~nodule)
+    plain = np.argwhere(np.asarray(binary_erosion(lung, iterations=2), dtype=bool) & ~nodule)
     chosen = [random.choice(part, size=size) for part, size in ((vessels, count // 2), (plain, count - count // 2))]
     return volume.to_world(np.concatenate(chosen) * (2, 2, 1))
 

@@ -3,8 +3,11 @@
 As its ``ci/verify_bundle.py``: the bundle comes first on the path, and MONAI is given its files and ``bundle_root``.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.bundle import ckpt_export, verify_net_in_out
@@ -12,7 +15,7 @@ from monai.bundle import ckpt_export, verify_net_in_out
 NETWORK = "network_def"
 
 
-def export(bundle: Path, files: dict[str, str]) -> None:
+def export(bundle: Path, files: dict[str, Any]) -> None:
     """Every tensor of ``model.pt`` is in the exported network: MONAI copies those whose names match, and no others."""
     weights, script = bundle / "models" / "model.pt", bundle / "models" / "verify_model.ts"
     ckpt_export(net_id=NETWORK, filepath=str(script), ckpt_file=str(weights), **files)
@@ -26,7 +29,7 @@ if __name__ == "__main__":
     root = Path(sys.argv[1])
     sys.path[0] = str(root)
     configs = {"meta_file": "metadata", "config_file": "inference"}
-    given = {key: str(root / "configs" / f"{name}.json") for key, name in configs.items()}
+    given: dict[str, Any] = {key: str(root / "configs" / f"{name}.json") for key, name in configs.items()}
     given["bundle_root"] = str(root)
     command = "verify_net_in_out"
     try:

@@ -8,6 +8,8 @@ From any folder, on a CT and a table with nodule_id, center_x_ras, center_y_ras,
 Without --model_path the bundle takes its own models/model.pt, or that of its last training.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 from pathlib import Path

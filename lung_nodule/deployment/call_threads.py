@@ -1,5 +1,7 @@
 """Threads that call functions for the main thread, which Ctrl-C may strike at any moment."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,6 +3,8 @@
 Triton's own readiness survives a dead step.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,17 +48,22 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
             live = client.is_server_live(client_timeout=_QUICK_S)
             if not live or not client.is_server_ready(client_timeout=_QUICK_S):
                 raise CanaryError("it is still loading its models", final=False)
-            index = client.get_model_repository_index(client_timeout=_QUICK_S)
-            failed = [f"{model.name}: {model.reason}" for model in index.models if model.state != "READY"]
-            if failed:
-                raise CanaryError("; ".join(failed), final=True)
-            configs = [client.get_model_config(model.name, client_timeout=_QUICK_S).config for model in index.models]
+            configs = _configs(client)
         except InferenceServerException as error:
             raise CanaryError(str(error.message()), final=False) from None
         asked = {config.name: values for config in _entrances(configs) if (values := _values(config)) is not None}
         for name in sorted(asked):
             _ask(client, name, asked[name], timeout_s)
         return sorted(asked)
+
+
+def _configs(client: Any) -> list[Any]:
+    """The configs of all models; a model that is not ready is an error."""
+    models = client.get_model_repository_index(client_timeout=_QUICK_S).models
+    failed = [f"{model.name}: {model.reason}" for model in models if model.state != "READY"]
+    if failed:
+        raise CanaryError("; ".join(failed), final=True)
+    return [client.get_model_config(model.name, client_timeout=_QUICK_S).config for model in models]
 
 
 def _entrances(configs: Sequence[Any]) -> list[Any]:
@@ -79,7 +86,7 @@ def _values(config: Any) -> dict[str, np.ndarray] | None:
     return {tensor.name: np.full([*batch, *tensor.dims], _DARK, dtype=np.float32) for tensor in config.input}
 
 
-def _ask(client, name: str, values: dict[str, np.ndarray], timeout_s: float) -> None:
+def _ask(client: Any, name: str, values: dict[str, np.ndarray], timeout_s: float) -> None:
     from tritonclient.grpc import InferInput
     from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 

@@ -1,5 +1,7 @@
 """The road from a checkpoint to a model repository."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 from tqdm import tqdm
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 SERVED_TASK = "malignancy"
 ENGINES = ("onnxruntime", "tensorrt")
 
@@ -61,7 +63,7 @@ def export_bundle(
         nets = _write_nets(SERVED[name], network, fresh, shape, builder)
         told = {"client": filling.parameters, "tensors": filling.shapes, "nets": nets}
         write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **told})
-    LOGGER.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
+    logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
 
 
@@ -129,7 +131,7 @@ def _write_nets(
         net, folder = make_net(network).eval(), repository / name / "1"
         write_onnx(net, folder / "model.onnx", image_shape=image_shape)
         parity = check_parity(net, folder / "model.onnx", image_shape=image_shape)
-        LOGGER.info("%s: ONNX Runtime equals torch within %.1e", name, parity.max_abs_error)
+        logger.info("%s: ONNX Runtime equals torch within %.1e", name, parity.max_abs_error)
         record[name] = {
             "max_abs_error": parity.max_abs_error,
             "allowed_error": MAX_ERROR,

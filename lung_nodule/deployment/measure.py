@@ -1,5 +1,7 @@
 """What a mask says about a nodule: volume and diameters."""
 
+from __future__ import annotations
+
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ class Measurement:
     equivalent_diameter_mm: float
     axial_diameter_mm: float
 
-    def rounded(self) -> "Measurement":
+    def rounded(self) -> Measurement:
         """To two decimals: all who show a size begin with the same number."""
         return Measurement(*(round(value, 2) for value in astuple(self)))
 

@@ -1,5 +1,7 @@
 """The model repository: the committed templates, with one checkpoint's settings and model files filled in."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import uuid
@@ -13,7 +15,7 @@ from google.protobuf import text_format
 from lung_nodule import core
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_text
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
 RECORD = "export_{bundle}.json"

@@ -1,5 +1,7 @@
 """The served nets as ONNX files, and the proof that they compute what torch computes."""
 
+from __future__ import annotations
+
 import logging
 import warnings
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import torch
 from lung_nodule.deployment.served import ServedNet
 from lung_nodule.errors import InputError
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 OPSET = 18
 MAX_ERROR = 1e-4
 _BATCHES = (1, 2, 5)
@@ -49,6 +51,7 @@ def write_onnx(net: ServedNet, path: Path, *, image_shape: tuple[int, ...]) -> N
             dynamic_shapes=tuple({0: batch} for _ in net.inputs),
             verbose=False,
         )
+    assert program is not None, "torch's dynamo exporter returns a program"
     model = program.model_proto
     _strip_notes(model.graph)
     onnx.save(model, str(path))

@@ -1,5 +1,7 @@
 """The pictures of a report: a nodule in three planes with its outlines, and where it lies in the chest."""
 
+from __future__ import annotations
+
 import base64
 import io
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """The report: one HTML file that holds everything it shows."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path

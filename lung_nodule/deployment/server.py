@@ -1,5 +1,7 @@
 """The launcher of the real Triton server: start on loopback, wait for a canary's answer, stop without a trace."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
@@ -19,7 +21,7 @@ from lung_nodule.deployment.canary import CanaryError, ask_canary
 from lung_nodule.deployment.triton_runtime import find_runtime
 from lung_nodule.errors import InputError
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 _SHARED_MEMORY = Path("/dev/shm")
 _EXIT_TIMEOUT_S = 5
@@ -116,7 +118,7 @@ class TritonServer:
             raise
         if not self._interrupted.is_set():
             urls = (self.grpc_url, self.http_url, self.metrics_url)
-            LOGGER.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
+            logger.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
 
     def stop(self) -> None:
         """End the server and every process it started; harmless when it is not running."""
@@ -219,7 +221,7 @@ def serve_until_interrupted(server: TritonServer) -> None:
     """
     with _interrupting(server), server:
         server.wait()
-    LOGGER.info("stopped")
+    logger.info("stopped")
 
 
 @contextlib.contextmanager

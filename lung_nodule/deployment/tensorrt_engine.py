@@ -4,6 +4,8 @@ TensorRT is optional: it is imported when an engine is asked for. The builder ta
 that TensorRT for RTX, which builds without a GPU, can drive the same code.
 """
 
+from __future__ import annotations
+
 import importlib
 import json
 import logging
@@ -15,7 +17,7 @@ from typing import Any
 from lung_nodule.errors import InputError
 from lung_nodule.io import atomic_path, file_sha256, write_json
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PRECISION = "fp32"
 
 
@@ -82,7 +84,7 @@ def build_plan(onnx_file: Path, plan_file: Path, *, max_batch: int, api: ModuleT
     with atomic_path(plan_file) as part:
         part.write_bytes(bytes(plan))
     write_json(_side_file(plan_file), _identity(onnx_file, api, capability) | {"shapes": shapes})
-    LOGGER.info("%s: TensorRT %s plan for compute capability %s", plan_file.name, api.__version__, capability)
+    logger.info("%s: TensorRT %s plan for compute capability %s", plan_file.name, api.__version__, capability)
 
 
 def check_plan(plan_file: Path, onnx_file: Path, *, api: ModuleType, capability: str) -> None:
@@ -164,6 +166,6 @@ def _make_log(api: ModuleType) -> Any:
             if severity in (api.ILogger.INTERNAL_ERROR, api.ILogger.ERROR):
                 self.last_error = message
             elif severity == api.ILogger.WARNING:
-                LOGGER.debug("TensorRT: %s", message)
+                logger.debug("TensorRT: %s", message)
 
     return Log()

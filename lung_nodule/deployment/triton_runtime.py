@@ -1,5 +1,7 @@
 """The Triton server that the ``nvidia-pytriton`` wheel carries: where its parts lie and how they are started."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import shutil

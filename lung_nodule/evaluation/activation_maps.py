@@ -109,7 +109,8 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01)
     bar.set_label("Grad-CAM, share of the nodule's maximum", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    bar.solids.set_alpha(1)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
     probability = float(nodule["malignancy_prob"][0])
     figure.suptitle(f"{nodule['nodule_id']}: malignancy probability {probability:.2f}", fontsize=10)
     figure.supxlabel("Research use only, not for diagnosis", fontsize=7, color="0.4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
@@ -52,7 +52,7 @@ def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     if idist.get_world_size() == 1:
         return rows
-    return interleave(idist.all_gather(rows))
+    return interleave(cast(list[list[dict[str, Any]]], idist.all_gather(rows)))
 
 
 def interleave(rows_of_ranks: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -50,8 +50,8 @@ class Overlap:
         if not prediction.size:
             return cls(0, 0, 0, 0)
         # Row by row: MONAI counts in float32, which is exact up to 2**24 pixels.
-        rows = (torch.from_numpy(mask.astype(bool).astype(np.uint8))[:, None] for mask in (prediction, reference))
-        tp, fp, tn, fn = get_confusion_matrix(*rows).long().sum(dim=(0, 1)).tolist()
+        p, r = (torch.from_numpy(mask.astype(bool).astype(np.uint8))[:, None] for mask in (prediction, reference))
+        tp, fp, tn, fn = get_confusion_matrix(p, r).long().sum(dim=(0, 1)).tolist()
         return cls(tp, fp, fn, tn)
 
     @classmethod

@@ -138,8 +138,9 @@ def attribute_results(table: pd.DataFrame, medians: Mapping[str, float]) -> dict
             Table 2: mean absolute error on the original scale), binarised ones in ``<a>_prob`` and ``<a>_high``.
         medians: per rated attribute the median of the training nodules, the constant predictor.
     """
-    rated = [column.removesuffix("_pred") for column in table if column.endswith("_pred")]
-    binary = [column.removesuffix("_high") for column in table if column.endswith("_high")]
+    columns = list(map(str, table.columns))
+    rated = [column.removesuffix("_pred") for column in columns if column.endswith("_pred")]
+    binary = [column.removesuffix("_high") for column in columns if column.endswith("_high")]
     results = {name: _rated(table, name, medians.get(name)) for name in rated}
     results |= {name: _binary(table, name) for name in binary}
     return results or None
@@ -180,7 +181,7 @@ def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
         *(f"{column}_auc: {meaning}, on the same nodules." for column, meaning in SIZE_BASELINES.items()),
         "auc_above_diameter: AUC minus the diameter's; its interval draws both from the same patients.",
         *(segmentation if "dice" in table else []),
-        *(attributes if any(column.endswith(("_pred", "_high")) for column in table) else []),
+        *(attributes if any(str(column).endswith(("_pred", "_high")) for column in table) else []),
     ]
 
 

@@ -50,8 +50,8 @@ class ScanMasks:
 
     def write(self) -> None:
         """Write the map."""
-        everywhere = tuple(slice(0, size) for size in self._map.shape)
-        write_nifti(self.out / self.labels, paste(self._map, everywhere, self.grid))
+        x, y, z = (slice(0, size) for size in self._map.shape)
+        write_nifti(self.out / self.labels, paste(self._map, (x, y, z), self.grid))
 
 
 def mask_path(nodule_id: str) -> str:

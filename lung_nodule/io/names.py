@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lung_nodule.errors import InputError
@@ -25,13 +27,12 @@ def check_file_names(cells: pd.Series, source: str | Path) -> None:
     Raises:
         InputError: a cell is empty or cannot name a file; its line is named.
     """
-    wrong = cells.isna() | ~cells.astype(str).str.fullmatch(_FITTING)
-    if wrong.any():
-        row = wrong.idxmax()
-        raise InputError(
-            f"{source}, line {row + 2}: {cells.name} {_shown(cells[row])} cannot name a file: use 1 to {LONGEST} "
-            "letters (A-Z), digits, '.', '_', '+' or '-', and no '.', '+' or '-' at the beginning"
-        )
+    for row, cell in enumerate(cells):
+        if pd.isna(cell) or not re.fullmatch(_FITTING, str(cell)):
+            raise InputError(
+                f"{source}, line {row + 2}: {cells.name} {_shown(cell)} cannot name a file: use 1 to {LONGEST} "
+                "letters (A-Z), digits, '.', '_', '+' or '-', and no '.', '+' or '-' at the beginning"
+            )
 
 
 def check_unique(cells: pd.Series, source: str | Path) -> None:
@@ -42,14 +43,16 @@ def check_unique(cells: pd.Series, source: str | Path) -> None:
     """
     repeated = cells.duplicated()
     if repeated.any():
-        second = repeated.idxmax()
-        first = (cells == cells[second]).idxmax()
+        second = int(repeated.to_numpy().argmax())
+        cell = cells.iloc[second]
+        lines = cells.index.to_numpy() + 2
+        first = int((cells == cell).to_numpy().argmax())
         raise InputError(
-            f"{source}: {cells.name} {cells[second]!r} is in several rows (lines {first + 2} and {second + 2})"
+            f"{source}: {cells.name} {cell!r} is in several rows (lines {lines[first]} and {lines[second]})"
         )
 
 
-def _shown(cell: object) -> str:
+def _shown(cell: Any) -> str:
     if pd.isna(cell):
         return "is empty and"
     text = repr(str(cell))

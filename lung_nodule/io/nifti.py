@@ -7,7 +7,7 @@ import logging
 import os
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import nibabel
 import numpy as np
@@ -16,6 +16,7 @@ from lung_nodule.errors import InputError
 from lung_nodule.io.atomic import atomic_path
 from lung_nodule.io.volume import Volume
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import DTypeLike
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,15 @@ def read_nifti(path: str | Path) -> Volume:
         raise InputError(f"no such NIfTI file: {path}")
     try:
         image = nibabel.load(path)
+        if not isinstance(image, SpatialImage):
+            raise ImageFileError("it holds no voxels")
         data = np.asanyarray(image.dataobj)
     except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
         raise InputError(f"cannot read {path} as NIfTI (cut short or of another format?): {error}") from error
     if isinstance(image, nibabel.Nifti1Pair) and not (image.header["sform_code"] or image.header["qform_code"]):
         logger.warning("%s says nothing about its place in the patient: world positions are a guess", path)
     try:
-        return Volume(data, image.affine)
+        return Volume(data, np.asarray(image.affine))
     except ValueError as error:
         raise InputError(f"cannot use {path}: {error}") from error
 
@@ -68,7 +71,7 @@ def write_nifti(path: str | Path, volume: Volume, dtype: DTypeLike | None = None
     stored = np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
     header = _header(volume, stored)
     # Voxels in Fortran order: no copy where the volume lies in memory as it does in the file.
-    voxels = memoryview(np.ascontiguousarray(volume.data.T, dtype=stored)).cast("B")
+    voxels = np.ascontiguousarray(volume.data.T, dtype=stored).data.cast("B")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         if path.name.endswith(".gz"):
             _write_gzip(file, header, voxels)
@@ -95,6 +98,7 @@ def _write_gzip(file: BinaryIO, header: bytes, voxels: memoryview) -> None:
     """One gzip stream without file name and time: the same voxels give the same bytes, however many threads write."""
     blocks = len(voxels) // BLOCK_BYTES + 1
     threads = min(MOST_THREADS, os.cpu_count() or 1, blocks)
-    with igzip_threaded.open(file, "wb", COMPRESSION_LEVEL, threads=threads, block_size=BLOCK_BYTES) as stream:
+    opened = igzip_threaded.open(file, "wb", COMPRESSION_LEVEL, threads=threads, block_size=BLOCK_BYTES)
+    with cast(BinaryIO, opened) as stream:
         stream.write(header)
         stream.write(voxels)

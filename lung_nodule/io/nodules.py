@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lung_nodule.errors import InputError
@@ -51,7 +52,7 @@ def read_nodules(
     return table[["nodule_id", *CENTER, *columns, *(name for name in optional if name in table.columns)]]
 
 
-def center_of(row: Mapping[str, object]) -> tuple[float, float, float]:
+def center_of(row: Mapping[Any, Any]) -> tuple[float, float, float]:
     """A row's centre, RAS, mm."""
     x, y, z = (float(row[column]) for column in CENTER)
     return x, y, z

@@ -70,7 +70,7 @@ class Series:
     @property
     def remarks(self) -> dict[str, str]:
         """What is unusual about the series and was dealt with: name -> the positions or files that it concerns."""
-        found = {}
+        found: dict[str, str] = {}
         if self.duplicates:
             found["duplicate_z"] = f"one of each kept of the equal slices at {format_positions(self.duplicates)}"
         if self.left_out:
@@ -87,7 +87,7 @@ class Series:
         if not self.grid.measured.all():
             gap = self.z_positions[~self.grid.measured]
             found["unmeasured_gap"] = f"no slices, filled with {AIR_HU} HU{_where(gap)}"
-        return found | self.file_remarks
+        return {**found, **self.file_remarks}
 
 
 def _where(positions: Sequence[float] | np.ndarray) -> str:

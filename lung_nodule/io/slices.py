@@ -94,6 +94,7 @@ class SliceGrid:
             if data is None:
                 data = np.empty((len(self.positions), *np.shape(image)), dtype=np.int16)
             data[k] = image
+        assert data is not None, "a grid has at least two positions"
         return data
 
 

@@ -54,7 +54,8 @@ def cut_voi(ct: Volume, nodule_id: str, center_ras: Sequence[float], *, edge_mm:
     half = edge_mm / 2 / ct.spacing
     low = np.maximum(np.floor(center - half), 0).astype(int)
     high = np.minimum(np.ceil(center + half) + 1, shape).astype(int)
-    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    box = (x, y, z)
     cut = ct.crop(box)
     return Voi(nodule_id, Volume(np.ascontiguousarray(cut.data, dtype=np.float32), cut.affine), box, center - low)
 
@@ -79,7 +80,8 @@ def _outside(ct: Volume, nodule_id: str, ras: Sequence[float]) -> str:
 def canonical_shape(grid: Grid) -> tuple[int, int, int]:
     """Shape of the canonical volume (``Volume.canonical()``) of a grid."""
     axes = _from_canonical(grid)[:, 0].astype(int)
-    return tuple(int(grid.shape[axis]) for axis in axes)
+    x, y, z = (int(grid.shape[axis]) for axis in axes)
+    return x, y, z
 
 
 def paste(values: np.ndarray, box: tuple[slice, slice, slice], grid: Grid) -> Volume:

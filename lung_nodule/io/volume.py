@@ -46,7 +46,8 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y, z."""
-        return self.data.shape[:3]
+        x, y, z = self.data.shape[:3]
+        return x, y, z
 
     @property
     def grid(self) -> Grid:

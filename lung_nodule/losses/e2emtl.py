@@ -49,7 +49,7 @@ class EndToEndLoss(nn.Module):
             target: ``label`` 0/1 and, if there is one, ``inside`` 0/1 like ``segmentation``; ``highs`` 0/1/NaN
                 ``[N, A]``; ``malignancy`` 0/1/NaN ``[N, 1]``.
         """
-        return sum(self.terms(logits, target).values())
+        return sum(self.terms(logits, target).values(), torch.tensor(0.0))
 
     def terms(self, logits: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The three terms by name: ``segmentation``, ``attributes``, ``malignancy``."""

@@ -110,7 +110,7 @@ class MTMRLoss(nn.Module):
         """See :meth:`terms`; the weighted sum, a scalar."""
         terms = self.terms(prediction, target)
         weights = {"class": 1.0, "rank": self.rank_weight, "regression": self.regression_weight}
-        return sum(weights[name] * term for name, term in terms.items())
+        return sum((weights[name] * term for name, term in terms.items()), torch.tensor(0.0))
 
 
 def _squared_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

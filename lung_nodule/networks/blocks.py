@@ -82,7 +82,7 @@ class XceptionBlock(nn.Module):
         self.conv3 = SeparableConv(third, last, stride=stride)
         same = first == last and stride == 1
         self.residual = nn.Identity() if same else conv_bn(first, last, kernel_size=1, stride=stride, relu=False)
-        nn.init.zeros_(self.conv3[-1].adn.N.weight)
+        nn.init.zeros_(self.conv3.get_parameter("1.adn.N.weight"))
 
     def before_stride(self, x: torch.Tensor) -> torch.Tensor:
         """The features after the second convolution, at the input's resolution."""

@@ -35,7 +35,7 @@ class PlainBlock(nn.Module):
         for index, (before, after) in enumerate(itertools.pairwise(channels)):
             layers += [nn.ReLU()] if index or first_relu else []
             layers += [PlainSeparableConv(before, after)]
-        nn.init.zeros_(layers[-1][-1].weight)
+        nn.init.zeros_(layers[-1].get_parameter("2.weight"))
         self.convs = nn.Sequential(*layers, *([nn.MaxPool2d(3, stride=2, padding=1)] if pool else []))
         same = channels[0] == channels[-1] and not pool
         self.residual = (
@@ -91,7 +91,7 @@ class ClassNet(nn.Module):
     def average_fourth_channel(self) -> None:
         """Set the kernel of the coarse mask's channel to the mean of the three image channels' kernels."""
         with torch.no_grad():
-            kernel = self.stem[0].conv.weight
+            kernel = self.stem.get_parameter("0.conv.weight")
             kernel[:, 3] = kernel[:, :3].mean(dim=1)
 
     def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:

@@ -213,4 +213,5 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear | nn.ConvTranspose2d):
         mode = "fan_out" if isinstance(module, nn.ConvTranspose2d) else "fan_in"  # torch swaps a transposed one's fans
         nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -43,7 +43,7 @@ class MTMRNet(nn.Module):
             spatial_dims=2, n_input_channels=3, feed_forward=False, conv1_t_stride=2, bias_downsample=False,
             widen_factor=width,
         )  # fmt: skip
-        pooled, features = self.trunk.layer4[-1].conv3.out_channels, scaled(256, width)
+        pooled, features = self.trunk.get_parameter("layer4.2.conv3.weight").shape[0], scaled(256, width)
         self.attribute_features = nn.Linear(pooled, features) if regression else None
         self.malignancy_features = nn.Linear(pooled, features) if bidirectional else None
         self.attribute_heads = nn.Linear(features * (2 if bidirectional else 1), 8) if regression else None

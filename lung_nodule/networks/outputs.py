@@ -18,7 +18,7 @@ class AsPredictor(nn.Module):
 
     def __init__(self, network: nn.Module, **options: Any) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network  # nn.Module declares no predict
         self.options = options
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ class OneOutput(nn.Module):
 
     def __init__(self, network: nn.Module, *, key: str) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network  # nn.Module declares no outputs
         self.key = key
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

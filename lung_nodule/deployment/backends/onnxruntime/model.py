@@ -5,13 +5,17 @@ Triton finds this file as ``backends/onnxruntime/model.py`` and uses it for ever
 model repository. It runs inside Triton's Python stub, so it imports nothing of this library.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
 _ONNX_TO_TRITON = {
     "tensor(float)": "TYPE_FP32",
@@ -63,12 +67,13 @@ class TritonPythonModel:
         names = sorted({name for request in requests for name in request.requested_output_names()})
         merged = {name: _joined([feed[name] for feed in feeds]) for name in self._inputs}
         try:
-            outputs = dict(zip(names, self._session.run(names, merged), strict=True))
+            answers = cast(list[np.ndarray], self._session.run(names, merged))
         except Exception as error:  # ONNX Runtime's errors share no other base class
             pb_utils.Logger.log_error(f"{self._name}: {error}")
             message = f"{self._name}: inference failed ({type(error).__name__}); the server's log has the details"
             failure = pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL)
             return [pb_utils.InferenceResponse(error=failure) for _ in requests]
+        outputs = dict(zip(names, answers, strict=True))
         if len(requests) == 1:
             return [_response(requests[0], outputs)]
         bounds = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])[:-1]
@@ -90,7 +95,7 @@ def _session_options(config: dict) -> onnxruntime.SessionOptions:
     return options
 
 
-def _check_tensors(model: str, role: str, configured: list[dict], found: list) -> None:
+def _check_tensors(model: str, role: str, configured: list[dict], found: Sequence[Any]) -> None:
     types = {tensor.name: _ONNX_TO_TRITON.get(tensor.type, tensor.type) for tensor in found}
     for tensor in configured:
         name, data_type = tensor["name"], tensor["data_type"]
