@@ -25,7 +25,7 @@ from lung_nodule.errors import CheckpointError, InputError, user_error
 from lung_nodule.io import read_nifti
 from lung_nodule.networks import load_network
 from tests.bundles.unzipped import train_evaluate_and_infer_alone, unzipped
-from tests.forked import run_module
+from tests.forked import run_module, run_on_two_ranks, run_python
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, write_centers, write_centers_dataset, write_ct
 
 ROOT = Path(__file__).parents[2]
@@ -76,16 +76,23 @@ class BundleContract:
         )  # fmt: skip
 
     def run_on_two(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> str:
-        """The same with the multi-GPU overlay in two processes, by gloo on the CPU."""
-        files = [f"bundles/{self.name}/configs/{name}.json" for name in (config, f"multi_gpu_{config}")]
+        """The same with the multi-GPU overlay, by ``torchrun`` in two processes and by gloo on the CPU."""
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        command += ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
-        options = {"device": "cpu", "dataset_dir": dataset, "output_dir": output, **options}
-        ended = subprocess.run(
-            [*command, *_arguments(options)], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
+        command += self._on_two(run_id, config, {"dataset_dir": dataset, "output_dir": output, **options})
+        ended = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
         return ended.stdout + ended.stderr
+
+    def run_on_two_ranks(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> None:
+        """The same in two forked processes, without ``torchrun`` and its three imports of MONAI."""
+        command = self._on_two(run_id, config, {"dataset_dir": dataset, "output_dir": output, **options})
+        for ended in run_on_two_ranks(command, folder=ROOT, environment=ENVIRONMENT):
+            assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+
+    def _on_two(self, run_id: str, config: str, options: Mapping[str, object]) -> list[str]:
+        files = [f"bundles/{self.name}/configs/{name}.json" for name in (config, f"multi_gpu_{config}")]
+        command = ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
+        return [*command, *_arguments({"device": "cpu", **options})]
 
     @pytest.fixture(scope="class")
     def trained(self, painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -120,7 +127,7 @@ class BundleContract:
         nodules.drop(left_out).to_csv(odd / "nodules.csv", index=False)
         one, two = tmp_path / "one", tmp_path / "two"
         self.run("evaluating", "evaluate", dataset=odd, output=trained, results_dir=one, device="cpu")
-        self.run_on_two("evaluating", "evaluate", dataset=odd, output=trained, results_dir=two)
+        self.run_on_two_ranks("evaluating", "evaluate", dataset=odd, output=trained, results_dir=two)
         assert len(pd.read_csv(one / "predictions.csv")) == 3
         assert (two / "predictions.csv").read_text() == (one / "predictions.csv").read_text()
 
@@ -198,10 +205,10 @@ class BundleContract:
 
     def test_its_example_runs_from_any_folder(self, answered: Path, trained: Path, tmp_path: Path) -> None:
         """As a script; the nodule that it predicts step by step gets the answer that the whole run wrote."""
-        command = [sys.executable, str(ROOT / "docs" / "examples" / f"{self.name}.py"), "--out", "out"]
+        command = [str(ROOT / "docs" / "examples" / f"{self.name}.py"), "--out", "out"]
         command += ["--ct", str(answered / "scan.nii.gz"), "--nodules", str(answered / "table.csv")]
         command += ["--model_path", str(trained / "model.pt"), "--device", "cpu"]
-        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        ended = run_python(command, folder=tmp_path, environment=ENVIRONMENT)
         assert ended.returncode == 0, ended.stderr[-4000:]
         table = pd.read_csv(tmp_path / "out" / "nodules.csv")
         columns = ["nodule_id", "malignancy_prob"]

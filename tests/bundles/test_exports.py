@@ -2,10 +2,9 @@
 
 import ast
 import json
+import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from lung_nodule.networks import (
     MTMRNetPredictor,
     MTNetPredictor,
 )
+from tests.forked import run_python
 from tests.networks import published
 
 ROOT = Path(__file__).parents[2]
@@ -126,11 +126,9 @@ def test_the_command_as_the_card_writes_it(tmp_path: Path) -> None:
     """From the repository's root, with weights that lie elsewhere."""
     copy, network = shipped("mtcnn", tmp_path)
     weights, written = copy / "models" / "model.pt", tmp_path / "model.ts"
-    command = [sys.executable, "-m", "monai.bundle", "ckpt_export"]
+    command = ["-m", "monai.bundle", "ckpt_export"]
     command += ["--config_file", "bundles/mtcnn/configs/inference.json", "--ckpt_file", str(weights)]
     command += ["--model_path", str(weights), "--meta_file", "bundles/mtcnn/configs/metadata.json"]
-    ended = subprocess.run(
-        [*command, "--filepath", str(written)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    ended = run_python([*command, "--filepath", str(written)], folder=ROOT, environment=os.environ)
     assert ended.returncode == 0, ended.stderr[-3000:]
     check_torchscript(written, network, "mtcnn")

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from tests.bundles.test_e2emtl import TestE2EMTL
 from tests.bundles.test_mtcnn import TestMTCNN
 from tests.bundles.test_mtmrnet import TestMTMRNet
 from tests.bundles.test_mtnet import TestMTNet
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = {contract.name: contract for contract in (TestMTNet, TestMTMRNet, TestMTCNN, TestE2EMTL)}
@@ -23,10 +22,10 @@ for imported in [name for name in globals() if name.startswith("Test")]:
 def test_a_bundle_leaves_no_trace_in_its_hosts_process(bundle: str, painted: Path, tmp_path: Path) -> None:
     """Imported, trained, evaluated, inferred; interrupted by the host; without data. MetaTensors go on meanwhile."""
     small = {**CONTRACTS[bundle].small, "max_epochs": 1}
-    command = [sys.executable, "-m", "tests.bundles.guest", str(ROOT / "bundles" / bundle), str(painted)]
+    command = ["-m", "tests.bundles.guest", str(ROOT / "bundles" / bundle), str(painted)]
     command += [str(tmp_path), json.dumps(small)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    ended = run_python(command, folder=ROOT, environment=environment)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "CHANGED" not in ended.stdout, ended.stdout
     assert ended.stdout.splitlines()[-1] == "checked 13 steps"

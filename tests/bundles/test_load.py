@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from lung_nodule.bundle import DefaultFolder, bundle_root, model_path, reason, r
 from lung_nodule.errors import InputError
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
 from tests.bundles.unzipped import unzipped
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 NETWORKS: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
@@ -76,9 +75,9 @@ def test_load_is_model_pt(place: str, places: dict[str, Path], tmp_path: Path) -
     """From an empty folder, with the library on the path."""
     bundle = places[place]
     library = bundle.parents[1] if place == "repository" else bundle
-    command = [sys.executable, "-c", PROGRAM, str(bundle.parent), bundle.name, str(bundle / "models" / "model.pt")]
+    command = ["-c", PROGRAM, str(bundle.parent), bundle.name, str(bundle / "models" / "model.pt")]
     environment = {"PYTHONPATH": str(library), "PATH": ""}
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    ended = run_python(command, folder=tmp_path, environment=environment)
     assert ended.returncode == 0, ended.stderr[-3000:]
     expected = NETWORKS[bundle.name][0].__name__
     assert [line for line in ended.stdout.splitlines() if line.startswith(("train ", "inference "))] == [

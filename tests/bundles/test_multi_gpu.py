@@ -55,5 +55,5 @@ def test_a_training_on_two_is_resumed_on_two(trained_on_two: Path, painted: Path
 def test_odd_numbers_of_nodules(three: str, trained_on_two: Path, painted: Path, tmp_path: Path, count: int) -> None:
     dataset = with_nodules(painted, tmp_path / "dataset", count)
     out = tmp_path / "results"
-    runner.run_on_two("evaluating", "evaluate", dataset=dataset, output=trained_on_two, results_dir=out)
+    runner.run_on_two_ranks("evaluating", "evaluate", dataset=dataset, output=trained_on_two, results_dir=out)
     assert (out / "predictions.csv").read_text().splitlines() == three.splitlines()[: count + 1]

@@ -1,9 +1,8 @@
 """The verification names what is broken, and passes what is not."""
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ci.bundle_tools.built import BuiltBundle
 from ci.bundle_tools.checks import CHECKS, Broken
 from ci.bundle_tools.verification import verify_bundle
 from lung_nodule.errors import InputError
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,9 +182,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_the_command_passes_every_bundle() -> None:
     """All of the repository's bundles; and a broken one ends it with 1 and a line."""
-    ended = subprocess.run(
-        [sys.executable, str(ROOT / "ci" / "verify_bundles.py")], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    ended = run_python([str(ROOT / "ci" / "verify_bundles.py")], folder=ROOT, environment=os.environ)
     assert ended.returncode == 0, ended.stdout + ended.stderr[-2000:]
     for name in bundles_named(ROOT / "bundles", []):
         assert f"ok    {name.name}  properties" in ended.stdout
@@ -193,8 +191,8 @@ def test_the_command_passes_every_bundle() -> None:
 def test_the_command_fails_with_a_line(bundle: Path) -> None:
     edit(bundle, "metadata", lambda c: c.update(version="7.0.0"))
     (bundle / "configs" / "train.json").unlink()
-    command = [sys.executable, str(ROOT / "ci" / "verify_bundles.py"), "--bundles", str(bundle.parent)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [str(ROOT / "ci" / "verify_bundles.py"), "--bundles", str(bundle.parent)]
+    ended = run_python(command, folder=ROOT, environment=os.environ)
     assert ended.returncode == 1
     assert "FAIL  mtnet  changelog: " in ended.stdout
     assert "FAIL  mtnet  files: missing or empty configs/train.json" in ended.stdout

@@ -1,8 +1,7 @@
 """The served answer is the bundle's own: inference by ``monai.bundle`` against predict through the real server."""
 
+import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import cut_voi, read_nifti, read_table
+from tests.forked import run_python
 from tests.user_ct import write_centers, write_dicom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,10 +23,10 @@ TOLERANCE = 1e-4
 def inferred(bundle: Path, painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``python -m monai.bundle run inferring`` writes for the painted nodules with the served weights."""
     out = tmp_path_factory.mktemp("inferred")
-    command = [sys.executable, "-m", "monai.bundle", "run", "inferring"]
+    command = ["-m", "monai.bundle", "run", "inferring"]
     command += ["--config_file", "bundles/mtnet/configs/inference.json", "--dataset_dir", str(painted)]
     command += ["--model_path", str(bundle / "models" / "model.pt"), "--results_dir", str(out), "--folds", "[0]"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = run_python(command, folder=ROOT, environment=os.environ)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return out
 
@@ -63,10 +63,10 @@ def test_the_maps_are_equal_too(server: TritonServer, inferred: Path, painted: P
 def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path, tmp_path: Path) -> None:
     """The bundle's inference on a CT and centres alone, and predict: probability, label map, masks, sizes."""
     ct, nodules = write_dicom(tmp_path / "dicom"), write_centers(tmp_path / "table.csv")
-    command = [sys.executable, "-m", "monai.bundle", "run", "inferring"]
+    command = ["-m", "monai.bundle", "run", "inferring"]
     command += ["--config_file", "bundles/mtnet/configs/inference.json", "--ct", str(ct), "--nodules", str(nodules)]
     command += ["--model_path", str(bundle / "models" / "model.pt"), "--results_dir", str(tmp_path / "own")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = run_python(command, folder=ROOT, environment=os.environ)
     assert ended.returncode == 0, ended.stderr[-3000:]
     predict_ct(ct=ct, nodules=nodules, out=tmp_path / "served", url=server.grpc_url)
     own, served = (read_table(tmp_path / name / "nodules.csv") for name in ("own", "served"))

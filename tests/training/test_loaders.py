@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.data import Dataset, DistributedSampler
 
-from lung_nodule.evaluation.ranks import interleave
+from lung_nodule.evaluation.collector import interleave
 from lung_nodule.training import RankSampler, TrainingLoader, ValidationLoader, loaders, rank_batch_size
 
 
