@@ -65,7 +65,7 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 def show(nodule: dict[str, Any], path: Path) -> None:
     """The cube's central slice with the outline of the mask, and the probabilities of high attributes."""
     patch = nodule["patch"]
-    central, half = patch.central_pixel[0], patch.cube_mm / 2
+    central, half = patch.central_pixel[0], patch.patch_mm / 2
     place = {"extent": (-half, half, half, -half)}  # mm; x to the right, y downwards
     figure = Figure(figsize=(8, 4), layout="constrained")
     image, bars = figure.subplots(1, 2)
@@ -73,7 +73,7 @@ def show(nodule: dict[str, Any], path: Path) -> None:
     if nodule["segmentation"][central].any():
         image.contour(nodule["segmentation"][central].T, [0.5], colors="red", origin="image", **place)
     image.set(title="CT", xlabel="mm")
-    attributes = nodule.get("attribute_probs", {})  # none of a network that only segments
+    attributes = nodule["prediction"].attribute_probs  # none of a network that only segments
     bars.barh(list(attributes), list(attributes.values()))
     bars.set(title="probability that it is high", xlim=(0, 1))
     figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}")

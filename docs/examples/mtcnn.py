@@ -64,10 +64,10 @@ def predict(workflow: ConfigWorkflow, index: int) -> dict[str, Any]:
 
 def show(nodule: dict[str, Any], path: Path) -> None:
     """The nine views as the networks see them, each with its own probability."""
-    figure = Figure(figsize=(7, 8), layout="constrained")
+    figure, scores = Figure(figsize=(7, 8), layout="constrained"), nodule["prediction"].other_scores
     for view, axis in enumerate(figure.subplots(3, 3).flat):
         axis.imshow(nodule["image"][0, view].T, cmap="gray", vmin=0, vmax=1)
-        axis.set_title(f"view {view + 1}: {nodule['other_scores'][f'view_{view + 1}_prob']:.2f}")
+        axis.set_title(f"view {view + 1}: {scores[f'view_{view + 1}_prob']:.2f}")
         axis.axis("off")
     figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}, the weighted mean")
     figure.savefig(path)

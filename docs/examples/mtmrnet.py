@@ -70,7 +70,7 @@ def show(nodule: dict[str, Any], path: Path) -> None:
     image, bars = figure.subplots(1, 2)
     image.imshow(nodule["image"][0, 0, :, :, patch.central].T, cmap="gray", extent=(-half, half, half, -half))
     image.set(title=f"CT, declared diameter {nodule['diameter_mm']:.1f} mm", xlabel="mm")
-    attributes = nodule.get("attributes", {})  # none of a network without regression
+    attributes = nodule["prediction"].attributes  # none of a network without regression
     bars.barh([name.replace("_", " ") for name in attributes], list(attributes.values()))
     bars.set(title="attributes", xlabel="rating", xlim=(1, 6))
     figure.suptitle(f"{nodule['nodule_id']}: malignancy {float(nodule['malignancy_prob']):.2f}")

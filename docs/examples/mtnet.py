@@ -66,7 +66,7 @@ def show(nodule: dict[str, Any], path: Path) -> None:
     """The central slice of the patch, the fine network's probability, and the outline of the mask."""
     patch = nodule["patch"]
     central, half = patch.central, patch.patch_mm / 2
-    slices = nodule["image"][0, 0, :, :, central], nodule["probability"][central]
+    slices = nodule["image"][0, 0, :, :, central], nodule["prediction"].probability[central]
     place = {"extent": (-half, half, half, -half)}  # mm; x to the right, y downwards
     figure = Figure(figsize=(8, 4), layout="constrained")
     for axis, pixels, title in zip(figure.subplots(1, 2), slices, ("CT", "probability"), strict=True):

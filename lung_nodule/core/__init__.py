@@ -1,35 +1,65 @@
 """What training, inference, the served steps and the client compute alike, in numpy alone.
 
-This package is copied unchanged beside the Python steps of the model repository, so it imports numpy and itself only.
+This package is copied unchanged beside the Python steps of the model repository, together with ``lidc.py`` and
+``errors.py``, so it imports numpy, these two and itself only.
 """
 
-from .adaptive import SQUARES, AdaptiveSquare
-from .aggregate import MASK_THRESHOLD, nodule_mask, nodule_score, slice_weights
-from .components import central_component
-from .cube import CubePatch
-from .fusion import fused_score, fusion_weights
-from .intensity import window
-from .patch import SlicePatch
+from .components import MASK_THRESHOLD, central_component, nodule_mask
+from .cube_patch import CubePatch, ScannedCube
+from .intensity import checked_window, window
+from .ratings import RATING_RANGE, original_scale
 from .sizes import equivalent_diameter_mm, mask_volume_mm3
+from .slice_patch import SlicePatch
 from .validation import check_voi
-from .views import VIEWS, nine_views
+from .views import (
+    PLANES,
+    SQUARES,
+    AdaptiveSquare,
+    CubeView,
+    NoduleView,
+    Patch,
+    PlanesView,
+    Prediction,
+    Prepared,
+    SlicesView,
+    SquareView,
+    floats,
+    fused_score,
+    fusion_weights,
+    nine_planes,
+    nodule_score,
+    slice_weights,
+)
 
 __all__ = [
-    "CubePatch",
     "MASK_THRESHOLD",
+    "PLANES",
+    "RATING_RANGE",
     "SQUARES",
     "AdaptiveSquare",
+    "CubePatch",
+    "CubeView",
+    "NoduleView",
+    "Patch",
+    "PlanesView",
+    "Prediction",
+    "Prepared",
+    "ScannedCube",
     "SlicePatch",
-    "VIEWS",
+    "SlicesView",
+    "SquareView",
     "central_component",
     "check_voi",
+    "checked_window",
     "equivalent_diameter_mm",
+    "floats",
     "fused_score",
     "fusion_weights",
     "mask_volume_mm3",
-    "nine_views",
+    "nine_planes",
     "nodule_mask",
     "nodule_score",
+    "original_scale",
     "slice_weights",
     "window",
 ]

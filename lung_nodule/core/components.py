@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+MASK_THRESHOLD = 0.5
+"""The probability from which a voxel belongs to the nodule."""
+
 
 def central_component(
     mask: np.ndarray, central: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -30,6 +33,21 @@ def central_component(
     component = np.zeros_like(mask)
     component[box] = _flood(mask[box], tuple(nearest - low))
     return component
+
+
+def nodule_mask(probability: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """The mask that a user gets: the probability at 0.5, restricted to the component at the nodule's centre.
+
+    Args:
+        probability: ``[X, Y, Z]`` on the VOI's grid.
+        center: ``[3]`` fractional voxel index of the nodule's centre.
+        spacing: ``[3]`` voxel size in mm.
+
+    Returns:
+        bool ``[X, Y, Z]``.
+    """
+    nearest = np.clip(np.rint(center).astype(int), 0, np.array(probability.shape) - 1)
+    return central_component(probability >= MASK_THRESHOLD, tuple(nearest.tolist()), tuple(spacing))
 
 
 def _flood(mask: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:

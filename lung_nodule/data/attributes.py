@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, HIGHEST_RATING
+from lung_nodule.core import RATING_RANGE
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
 ATTRIBUTE_COLUMNS = tuple(f"{attribute}_mean" for attribute in ATTRIBUTES)
 HIGH_COLUMNS = tuple(f"{attribute}_mean" for attribute in ATTRIBUTE_THRESHOLDS)
-
-_RANGE = np.array([HIGHEST_RATING[attribute] - 1 for attribute in ATTRIBUTES], dtype=np.float32)
 
 
 def scaled_attributes(item: Mapping[str, Any]) -> np.ndarray:
@@ -20,12 +19,7 @@ def scaled_attributes(item: Mapping[str, Any]) -> np.ndarray:
     A rating beyond its scale (``preprocessing`` flags it) counts as the scale's end.
     """
     ratings = np.array([item[column] for column in ATTRIBUTE_COLUMNS], dtype=np.float32)
-    return np.clip((ratings - 1) / _RANGE, 0, 1)
-
-
-def original_scale(scaled: np.ndarray) -> np.ndarray:
-    """``[..., 8]`` in 0..1 -> the readers' scales (1-5; internal structure 1-4, calcification 1-6)."""
-    return np.asarray(scaled, dtype=np.float32) * _RANGE + 1
+    return np.clip((ratings - 1) / RATING_RANGE, 0, 1)
 
 
 def attribute_medians(datalist: Sequence[Mapping[str, Any]]) -> dict[str, float]:

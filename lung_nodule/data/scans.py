@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
-from lung_nodule.core import check_voi
+from lung_nodule.core import NoduleView, check_voi
 from lung_nodule.data.datalist import nodule_datalist, require_dataset
+from lung_nodule.data.nodule_view import unfit
 from lung_nodule.data.voi import loaded
 from lung_nodule.errors import InputError
 from lung_nodule.io import LABELS, Volume, center_of, check_hu, cut_voi, read_ct, read_nodules, voi_edge_mm
@@ -20,16 +21,6 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 NO_CLASS = float("nan")
-
-
-class View(Protocol):
-    """What a bundle's ``view`` says about the part of a CT that it looks at."""
-
-    needs: tuple[str, ...]
-    """Columns of the table beside id and centre."""
-
-    def reach_mm(self, data: Mapping[str, Any]) -> float:
-        """Edge of the cube around the centre that holds all that the view looks at, for one row."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ def inference_datalist(
     ct: str | Path | None = None,
     patient_id: str | None = None,
     series_uid: str | None = None,
-    view: View,
+    view: NoduleView,
     folds: Sequence[int | str],
     min_readers: int,
     max_slice_thickness_mm: float,
@@ -103,7 +94,7 @@ def scan_datalist(
     ct: str | Path | None = None,
     patient_id: str | None = None,
     series_uid: str | None = None,
-    view: View,
+    view: NoduleView,
 ) -> list[dict[str, Any]]:
     """The VOIs around a table's centres, cut out of the CTs, each of which is read once.
 
@@ -131,7 +122,7 @@ def scan_datalist(
     table = _table(nodules, ct=ct, patient_id=patient_id, series_uid=series_uid, view=view)
     scans = _scans(table, nodules, ct=ct, series_uid=series_uid)
     for row in (row for scan in scans for row in scan.rows):
-        view.reach_mm(row)
+        _reach_mm(view, row)
     items: list[dict[str, Any]] = []
     for scan in tqdm(scans, desc="CTs", unit="CT", disable=None):
         items += _items(scan, view)
@@ -140,7 +131,7 @@ def scan_datalist(
 
 
 def _table(
-    nodules: Path, *, ct: str | Path | None, patient_id: str | None, series_uid: str | None, view: View
+    nodules: Path, *, ct: str | Path | None, patient_id: str | None, series_uid: str | None, view: NoduleView
 ) -> pd.DataFrame:
     keep = {"patient_id": patient_id, "series_uid": series_uid}
     if ct is None:  # rows of several patients have several CTs
@@ -179,7 +170,7 @@ def _label_maps(paths: Sequence[Path]) -> list[str]:
     return [f"nodules_{name}.nii.gz" for name in names]
 
 
-def _items(scan: Scan, view: View) -> list[dict[str, Any]]:
+def _items(scan: Scan, view: NoduleView) -> list[dict[str, Any]]:
     original = read_ct(scan.path, series_uid=scan.series_uid)
     check_hu(original, scan.path)
     canonical = original.canonical()
@@ -187,9 +178,9 @@ def _items(scan: Scan, view: View) -> list[dict[str, Any]]:
 
 
 def _item(
-    scan: Scan, row: dict[str, Any], number: int, original: Volume, canonical: Volume, view: View
+    scan: Scan, row: dict[str, Any], number: int, original: Volume, canonical: Volume, view: NoduleView
 ) -> dict[str, Any]:
-    voi = cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=voi_edge_mm(view.reach_mm(row)))
+    voi = cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=voi_edge_mm(_reach_mm(view, row)))
     try:
         check_voi(voi.volume.data, voi.volume.spacing, voi.center)
     except ValueError as error:
@@ -202,3 +193,10 @@ def _item(
         "labels": scan.labels,
         "scan": str(scan.path),
     }
+
+
+def _reach_mm(view: NoduleView, row: Mapping[str, Any]) -> float:
+    try:
+        return view.reach_mm(row.get("diameter_mm"))
+    except ValueError as error:
+        raise unfit(row, error) from error

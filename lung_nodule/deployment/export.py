@@ -1,8 +1,9 @@
-"""The road from a checkpoint to a model repository."""
+"""From a checkpoint to a model repository."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from lung_nodule.deployment.model_repository import (
     template_models,
 )
 from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
-from lung_nodule.deployment.served import SERVED, ServedBundle
+from lung_nodule.deployment.served import ServedNet, served_nets, tensor_shapes
 from lung_nodule.errors import CheckpointError, InputError
 from lung_nodule.io import write_json
-from lung_nodule.networks import load_network, read_settings
+from lung_nodule.methods import load_network, method_named
+from lung_nodule.networks import read_settings
 from monai.bundle import ConfigParser
 from torch import nn
 from tqdm import tqdm
@@ -56,12 +58,13 @@ def export_bundle(
     name = bundle.resolve().name
     templates, record = template_models(name), RECORD.format(bundle=name)
     settings, network = _load(checkpoint, name)
-    filling, shape = _filling(checkpoint, network, settings)
+    nets = served_nets(method_named(name), network)
+    filling, shape = _filling(checkpoint, nets, settings)
     with replaced_models(repository, name) as fresh:
         for template in templates:
             fill_model(template, fresh / template.name, filling, configs=() if builder is None else ("tensorrt",))
-        nets = _write_nets(SERVED[name], network, fresh, shape, builder)
-        told = {"client": filling.parameters, "tensors": filling.shapes, "nets": nets}
+        measured = _write_nets(nets, fresh, shape, builder)
+        told = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
         write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **told})
     logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
@@ -97,18 +100,21 @@ def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], nn.Module]:
         raise InputError(str(error)) from None
 
 
-def _filling(checkpoint: Path, network: nn.Module, settings: dict[str, Any]) -> tuple[Filling, tuple[int, ...]]:
+def _filling(
+    checkpoint: Path, nets: Mapping[str, ServedNet], settings: dict[str, Any]
+) -> tuple[Filling, tuple[int, ...]]:
     """What the configs are filled with, and the shape of one image."""
-    served, side_file = SERVED[settings["bundle"]], checkpoint.with_suffix(".json")
+    method, side_file = method_named(settings["bundle"]), checkpoint.with_suffix(".json")
     try:
-        client, shape = served.client(settings), served.image_shape(settings)
+        view = method.view.from_settings(settings)
+        client = {"version": str(settings["version"]), **view.describe()}
     except KeyError as error:
         raise InputError(f"{side_file} lacks {error.args[0]}: take the one training wrote") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{side_file} cannot be used ({error}): take the one training wrote") from None
-    shapes = served.net_shapes(network, settings)
+    shapes = tensor_shapes(nets, view.image_shape)
     _check_channels(checkpoint, client, shapes)
-    return Filling(client["image_size"], client, shapes), shape
+    return Filling(client["image_size"], client, shapes, method.view, settings), view.image_shape
 
 
 def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:
@@ -123,12 +129,12 @@ def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, 
 
 
 def _write_nets(
-    served: ServedBundle, network: nn.Module, repository: Path, image_shape: tuple[int, ...], builder: tuple | None
+    nets: Mapping[str, ServedNet], repository: Path, image_shape: tuple[int, ...], builder: tuple | None
 ) -> dict[str, Any]:
     """Write and check the model files of every net; what was measured, by net."""
     record = {}
-    for name, make_net in tqdm(served.nets.items(), desc="export", unit="net"):
-        net, folder = make_net(network).eval(), repository / name / "1"
+    for name, net in tqdm(nets.items(), desc="export", unit="net"):
+        folder = repository / name / "1"
         write_onnx(net, folder / "model.onnx", image_shape=image_shape)
         parity = check_parity(net, folder / "model.onnx", image_shape=image_shape)
         logger.info("%s: ONNX Runtime equals torch within %.1e", name, parity.max_abs_error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import uuid
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
-from lung_nodule import core
+from lung_nodule import core, errors, lidc
+from lung_nodule.core import CubeView, NoduleView
+from lung_nodule.data import channels
 from lung_nodule.errors import InputError
-from lung_nodule.io import write_text
+from lung_nodule.io import write_json, write_text
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
 
+STEPS = Path(__file__).resolve().parent / "steps"
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
 RECORD = "export_{bundle}.json"
 _PUBLISHED_SIZE = 224
@@ -63,11 +67,15 @@ class Filling:
         image_size: pixels along an image's edge.
         parameters: values of the configs' parameters, taken where a template names them.
         shapes: by model, its tensors' shapes without the batch, for the models that are nets.
+        view: what the Python steps look through.
+        settings: the side file that the view is built from.
     """
 
     image_size: int
     parameters: Mapping[str, Any]
     shapes: Mapping[str, Mapping[str, Sequence[int]]]
+    view: type[NoduleView]
+    settings: Mapping[str, Any]
 
     def __call__(self, config: ModelConfig) -> ModelConfig:
         """The config, filled in."""
@@ -86,7 +94,7 @@ def _text(value: Any) -> str:
 
 
 def fill_model(template: Path, target: Path, filling: Filling, *, configs: tuple[str, ...] = ()) -> None:
-    """Write one model's folder: its config with the checkpoint's settings, its step and the step's copy of the core.
+    """Write one model's folder: its config with the checkpoint's settings, and of a Python step all that it imports.
 
     Args:
         template: a folder of :func:`template_models`.
@@ -95,23 +103,65 @@ def fill_model(template: Path, target: Path, filling: Filling, *, configs: tuple
         configs: alternative configs to take along, by name (``tensorrt``).
     """
     (target / "1").mkdir(parents=True)
-    write_config(target / "config.pbtxt", filling(read_config(template / "config.pbtxt")))
+    config = filling(read_config(template / "config.pbtxt"))
+    write_config(target / "config.pbtxt", config)
     for name in configs:
         alternative = template / "configs" / f"{name}.pbtxt"
         if alternative.is_file():
             write_config(target / "configs" / alternative.name, filling(read_config(alternative)))
-    step = template / "1" / "model.py"
-    if step.is_file():
-        shutil.copyfile(step, target / "1" / "model.py")
-        copy_core(target / "1")
+    if config.backend == "python":
+        write_step(target / "1", template.name.rpartition("_")[2], filling)
+
+
+def write_step(folder: Path, step: str, filling: Filling) -> None:
+    """Write a Python step with all that it imports.
+
+    Args:
+        folder: where ``model.py`` goes.
+        step: ``preprocess`` or ``postprocess``.
+        filling: what the checkpoint says.
+
+    Raises:
+        InputError: there is no such step.
+    """
+    if not (STEPS / f"{step}.py").is_file():
+        raise InputError(f"there is no step {step!r}: end the model's name in _preprocess or _postprocess")
+    shutil.copyfile(STEPS / f"{step}.py", folder / "model.py")
+    shutil.copyfile(STEPS / "served_view.py", folder / "served_view.py")
+    copy_core(folder)
+    settings = {key: value for key, value in filling.settings.items() if key != "patients_seen"}
+    described: dict[str, Any] = {"view": _copied(filling.view, folder), "settings": settings}
+    if issubclass(filling.view, CubeView):
+        described["make_channels"] = _copy_channels(folder)
+    write_json(folder / "view.json", described)
 
 
 def copy_core(folder: Path) -> None:
-    """Put an unchanged copy of ``lung_nodule.core`` into a step's folder, in a package that holds nothing else."""
+    """Put an unchanged copy of ``lung_nodule.core``, ``lidc`` and ``errors`` into a step's folder, and nothing else."""
     package = folder / "lung_nodule"
     package.mkdir()
     (package / "__init__.py").write_text("")
+    for module in (lidc, errors):
+        shutil.copy(module.__file__, package)
     shutil.copytree(Path(core.__file__).parent, package / "core", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _copied(view: type[NoduleView], folder: Path) -> str:
+    """``module:Class`` of a view as a step imports it; one from outside the core has its file put beside the step."""
+    if view.__module__.startswith(f"{core.__name__}."):
+        return f"{view.__module__}:{view.__name__}"
+    source = Path(inspect.getfile(view))
+    shutil.copy(source, folder)
+    return f"{source.stem}:{view.__name__}"
+
+
+def _copy_channels(folder: Path) -> str:
+    """The maker of image channels, for a cube's view."""
+    package = folder / "lung_nodule" / "data"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    shutil.copy(channels.__file__, package)
+    return f"{channels.__name__}:{channels.ImageChannels.__name__}"
 
 
 @contextmanager

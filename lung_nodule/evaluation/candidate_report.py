@@ -45,9 +45,8 @@ class CandidateReport(RowCollector):
 
     def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
         """The scores of a candidate, and what it is."""
-        others = {name: float(value) for name, value in nodule.get("other_scores", {}).items()}
         known = {**{key: nodule[key] for key in IDENTITY}, "label": int(nodule["nodule"])}
-        return {**known, SCORE: float(nodule[SCORE][0]), **others}
+        return {**known, SCORE: float(nodule[SCORE][0]), **nodule["prediction"].other_scores}
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Write the files and log the figures that matter."""

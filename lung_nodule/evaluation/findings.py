@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 from lung_nodule.core import equivalent_diameter_mm, mask_volume_mm3
-from lung_nodule.evaluation.rows import as_table, final_mask, nodule_of, prediction_columns
+from lung_nodule.evaluation.rows import as_table, nodule_of, prediction_columns
 from lung_nodule.io import CENTER, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks, write_table
 
 logger = logging.getLogger(__name__)
@@ -51,12 +51,12 @@ class SaveFindings:
     def save(self, engine: Engine) -> None:
         """Write the mask of one iteration's nodule, and keep its row."""
         nodule = nodule_of(engine)
-        mask = self._save_mask(nodule) if "probability" in nodule else None
+        mask = self._save_mask(nodule) if nodule["prediction"].maps else None
         self.rows.append(finding_row(nodule, mask))
 
     def _save_mask(self, nodule: Mapping[str, Any]) -> np.ndarray:
         """bool ``[X, Y, Z]`` on the VOI's grid; a CT's label map is written when its last nodule has come."""
-        mask = final_mask(nodule)
+        mask = nodule["prediction"].mask
         if self.masks is None or self.masks.labels != nodule["labels"]:
             self._write_labels()
             self.masks = ScanMasks(self.output_dir, nodule["grid"], labels=nodule["labels"])

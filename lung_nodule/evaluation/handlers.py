@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from lung_nodule.evaluation.collector import RowCollector
 from lung_nodule.evaluation.results import describe_dataset, evaluation_results, summary
-from lung_nodule.evaluation.rows import as_table, evaluation_row, final_mask, inference_row
+from lung_nodule.evaluation.rows import as_table, evaluation_row, inference_row
 from lung_nodule.io import Volume, write_json, write_nifti, write_table
 
 logger = logging.getLogger(__name__)
-
-MAPS = ("coarse", "fine", "probability")
 
 
 class EvaluationReport(RowCollector):
@@ -63,16 +61,14 @@ class SaveNodules(RowCollector):
 
     def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
         """The nodule's scores; its maps are written at once."""
-        if "probability" in nodule:
+        if nodule["prediction"].maps:
             self._save_maps(nodule)
         return inference_row(nodule)
 
     def _save_maps(self, nodule: Mapping[str, Any]) -> None:
-        named = {key: nodule[key] for key in MAPS if key in nodule}
-        if "fine" in named:
-            del named["probability"]
-        volumes = {key: nodule["patch"].restore(value) for key, value in named.items()}
-        volumes["mask"] = final_mask(nodule).astype(np.uint8)
+        prediction = nodule["prediction"]
+        volumes = {name: prediction.on_voi(name) for name in prediction.maps}
+        volumes["mask"] = prediction.mask.astype(np.uint8)
         for key, volume in volumes.items():
             write_nifti(self.output_dir / f"{nodule['nodule_id']}_{key}.nii.gz", Volume(volume, nodule["affine"]))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from ignite.engine import Engine
-from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_mask
+from lung_nodule.core import Prediction
 from lung_nodule.evaluation.metrics import Overlap, threshold_mask
 
 IDENTITY = (
@@ -31,8 +31,8 @@ def evaluation_row(nodule: Mapping[str, Any]) -> dict[str, Any]:
         **{key: nodule[key] for key in IDENTITY},
         **prediction_columns(nodule),
         **_segmentation(nodule),
-        **{f"{name}_mean": nodule[f"{name}_mean"] for name in nodule.get("attributes", {})},
-        **{f"{name}_high": high for name, high in nodule.get("attribute_highs", {}).items()},
+        **{f"{name}_mean": nodule[f"{name}_mean"] for name in nodule["prediction"].attributes},
+        **high_columns(nodule),
     }
 
 
@@ -43,22 +43,27 @@ def inference_row(nodule: Mapping[str, Any]) -> dict[str, Any]:
 
 def prediction_columns(nodule: Mapping[str, Any]) -> dict[str, float]:
     """Scores of a nodule: ``malignancy_prob``, ``<attribute>_pred`` (original scale), ``<attribute>_prob``, others."""
+    prediction: Prediction = nodule["prediction"]
     return {
         **{name: float(nodule[name][0]) for name in SCORES if name in nodule},
-        **{f"{name}_pred": float(value) for name, value in nodule.get("attributes", {}).items()},
-        **{f"{name}_prob": float(value) for name, value in nodule.get("attribute_probs", {}).items()},
-        **{name: float(value) for name, value in nodule.get("other_scores", {}).items()},
+        **{f"{name}_pred": value for name, value in prediction.attributes.items()},
+        **{f"{name}_prob": value for name, value in prediction.attribute_probs.items()},
+        **prediction.other_scores,
     }
-
-
-def final_mask(nodule: Mapping[str, Any]) -> np.ndarray:
-    """bool ``[X, Y, Z]``: the mask that a user gets, on the VOI's grid."""
-    return nodule_mask(nodule["patch"].restore(nodule["probability"]), nodule["center"], nodule["spacing"])
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The rows as a table, no number rounded: near 0 and 1 scores that differ would become ties."""
     return pd.DataFrame(list(rows))
+
+
+def high_columns(nodule: Mapping[str, Any]) -> dict[str, float]:
+    """Whether readers called each predicted attribute high; nothing where one of them was not rated."""
+    names = nodule["prediction"].attribute_probs
+    highs = np.asarray(nodule["highs"]) if names else np.array([np.nan])
+    if np.isnan(highs).any():
+        return {}
+    return {f"{name}_high": high for name, high in zip(names, highs.tolist(), strict=True)}
 
 
 def _segmentation(nodule: Mapping[str, Any]) -> dict[str, float]:
@@ -68,10 +73,10 @@ def _segmentation(nodule: Mapping[str, Any]) -> dict[str, float]:
     patch, reference = nodule["patch"], np.moveaxis(np.asarray(nodule["label"])[0, 0], 2, 0) > 0.5
     overlap = Overlap.of(nodule["segmentation"], reference)
     threshold = threshold_mask(patch.sample(np.asarray(nodule["ct"])), patch)
-    mask = final_mask(nodule)
+    mask = nodule["prediction"].mask
     return {
         **overlap.measures(),
-        **_coarse(nodule, reference),
+        **_coarse(nodule["prediction"], reference),
         "dice_voi": Overlap.of(mask, nodule["mask"] > 0).measures()["dice"],
         "threshold_dice": Overlap.of(threshold, reference).measures()["dice"],
         "volume_mm3": float(mask.sum() * np.prod(nodule["spacing"])),
@@ -79,15 +84,12 @@ def _segmentation(nodule: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _coarse(nodule: Mapping[str, Any], reference: np.ndarray) -> dict[str, float]:
-    if "coarse" not in nodule:
+def _coarse(prediction: Prediction, reference: np.ndarray) -> dict[str, float]:
+    if "coarse" not in prediction.maps:
         return {}
-    patch = nodule["patch"]
-    coarse = central_component(nodule["coarse"] >= MASK_THRESHOLD, patch.central_pixel, patch.pixel_spacing)
-    return {"coarse_dice": Overlap.of(coarse, reference).measures()["dice"]}
+    return {"coarse_dice": Overlap.of(prediction.on_patch("coarse"), reference).measures()["dice"]}
 
 
 def _volume(nodule: Mapping[str, Any]) -> dict[str, float]:
-    if "probability" not in nodule:
-        return {}
-    return {"volume_mm3": float(final_mask(nodule).sum() * np.prod(nodule["spacing"]))}
+    prediction: Prediction = nodule["prediction"]
+    return {"volume_mm3": float(prediction.mask.sum() * np.prod(nodule["spacing"]))} if prediction.maps else {}

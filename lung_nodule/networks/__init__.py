@@ -1,6 +1,6 @@
 """The networks of the bundles, and the files that hold their weights."""
 
-from lung_nodule.networks.checkpoint import load_network, load_weights, model_settings, read_settings
+from lung_nodule.networks.checkpoint import load_weights, misfit, read_settings, read_side_file
 from lung_nodule.networks.classnet import ClassNet
 from lung_nodule.networks.e2emtl import E2EMTL, E2EMTLPredictor
 from lung_nodule.networks.mtcnn import MTCNN, MTCNNPredictor, RunningViews, ViewNet
@@ -31,9 +31,9 @@ __all__ = [
     "OneOutput",
     "RunningViews",
     "ViewNet",
-    "load_network",
     "load_pretrained",
     "load_weights",
-    "model_settings",
+    "misfit",
     "read_settings",
+    "read_side_file",
 ]

@@ -1,12 +1,11 @@
 """Training: stages with trainer and validator, checkpoints that resume, several processes, checked options."""
 
-from lung_nodule.training.aggregation import AggregateSlices, segmentation_and_label
+from lung_nodule.training.aggregation import Aggregate
 from lung_nodule.training.assemble import write_model
 from lung_nodule.training.autocast import AutocastInferer
 from lung_nodule.training.batches import PrepareTargets, mean_score_and_label
 from lung_nodule.training.checkpoints import StageCheckpoints
 from lung_nodule.training.command_errors import expected_errors_in_one_line
-from lung_nodule.training.cubes import AggregateCube, LabelledROCAUC, score_and_class
 from lung_nodule.training.distributed import (
     BroadcastBuffers,
     device_of_rank,
@@ -15,27 +14,25 @@ from lung_nodule.training.distributed import (
     part_of_rank,
     start_ranks,
 )
+from lung_nodule.training.each_slice import EachSlice
 from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained, pretrained_hash
 from lung_nodule.training.loaders import RankSampler, TrainingLoader, ValidationLoader, rank_batch_size
+from lung_nodule.training.metrics import LabelledROCAUC, score_and_class, segmentation_and_label
 from lung_nodule.training.options import check_options, require_folds, require_validation
 from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
 from lung_nodule.training.resume import resume_settings
 from lung_nodule.training.schedules import three_rates
-from lung_nodule.training.scores import EachSlice, MeanOfSlices
 from lung_nodule.training.stage import Stage, trainer_of
 from lung_nodule.training.time_left import TimeLeft
-from lung_nodule.training.views import FuseViews, ViewCheckpoints, ViewSelection
+from lung_nodule.training.view_selection import ViewCheckpoints, ViewSelection
 
 __all__ = [
-    "AggregateCube",
-    "AggregateSlices",
+    "Aggregate",
     "AutocastInferer",
     "BroadcastBuffers",
     "EachSlice",
-    "FuseViews",
     "LabelledROCAUC",
     "LoadStageWeights",
-    "MeanOfSlices",
     "PrepareTargets",
     "Pretrained",
     "RankSampler",

@@ -1,4 +1,4 @@
-"""Slices to nodule, after the network."""
+"""From the network's outputs for one nodule to the nodule, through its method's view."""
 
 from __future__ import annotations
 
@@ -7,42 +7,47 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.core import MASK_THRESHOLD, central_component, nodule_score, slice_weights
+from lung_nodule.core import NoduleView
 from monai.transforms import Transform
 
 
-class AggregateSlices(Transform):
-    """From the maps of a nodule's slices to its score and masks, with the functions that the served steps use.
+class Aggregate(Transform):
+    """The prediction that a view makes of a network's one tensor, with the functions that the served steps use.
 
-    Takes ``pred`` ``[1, C, H, W, S]``, the probabilities of one nodule by channel, and ``patch``. Adds
-    ``malignancy_prob`` (float32 ``[1]``) where a channel is called ``malignancy``; for each segmentation channel, under
-    its name, the float32 probability ``[S, H, W]``; ``probability``, the finest of them; and ``segmentation``, that at
-    0.5, restricted to the component at the nodule's centre.
+    Takes ``pred`` of one nodule, with the batch first: ``[1, C, ...]``; of a slice-wise view maps ``[1, C, H, W, S]``
+    or scores ``[S, C]``; and ``patch``, as :class:`~lung_nodule.data.ViewNodule` gives it. Adds ``prediction`` (a
+    :class:`~lung_nodule.core.Prediction`) and, for MONAI's metrics,
+
+    * the score under its name: float32 ``[1]``; with ``malignancy_label`` beside it where the item has a class.
+    * ``segmentation``, of a view that segments: bool ``[S, H, W]``, the mask on the patch's grid.
 
     Args:
-        channels: names of the channels of ``pred``; the first must be ``coarse``, whose mask weighs the slices.
+        view: the method's.
+        channels: names of the channels of ``pred``, where a network was asked for some of the view's alone.
+        score: what the network was trained to say, ``malignancy_prob`` or ``nodule_prob``.
     """
 
-    def __init__(self, channels: Sequence[str]) -> None:
-        if not channels or channels[0] != "coarse":
-            raise ValueError(f"the first channel must be 'coarse', whose mask weighs the slices, got {list(channels)}")
-        self.channels = tuple(channels)
+    def __init__(
+        self, view: NoduleView, *, channels: Sequence[str] | None = None, score: str = "malignancy_prob"
+    ) -> None:
+        self.view = view
+        self.channels = tuple(view.channels if channels is None else channels)
+        self.score = score
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        maps = torch.as_tensor(data["pred"])[0].detach().float().cpu().numpy()
-        stacks = {name: np.moveaxis(maps[index], 2, 0) for index, name in enumerate(self.channels)}
-        patch = data["patch"]
-        result = dict(data)
-        if "malignancy" in stacks:
-            scores = stacks.pop("malignancy")[:, 0, 0]
-            score = nodule_score(scores, slice_weights(stacks["coarse"], patch))
-            result["malignancy_prob"] = torch.tensor([score], dtype=torch.float32)
-        finest = stacks.get("fine", stacks["coarse"])
-        mask = central_component(finest >= MASK_THRESHOLD, patch.central_pixel, patch.pixel_spacing)
-        return {**result, **stacks, "probability": finest, "segmentation": mask}
+        prediction = self.view.aggregate(self._outputs(data["pred"]), data["patch"])
+        result = {**data, "prediction": prediction}
+        if prediction.score is not None:
+            result[self.score] = torch.tensor([prediction.score], dtype=torch.float32)
+        if "malignancy" in data:
+            result["malignancy_label"] = torch.as_tensor(data["malignancy"]).cpu()
+        if self.view.segments:
+            result["segmentation"] = prediction.on_patch()
+        return result
 
-
-def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """For MONAI's metric handlers: a nodule's final mask and its reference, both ``[1, 1, H, W, S]``."""
-    segmentation = torch.from_numpy(np.moveaxis(output["segmentation"], 0, 2)[None, None].astype(np.float32))
-    return segmentation, output["label"].cpu()
+    def _outputs(self, pred: Any) -> dict[str, np.ndarray]:
+        """Float32 ``[N, ...]`` by name of the channel."""
+        tensor = torch.as_tensor(pred).detach().float().cpu().numpy()
+        if self.view.slicewise and tensor.ndim == 5:
+            tensor = np.moveaxis(tensor[0], 3, 0)
+        return self.view.named(tensor, self.channels)

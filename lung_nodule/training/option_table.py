@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lung_nodule.core import SQUARES
+from lung_nodule.core import SQUARES, checked_window
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.channels import CHANNELS
-from lung_nodule.data.patches import checked_window
 from lung_nodule.data.tasks import TASKS
 from lung_nodule.lidc import FOLDS
 from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES
@@ -167,4 +166,4 @@ def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = FOLDS) -> dict[s
             "series_uid": TEXT.or_none(),
         },
     }
-    return {**SHARED, **of_workflow[workflow], **OF_BUNDLE[bundle]}
+    return {**SHARED, **of_workflow[workflow], **OF_BUNDLE.get(bundle, {})}

@@ -23,7 +23,7 @@ from ci.bundle_tools.archive import write_package
 from ci.bundle_tools.checks import CHECKS
 from lung_nodule.errors import CheckpointError, InputError, user_error
 from lung_nodule.io import read_nifti
-from lung_nodule.networks import load_network
+from lung_nodule.methods import load_network
 from tests.bundles.unzipped import train_evaluate_and_infer_alone, unzipped
 from tests.forked import run_module, run_on_two_ranks, run_python
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, write_centers, write_centers_dataset, write_ct

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, read_nifti
-from lung_nodule.networks import load_network
+from lung_nodule.methods import load_network
 from tests.bundles.contract import BundleContract
 from tests.networks import published
 

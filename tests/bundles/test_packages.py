@@ -85,7 +85,7 @@ def test_every_packed_module_can_be_imported_and_no_other_is_packed(bundle: str,
     ended = run_alone([str(Path(__file__).with_name("import_all.py"))], root)
     assert ended.returncode == 0, ended.stderr[-2000:]
     modules = set(ended.stdout.split())
-    assert {"lung_nodule.data.slices", "lung_nodule.training.stage", "lung_nodule.evaluation.rows"} <= modules
+    assert {"lung_nodule.core.views.slices", "lung_nodule.training.stage", "lung_nodule.evaluation.rows"} <= modules
     assert not {name for name in modules if name.startswith(("lung_nodule.deployment", "lung_nodule.__main__"))}
     assert not list(root.rglob("*deployment*")) + list(root.rglob("*preprocessing*"))
 

@@ -10,9 +10,10 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
+from lung_nodule.core import SquareView
 from lung_nodule.data import (
-    RandAdaptiveView,
     RandAugmentViews,
+    RandSquarePart,
 )
 from lung_nodule.lidc import ATTRIBUTES
 
@@ -98,7 +99,7 @@ def test_the_random_part_of_mtmrnets_square_keeps_a_disc_and_moves_along_both_ax
     item = {"nodule_id": "n1", "ct": hounsfield, "spacing": np.ones(3), "center": np.array([middle, middle, 0.0])}
     item |= {"diameter_mm": 30.0, "malignant": 1, "malignancy_mean": 4.0}
     item |= {f"{name}_mean": 3.0 for name in ATTRIBUTES}
-    draw = RandAdaptiveView(image_size=SIZE).set_random_state(seed=0)
+    draw = RandSquarePart(SquareView(image_size=SIZE)).set_random_state(seed=0)
     elongations, centers = zip(*(spread(draw(item)["image"][0].numpy()) for _ in range(60)), strict=True)
     assert max(elongations) < 1.01
     across, along = np.std(centers, axis=0)

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.core import PlanesView
 from lung_nodule.data import (
     CutVOI,
     LoadVOI,
-    NineViews,
     NoduleSlices,
     RandAugmentViews,
+    ViewNodule,
     candidate_datalist,
     draws_of,
     evaluated_scans,
@@ -58,14 +59,14 @@ def test_a_candidate_cut_on_the_fly_is_what_its_file_holds(candidates: Path) -> 
     files = {item["nodule_id"]: item for item in candidate_datalist(candidates, folds=[0], with_voi=True)}
     whole = {item["nodule_id"]: item for item in candidate_datalist(candidates, folds=[0], with_voi=False)}
     load, cut = LoadVOI(with_mask=False), CutVOI()
-    view = NineViews(patch_mm=32.0, image_size=32, label="nodule")
+    view = ViewNodule(PlanesView(patch_mm=32.0, image_size=32), label="nodule")
     for name, item in list(files.items())[:4]:
         one, other = load(item), cut(whole[name])
         np.testing.assert_array_equal(one["ct"], other["ct"])
         np.testing.assert_allclose(one["center"], other["center"], atol=1e-4)
         np.testing.assert_allclose(one["affine"], other["affine"], atol=1e-4)
         np.testing.assert_allclose(view(one)["image"], view(other)["image"], atol=1e-4)
-        assert view(other)["target"].tolist() == [item["nodule"]]
+        assert view(other)["malignancy"].tolist() == [item["nodule"]]
 
 
 def test_scans_of_one_patient_are_read_once(candidates: Path, monkeypatch: pytest.MonkeyPatch) -> None:

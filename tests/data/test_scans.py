@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.core import CubeView, PlanesView, SlicesView, SquareView
 from lung_nodule.data import (
-    AdaptiveSlices,
     CubeChannels,
-    CubeView,
     LoadVOI,
-    NineViews,
-    PatchSlices,
+    ViewNodule,
     inference_datalist,
     scan_datalist,
     scans,
@@ -24,12 +22,12 @@ from lung_nodule.io import Volume, read_nifti, write_nifti
 from tests.io.dicom_series import UID_ROOT
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, LPS, chest, write_centers, write_ct, write_dicom
 
-SLICES = PatchSlices(patch_mm=48.0, z_patch_mm=40.0, image_size=32)
+SLICES = SlicesView(patch_mm=48.0, z_patch_mm=40.0, image_size=32)
 VIEWS = {
     "mtnet": SLICES,
-    "mtmrnet": AdaptiveSlices(image_size=32),
-    "mtcnn": NineViews(patch_mm=40.0, image_size=32, order=1),
-    "e2emtl": CubeView(patch_mm=48.0, image_size=32, channels=CubeChannels(["ct", "otsu"])),
+    "mtmrnet": SquareView(image_size=32),
+    "mtcnn": PlanesView(patch_mm=40.0, image_size=32, order=1),
+    "e2emtl": CubeView(patch_mm=48.0, image_size=32, make_channels=CubeChannels(["ct", "otsu"])),
 }
 
 
@@ -45,7 +43,7 @@ def test_a_network_sees_the_ct_around_the_centre(bundle: str, affine: np.ndarray
     for item, center, diameter in zip(items, CENTERS, DIAMETERS, strict=True):
         whole = dict(zip((f"center_{axis}_ras" for axis in "xyz"), center, strict=True))
         whole |= {"ct": str(ct), "nodule_id": "whole", "diameter_mm": diameter, "malignant": np.nan}
-        seen, expected = (np.asarray(view(load(one))["image"]) for one in (item, whole))
+        seen, expected = (np.asarray(ViewNodule(view)(load(one))["image"]) for one in (item, whole))
         assert np.isnan(item["malignant"])
         assert seen.std() > 0.05
         np.testing.assert_allclose(seen, expected, atol=1e-5)
@@ -68,7 +66,7 @@ def test_the_cut_grows_with_what_is_looked_at(tmp_path: Path) -> None:
     table = write_centers(tmp_path / "n.csv", np.array([[-100.0, -100.0, 75.0]] * 2), diameter_mm=[5.0, 60.0])
     small, large = scan_datalist(table, ct=tmp_path / "ct.nii.gz", view=VIEWS["mtmrnet"])
     assert small["ct"].shape[0] == pytest.approx(80, abs=2)
-    assert large["ct"].shape[0] >= VIEWS["mtmrnet"].reach_mm({"nodule_id": "n", "diameter_mm": 60.0}) > 80
+    assert large["ct"].shape[0] >= VIEWS["mtmrnet"].reach_mm(60.0) > 80
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ def test_each_of_several_cts_is_read_once(two_cts: Path, monkeypatch: pytest.Mon
     assert [item["nodule_id"] for item in items] == ["nodule_0", "nodule_2", "nodule_1", "nodule_3"]
     assert [item["number"] for item in items] == [1, 2, 1, 2]
     assert [item["labels"] for item in items[1:3]] == ["nodules_scan.nii.gz", "nodules_scan_2.nii.gz"]
-    np.testing.assert_allclose(SLICES(items[0])["image"], SLICES(items[2])["image"], atol=1e-5)
+    np.testing.assert_allclose(ViewNodule(SLICES)(items[0])["image"], ViewNodule(SLICES)(items[2])["image"], atol=1e-5)
 
 
 def test_one_of_several_series(tmp_path: Path) -> None:
@@ -156,7 +154,9 @@ def test_a_datasets_own_table_needs_nothing_but_its_vois(painted: Path) -> None:
     assert len(of_table) == 20
     by_id = {item["nodule_id"]: item for item in of_table}
     for item in of_dataset:
-        seen, expected = (SLICES(LoadVOI(with_mask=False)(one))["image"] for one in (by_id[item["nodule_id"]], item))
+        seen, expected = (
+            ViewNodule(SLICES)(LoadVOI(with_mask=False)(one))["image"] for one in (by_id[item["nodule_id"]], item)
+        )
         np.testing.assert_allclose(seen, expected, atol=1e-6)
 
 

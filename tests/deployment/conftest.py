@@ -11,9 +11,9 @@ from torch import nn
 
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.onnx_files import lung_like
-from lung_nodule.deployment.served import SERVED
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Volume
+from lung_nodule.methods import METHODS
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
 from tests.networks import published
 
@@ -127,7 +127,7 @@ def one_net_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "e2emtl": E2EMTL(**ONE_NET["e2emtl"]["network"]),
     }
     for name, network in networks.items():
-        shape = SERVED[name].image_shape(ONE_NET[name])
+        shape = METHODS[name].view.from_settings(ONE_NET[name]).image_shape
         _spread_heads(network.eval(), torch.from_numpy(lung_like(np.random.default_rng(0), 12, shape)))
         models = root / name / "models"
         models.mkdir(parents=True)

@@ -11,6 +11,9 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from lung_nodule import core
 from lung_nodule.deployment.model_repository import (
+    STEPS as STEP_FILES,
+)
+from lung_nodule.deployment.model_repository import (
     TEMPLATES,
     read_config,
     replaced_models,
@@ -70,9 +73,9 @@ def test_the_ensemble_names_the_tensors_of_its_steps() -> None:
         assert set(step.output_map) == {tensor.name for tensor in config.output}
 
 
-@pytest.mark.parametrize("name", STEPS)
-def test_steps_import_the_core_and_numpy_alone(name: str) -> None:
-    tree = ast.parse((TEMPLATES / name / "1" / "model.py").read_text())
+@pytest.mark.parametrize("path", sorted(STEP_FILES.glob("*.py")), ids=lambda path: path.stem)
+def test_steps_import_the_core_and_numpy_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text())
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -80,19 +83,32 @@ def test_steps_import_the_core_and_numpy_alone(name: str) -> None:
         elif isinstance(node, ast.ImportFrom):
             names = {alias.name for alias in node.names} if node.module == "lung_nodule" else {node.module}
             imported |= names
-    assert imported - set(sys.stdlib_module_names) <= {"numpy", "triton_python_backend_utils", "core"}
+    assert imported - set(sys.stdlib_module_names) <= {"numpy", "triton_python_backend_utils", "core", "served_view"}
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_the_steps_carry_the_core_unchanged(name: str, repository: Path) -> None:
     source = Path(core.__file__).parent
-    copy = repository / name / "1" / "lung_nodule" / "core"
+    copy = repository / name / "1" / "lung_nodule"
 
     def hashes(folder: Path) -> dict[str, str]:
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.py")}
+        files = folder.rglob("*.py")
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
-    assert hashes(copy) == hashes(source)
-    assert (copy.parent / "__init__.py").read_text() == ""
+    assert "views/slices.py" in hashes(source)
+    assert hashes(copy / "core") == hashes(source)
+    for module in ("lidc.py", "errors.py"):
+        assert (copy / module).read_bytes() == (source.parent / module).read_bytes()
+    assert {path.name for path in copy.iterdir()} == {"__init__.py", "core", "errors.py", "lidc.py"}
+    assert (copy / "__init__.py").read_text() == ""
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_steps_look_as_the_side_file_says_and_name_no_patient(name: str, repository: Path, settings: dict) -> None:
+    written = json.loads((repository / name / "1" / "view.json").read_text())
+    assert written == {"view": "lung_nodule.core.views.slices:SlicesView", "settings": settings}
+    step = name.removeprefix("mtnet_")
+    assert (repository / name / "1" / "model.py").read_bytes() == (STEP_FILES / f"{step}.py").read_bytes()
 
 
 def test_the_export_fills_in_the_checkpoints_settings(repository: Path) -> None:

@@ -12,21 +12,18 @@ import torch
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from lung_nodule.data import (
-    original_scale,
-)
+from lung_nodule.core import original_scale
 from lung_nodule.deployment.canary import _entrances, _values, ask_canary
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models
 from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
-from lung_nodule.deployment.served import SERVED
+from lung_nodule.deployment.served import served_nets
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
-from lung_nodule.networks import E2EMTL, MTMRNet, load_network, load_weights, model_settings
-from lung_nodule.networks.checkpoint import NETWORKS
-from lung_nodule.training import FuseViews, MeanOfSlices
+from lung_nodule.methods import METHODS, load_network, model_settings
+from lung_nodule.networks import E2EMTL, MTMRNet, load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("mtmrnet", "mtcnn", "e2emtl")
@@ -48,7 +45,7 @@ def running(one_net_repository: Path) -> Iterator[TritonServer]:
 def networks(one_net_bundles: Path) -> dict[str, torch.nn.Module]:
     """Every bundle's network behind the view that its own inference runs."""
     return {
-        name: SERVED[name].nets[name](load_network(one_net_bundles / name / "models" / "model.pt")).part.eval()
+        name: served_nets(METHODS[name], load_network(one_net_bundles / name / "models" / "model.pt"))[name].part
         for name in NAMES
     }
 
@@ -68,9 +65,9 @@ def _ask(client: InferenceServerClient, name: str, images: np.ndarray) -> np.nda
 
 
 def test_every_bundle_can_be_exported() -> None:
-    assert set(SERVED) == set(NETWORKS) == {path.name for path in (ROOT / "bundles").iterdir() if path.is_dir()}
-    for bundle, served in SERVED.items():
-        assert set(served.nets) <= {folder.name for folder in template_models(bundle)}
+    assert set(METHODS) == {path.name for path in (ROOT / "bundles").iterdir() if path.is_dir()}
+    for name, method in METHODS.items():
+        assert {part.model for part in method.served} <= {folder.name for folder in template_models(name)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,19 +176,22 @@ def test_the_record_leads_from_the_answer_to_the_nodules_score(
     """With the record alone a client comes to what the bundle's own last step makes of torch's answer."""
     slices = lung_like(np.random.default_rng(3), 5, tuple(SHAPES["mtmrnet"][0]))
     views = lung_like(np.random.default_rng(3), 1, tuple(SHAPES["mtcnn"][0]))
-    weights = one_net_settings["mtcnn"]["view_weights"]
+    looks = {name: METHODS[name].view.from_settings(one_net_settings[name]) for name in ("mtmrnet", "mtcnn")}
     with torch.inference_mode():
-        mean = MeanOfSlices()({"pred": networks["mtmrnet"](torch.from_numpy(slices))})
-        fused = FuseViews(weights)({"pred": networks["mtcnn"](torch.from_numpy(views))})
+        preds = {
+            "mtmrnet": networks["mtmrnet"](torch.from_numpy(slices)),
+            "mtcnn": networks["mtcnn"](torch.from_numpy(views)),
+        }
+    mean, fused = (looks[name].aggregate(looks[name].named(pred.numpy()), None) for name, pred in preds.items())
     told = {name: _record(one_net_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
     with InferenceServerClient(running.grpc_url) as client:
         of_slices, of_views = _ask(client, "mtmrnet", slices).mean(axis=0), _ask(client, "mtcnn", views)[0]
     score = np.average(of_views, weights=told["mtcnn"]["view_weights"])
-    assert score == pytest.approx(fused["malignancy_prob"].item(), abs=TOLERANCE)
+    assert score == pytest.approx(fused.score, abs=TOLERANCE)
     lowest, highest = (np.array(told["mtmrnet"][f"attribute_{edge}"]) for edge in ("minimum", "maximum"))
     ratings = dict(zip(told["mtmrnet"]["pred_channels"][1:], lowest + of_slices[1:] * (highest - lowest), strict=True))
-    assert ratings == pytest.approx(mean["attributes"], abs=1e-3)
-    assert of_slices[0] == pytest.approx(mean["malignancy_prob"].item(), abs=TOLERANCE)
+    assert ratings == pytest.approx(mean.attributes, abs=1e-3)
+    assert of_slices[0] == pytest.approx(mean.score, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,13 +11,18 @@ import torch
 from onnx import numpy_helper
 
 from lung_nodule.deployment.onnx_files import OPSET, check_parity, write_onnx
-from lung_nodule.deployment.served import SERVED
+from lung_nodule.deployment.served import ServedNet, served_nets
 from lung_nodule.errors import InputError
-from lung_nodule.networks import MTNet, load_network
+from lung_nodule.methods import METHODS, load_network
+from lung_nodule.networks import MTNet
 from tests.networks import published
 
-SERVED_NETS = SERVED["mtnet"].nets
+NAMES = [part.model for part in METHODS["mtnet"].served]
 IMAGE = (1, 64, 64)
+
+
+def nets_of(network: MTNet) -> dict[str, ServedNet]:
+    return served_nets(METHODS["mtnet"], network)
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +30,9 @@ def network(bundle: Path):
     return load_network(bundle / "models" / "model.pt")
 
 
-@pytest.mark.parametrize("name", SERVED_NETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_tensors_are_named_and_the_batch_is_dynamic(name: str, network, repository: Path) -> None:
-    net, model = SERVED_NETS[name](network), onnx.load(repository / name / "1" / "model.onnx")
+    net, model = nets_of(network)[name], onnx.load(repository / name / "1" / "model.onnx")
     assert [tensor.name for tensor in model.graph.input] == list(net.inputs)
     assert [tensor.name for tensor in model.graph.output] == list(net.outputs)
     for tensor in (*model.graph.input, *model.graph.output):
@@ -38,23 +43,23 @@ def test_tensors_are_named_and_the_batch_is_dynamic(name: str, network, reposito
     assert OPSET in (17, 18)
 
 
-@pytest.mark.parametrize("name", SERVED_NETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_path_of_the_exporting_machine_is_left(name: str, repository: Path) -> None:
     data = (repository / name / "1" / "model.onnx").read_bytes()
     assert b"site-packages" not in data
     assert b".py" not in data
 
 
-@pytest.mark.parametrize("name", SERVED_NETS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch", [1, 3, 11])
 def test_answers_are_torch_probabilities_for_any_batch(name: str, batch: int, network, repository: Path) -> None:
     part = {"mtnet_coarse": network.coarse, "mtnet_fine": network.fine, "mtnet_class": network.classifier}[name]
     generator = torch.Generator().manual_seed(batch)
-    tensors = [torch.rand(batch, 1, 64, 64, generator=generator) for _ in SERVED_NETS[name](network).inputs]
+    tensors = [torch.rand(batch, 1, 64, 64, generator=generator) for _ in nets_of(network)[name].inputs]
     with torch.inference_mode():
         expected = part(*tensors).sigmoid().numpy()
     session = onnxruntime.InferenceSession(repository / name / "1" / "model.onnx")
-    feeds = dict(zip(SERVED_NETS[name](network).inputs, (t.numpy() for t in tensors), strict=True))
+    feeds = dict(zip(nets_of(network)[name].inputs, (t.numpy() for t in tensors), strict=True))
     (found,) = session.run(None, feeds)
     assert found.shape == expected.shape
     assert expected.std() > 0 or batch == 1
@@ -67,11 +72,11 @@ def test_a_file_with_other_weights_is_refused(network, repository: Path, tmp_pat
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.5, weight.name))
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(InputError, match="differs from torch"):
-        check_parity(SERVED_NETS["mtnet_class"](network).eval(), tmp_path / "model.onnx", image_shape=IMAGE)
+        check_parity(nets_of(network)["mtnet_class"].eval(), tmp_path / "model.onnx", image_shape=IMAGE)
 
 
 def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> None:
-    broken = copy.deepcopy(SERVED_NETS["mtnet_class"](network)).eval()
+    broken = copy.deepcopy(nets_of(network)["mtnet_class"]).eval()
     next(broken.parameters()).data.fill_(float("nan"))
     with pytest.raises(InputError, match="differs from torch by inf"):
         check_parity(broken, repository / "mtnet_class" / "1" / "model.onnx", image_shape=IMAGE)
@@ -81,7 +86,7 @@ def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> No
 def test_the_ablation_without_the_coarse_mask_fits_the_same_ensemble(name: str, settings: dict, tmp_path: Path) -> None:
     """The input COARSE stays and is not looked at: the ensemble, which weighs slices by it, needs no other template."""
     torch.manual_seed(0)
-    net = SERVED_NETS[name](published.opened(MTNet(**settings["network"], coarse_mask=False))).eval()
+    net = nets_of(published.opened(MTNet(**settings["network"], coarse_mask=False)))[name].eval()
     write_onnx(net, tmp_path / "model.onnx", image_shape=IMAGE)
     check_parity(net, tmp_path / "model.onnx", image_shape=IMAGE)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")

@@ -15,7 +15,7 @@ from lung_nodule.deployment.client import Answer, NoduleClient, request_inputs
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
-from lung_nodule.networks import load_network
+from lung_nodule.methods import load_network
 
 TOLERANCE = 1e-4  # probabilities: ONNX Runtime and torch add in different orders
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lung_nodule.core import Prediction
 from lung_nodule.evaluation import EvaluationReport, evaluation_results
 from lung_nodule.evaluation.rows import nodule_of
 from lung_nodule.io import read_table
@@ -51,7 +52,7 @@ def evaluated(folder: Path) -> dict:
         }  # fmt: skip
         output = {
             "malignancy_prob": torch.tensor([score], dtype=torch.float64),
-            "other_scores": {"mean_prob": 1e-7 * (1 + malignant) / 3},
+            "prediction": Prediction(None, score, other_scores={"mean_prob": 1e-7 * (1 + malignant) / 3}),
         }
         report.collect(SimpleNamespace(state=SimpleNamespace(batch=nodule, output=output)))
     report.complete(SimpleNamespace())

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lung_nodule.errors import CheckpointError
-from lung_nodule.networks import ClassNet, GuidedByCoarse, MTNet, load_network, read_settings
+from lung_nodule.methods import load_network
+from lung_nodule.networks import ClassNet, GuidedByCoarse, MTNet, read_settings
 from lung_nodule.networks.blocks import XceptionBlock
 from lung_nodule.networks.classnet import PlainBlock
 from tests.networks import published

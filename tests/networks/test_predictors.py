@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lung_nodule.errors import CheckpointError
+from lung_nodule.methods import model_settings
 from lung_nodule.networks import (
     E2EMTL,
     MTCNN,
@@ -20,7 +21,6 @@ from lung_nodule.networks import (
     MTNet,
     MTNetPredictor,
     load_weights,
-    model_settings,
 )  # fmt: skip
 
 PAIRS = {

@@ -1,0 +1,28 @@
+"""One view per method: what its network is given of a nodule, and what its outputs say about the nodule."""
+
+from .base import NoduleView, Patch, Prepared, floats
+from .cube import CubeView
+from .planes import PLANES, PlanesView, fused_score, fusion_weights, nine_planes
+from .prediction import Prediction
+from .slices import SlicesView, nodule_score, slice_weights
+from .square import SQUARES, AdaptiveSquare, SquareView
+
+__all__ = [
+    "PLANES",
+    "SQUARES",
+    "AdaptiveSquare",
+    "CubeView",
+    "NoduleView",
+    "Patch",
+    "PlanesView",
+    "Prediction",
+    "Prepared",
+    "SlicesView",
+    "SquareView",
+    "floats",
+    "fused_score",
+    "fusion_weights",
+    "nine_planes",
+    "nodule_score",
+    "slice_weights",
+]

@@ -1,0 +1,140 @@
+"""What every method's view of a nodule offers: from a VOI to images, and from the network's outputs to a prediction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cube_patch import CubePatch
+from ..slice_patch import SlicePatch
+from .prediction import Prediction
+
+Patch = SlicePatch | CubePatch
+Shape = tuple[int, int, int]
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a network is given for one nodule.
+
+    Attributes:
+        images: float32 ``[N, C, ...]`` in 0..1, the batch that the network takes.
+        patch: where the images lie in the VOI; it brings maps back onto the VOI's grid.
+    """
+
+    images: np.ndarray
+    patch: Patch
+
+
+class NoduleView(ABC):
+    """How one method looks at a nodule. Training, evaluation, inference and the served steps all look through it.
+
+    Images are float32 in 0..1 with the batch first. The axes of a VOI are x (to the patient's left), y (to posterior)
+    and z (to superior); those of an image are named by the subclass.
+    """
+
+    needs: tuple[str, ...] = ()
+    """Columns of a table of nodules beside id and centre; ``diameter_mm`` is passed on as ``diameter``."""
+    slicewise: bool = False
+    """Whether the images of a nodule are its slices, so that their number differs from nodule to nodule."""
+    segments: bool = False
+    """Whether the method gives a mask."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> NoduleView:
+        """The view of a trained model.
+
+        Args:
+            settings: the model's side file.
+
+        Raises:
+            KeyError: the side file lacks an entry.
+            ValueError: an entry cannot be used.
+        """
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, ...]:
+        """``(C, ...)`` of one image."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of the network's one tensor, in their order."""
+
+    @abstractmethod
+    def reach_mm(self, diameter: float | None = None) -> float:
+        """Edge in mm of the cube around the centre that holds all that is looked at.
+
+        Args:
+            diameter: the nodule's declared diameter in mm, for a view that needs it.
+
+        Raises:
+            ValueError: the view needs a diameter and was given none.
+        """
+
+    @abstractmethod
+    def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> Patch:
+        """Where the images of a nodule lie in its VOI.
+
+        Args:
+            shape: voxels of the VOI, (x, y, z).
+            spacing: voxel size in mm.
+            center: of the nodule, a fractional voxel index of the VOI.
+            diameter: as :meth:`reach_mm`.
+        """
+
+    @abstractmethod
+    def images(self, ct: np.ndarray, patch: Any) -> np.ndarray:
+        """The images of a patch: CT ``[X, Y, Z]`` in HU -> float32 ``[N, C, ...]`` in 0..1."""
+
+    @abstractmethod
+    def aggregate(self, outputs: Mapping[str, np.ndarray], patch: Any) -> Prediction:
+        """From the network's outputs for a nodule's images to the nodule.
+
+        Args:
+            outputs: by name of :attr:`channels`, float32 ``[N, ...]``, a map or a score per image.
+            patch: of the images.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What a client needs to prepare images and to read outputs: numbers, texts and lists of them, by name."""
+
+    def prepare(self, ct: np.ndarray, spacing: Any, center: Any, diameter: float | None = None) -> Prepared:
+        """A nodule's images and where they lie.
+
+        Args:
+            ct: VOI ``[X, Y, Z]`` in HU.
+            spacing: ``[3]`` voxel size in mm.
+            center: ``[3]`` of the nodule, a fractional voxel index of ``ct``.
+            diameter: as :meth:`reach_mm`.
+        """
+        patch = self.patch(ct.shape, floats(spacing), floats(center), diameter)
+        return Prepared(self.images(ct, patch), patch)
+
+    def named(self, tensor: np.ndarray, channels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """The network's one tensor ``[N, C, ...]`` as :meth:`aggregate` takes it.
+
+        Args:
+            tensor: float32.
+            channels: what it holds; :attr:`channels` when not given.
+
+        Raises:
+            ValueError: it has another number of channels.
+        """
+        names = self.channels if channels is None else channels
+        if tensor.shape[1] != len(names):
+            raise ValueError(f"the network gives {tensor.shape[1]} channels, {len(names)} have names")
+        return {name: tensor[:, index] for index, name in enumerate(names)}
+
+
+def floats(values: Any) -> tuple[float, ...]:
+    """An array's numbers as Python's own."""
+    return tuple(float(value) for value in values)

@@ -1,0 +1,58 @@
+"""What a method says about one nodule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ..components import MASK_THRESHOLD, central_component, nodule_mask
+from ..cube_patch import CubePatch
+from ..slice_patch import SlicePatch
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A nodule's scores and, where the method segments, its maps.
+
+    Attributes:
+        patch: where the maps lie in the VOI.
+        score: probability of malignancy, or of what else the network was trained to say; None where it says nothing,
+            NaN where this network was built without its classifier.
+        maps: probability maps float32 ``[S, H, W]`` on the patch's grid, by name; the mask is made of the last one.
+        attributes: the readers' characteristics on their own scales, by name.
+        attribute_probs: probability that a characteristic is high, by name.
+        other_scores: further probabilities beside ``score``, by name.
+    """
+
+    patch: SlicePatch | CubePatch
+    score: float | None = None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    attribute_probs: Mapping[str, float] = field(default_factory=dict)
+    other_scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def probability(self) -> np.ndarray | None:
+        """The map that the mask is made of, float32 ``[S, H, W]`` on the patch's grid; None without maps."""
+        return list(self.maps.values())[-1] if self.maps else None
+
+    def on_patch(self, name: str | None = None) -> np.ndarray:
+        """bool ``[S, H, W]``: a map (the last one) at 0.5, within the scan, restricted to the central component."""
+        mask = (self.probability if name is None else self.maps[name]) >= MASK_THRESHOLD
+        inside = self.patch.inside
+        if inside is not None:
+            mask = mask & inside
+        return central_component(mask, self.patch.central_pixel, self.patch.pixel_spacing)
+
+    def on_voi(self, name: str) -> np.ndarray:
+        """A map on the VOI's grid, float32 ``[X, Y, Z]``, 0 outside the patch."""
+        return self.patch.restore(self.maps[name])
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """The mask that a user gets: bool ``[X, Y, Z]`` on the VOI's grid."""
+        patch = self.patch
+        return nodule_mask(patch.restore(self.probability), np.array(patch.center), np.array(patch.spacing))

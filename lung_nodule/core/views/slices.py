@@ -1,0 +1,136 @@
+"""MT-Net's view: every slice of a fixed patch around the nodule's centre."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...lidc import NETWORK_WINDOW
+from ..components import MASK_THRESHOLD, central_component
+from ..intensity import checked_window, window
+from ..slice_patch import SlicePatch
+from .base import NoduleView, Shape, Vector
+from .prediction import Prediction
+
+
+@dataclass(frozen=True)
+class SlicesView(NoduleView):
+    """The axial slices of a fixed patch, each one image ``[1, H, W]`` (H along x, W along y).
+
+    Args:
+        patch_mm: edge of the square patch in mm.
+        image_size: pixels along that edge.
+        z_patch_mm: extent along z in mm; as ``patch_mm`` when not given.
+        hu_window: HU that become 0 and 1.
+
+    Raises:
+        InputError: ``hu_window`` is no window.
+    """
+
+    patch_mm: float
+    image_size: int
+    z_patch_mm: float | None = None
+    hu_window: tuple[float, float] = NETWORK_WINDOW
+
+    slicewise = True
+    segments = True
+    channels = ("coarse", "fine", "malignancy")
+
+    def __post_init__(self) -> None:
+        checked_window(self.hu_window)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> SlicesView:
+        """From ``patch`` (``patch_mm``, ``image_size``, ``z_patch_mm``) and ``window``."""
+        patch = settings["patch"]
+        z_patch_mm = patch.get("z_patch_mm")
+        return cls(
+            patch_mm=float(patch["patch_mm"]),
+            image_size=int(patch["image_size"]),
+            z_patch_mm=None if z_patch_mm is None else float(z_patch_mm),
+            hu_window=checked_window(settings["window"]),
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Grey, x, y."""
+        return 1, self.image_size, self.image_size
+
+    def reach_mm(self, diameter: float | None = None) -> float:
+        """Edge of the cube that holds the patch, whatever the nodule."""
+        return max(self.patch_mm, self.z_extent_mm)
+
+    @property
+    def z_extent_mm(self) -> float:
+        """Extent of the patch along z."""
+        return self.patch_mm if self.z_patch_mm is None else self.z_patch_mm
+
+    def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> SlicePatch:
+        """The fixed patch, whatever the nodule."""
+        return SlicePatch(shape, spacing, center, float(self.patch_mm), int(self.image_size), self.z_patch_mm)
+
+    def images(self, ct: np.ndarray, patch: SlicePatch) -> np.ndarray:
+        """The HU are windowed, then sampled linearly: float32 ``[S, 1, H, W]``."""
+        return patch.sample(window(ct, *self.hu_window))[:, None]
+
+    def aggregate(self, outputs: Mapping[str, np.ndarray], patch: SlicePatch) -> Prediction:
+        """Maps as they are; the score is the mean of the slices' scores, weighted by :func:`slice_weights`.
+
+        Args:
+            outputs: ``coarse`` and, where they are asked for, ``fine``, ``[S, H, W]``, and ``malignancy``, ``[S]``
+                or ``[S, H, W]`` with one value all over a slice.
+            patch: of the slices.
+        """
+        maps = {name: outputs[name] for name in ("coarse", "fine") if name in outputs}
+        if "malignancy" not in outputs:
+            return Prediction(patch, maps=maps)
+        scores = outputs["malignancy"].reshape(len(maps["coarse"]), -1)[:, 0]
+        return Prediction(patch, nodule_score(scores, slice_weights(maps["coarse"], patch)), maps)
+
+    def describe(self) -> dict[str, Any]:
+        """The patch and the window."""
+        return {
+            "image_size": self.image_size,
+            "window": list(self.hu_window),
+            "patch_mm": self.patch_mm,
+            "z_patch_mm": self.z_extent_mm,
+        }
+
+
+def slice_weights(coarse: np.ndarray, patch: SlicePatch) -> np.ndarray:
+    """How much each slice of the patch says about the nodule: its share of the coarse mask.
+
+    The coarse mask is the coarse probability at 0.5, restricted to the component at the nodule's centre. Where it is
+    empty the central slice alone counts. (MT-Net scores slices of the true mask, which inference does not have.)
+
+    Args:
+        coarse: ``[S, H, W]`` coarse probability.
+        patch: the patch that the slices belong to.
+
+    Returns:
+        float32 ``[S]`` with sum 1.
+    """
+    mask = central_component(coarse >= MASK_THRESHOLD, patch.central_pixel, patch.pixel_spacing)
+    area = mask.sum(axis=(1, 2)).astype(np.float32)
+    if not area.any():
+        area[patch.central] = 1.0
+    return area / area.sum()
+
+
+def nodule_score(slice_scores: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted mean of the slices' scores.
+
+    Args:
+        slice_scores: ``[S]`` probabilities.
+        weights: ``[S]`` with sum 1, as :func:`slice_weights` gives them.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    scores, weights = np.asarray(slice_scores, dtype=np.float64).ravel(), np.asarray(weights, dtype=np.float64).ravel()
+    if scores.shape != weights.shape:
+        raise ValueError(f"{scores.size} slice scores do not fit {weights.size} slice weights")
+    return float(scores @ weights)

@@ -1,0 +1,59 @@
+"""What the Python steps of the model repository share: the view of the exported model, and requests as arrays.
+
+The export writes this file beside each step's ``model.py``, together with ``view.json`` and an unchanged copy of
+``lung_nodule.core``, which goes before any installed one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from lung_nodule import core  # noqa: E402
+
+GEOMETRY = ("SHAPE", "SPACING", "CENTER", "DIAMETER")
+
+
+def load_view() -> core.NoduleView:
+    """The view that ``view.json`` names, built from the side file's settings in it."""
+    if HERE not in Path(core.__file__).resolve().parents:
+        raise pb_utils.TritonModelException("lung_nodule.core is not the copy beside this step: export again")
+    written = json.loads((HERE / "view.json").read_text(encoding="utf-8"))
+    view, settings = _named(written["view"]), written["settings"]
+    if "make_channels" not in written:
+        return view.from_settings(settings)
+    try:
+        make_channels = _named(written["make_channels"])(**settings["channels"])
+        make_channels.check_installed()
+    except ImportError as error:
+        raise pb_utils.TritonModelException(f"this model's image channels need scikit-image: {error}") from None
+    return view.from_settings(settings, make_channels=make_channels)
+
+
+def _named(name: str) -> type:
+    """The class written as ``module:Class``."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def tensors(config: dict, role: str) -> list[str]:
+    """Names of a model config's tensors: ``role`` is ``input`` or ``output``."""
+    return [tensor["name"] for tensor in config[role]]
+
+
+def array(request, name: str) -> np.ndarray:
+    """A request's tensor."""
+    return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+
+
+def diameter_of(request, inputs: list[str]) -> float | None:
+    """The nodule's declared diameter in mm, where the model takes one."""
+    return float(array(request, "DIAMETER").ravel()[0]) if "DIAMETER" in inputs else None

@@ -1,0 +1,31 @@
+"""What MONAI's metric handlers take of an engine's output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.handlers import ROCAUC
+
+
+class LabelledROCAUC(ROCAUC):
+    """MONAI's area under the ROC curve over the nodules that have a class."""
+
+    def update(self, output: Sequence[torch.Tensor]) -> None:
+        """Scores and labels of an iteration; labels that are NaN are passed over."""
+        score, label = output
+        if not torch.isnan(label).any():
+            super().update((score, label))
+
+
+def score_and_class(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """For MONAI's metric handlers: a nodule's malignancy and its class, both ``[1, 1]``."""
+    return output["malignancy_prob"][None], output["malignancy_label"].reshape(1, 1)
+
+
+def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """For MONAI's metric handlers: a nodule's final mask and its reference, both ``[1, 1, H, W, S]``."""
+    segmentation = torch.from_numpy(np.moveaxis(output["segmentation"], 0, 2)[None, None].astype(np.float32))
+    return segmentation, output["label"].cpu()
