@@ -8,7 +8,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 NETWORK = "tests.methods.toy_network"
-DROPPED = ("regression", "bidirectional", "dropout", "trunk_weights", "crop")
+DROPPED = (
+    "regression", "bidirectional", "dropout", "trunk_weights", "crop", "crop_margin_prob", "crop_margin_mm",
+    "pad_parenchyma_prob", "pad_parenchyma_mm", "flip_prob", "trunk_factor", "printed_learning_rates",
+    "trunk_learning_rate", "heads_learning_rate", "weight_decay", "regression_weight", "rank_weight", "rank_margin",
+    "rank_pairs",
+)  # fmt: skip
+"""Options of MTMR-Net that the toy does not have."""
 
 ENSEMBLE = """
 name: "toy"
