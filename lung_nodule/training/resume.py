@@ -71,7 +71,9 @@ def resume_settings(bundle: str, stage: str, **others: Any) -> dict[str, Any]:
 
 def compared_options(bundle: str, stage: str) -> set[str]:
     """The names of the options of a bundle that a stage is resumed with."""
-    left_out = {name for key in ("every bundle", bundle) for names in NOT_COMPARED.get(key, {}).values() for name in names}
+    left_out = {
+        name for key in ("every bundle", bundle) for names in NOT_COMPARED.get(key, {}).values() for name in names
+    }
     of_others = {name for key, names in OF_STAGE.get(bundle, {}).items() if key != stage for name in names}
     return kinds_of(bundle, "train").keys() - left_out - of_others
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lung_nodule.core import original_scale
 from lung_nodule.data import (
     ATTRIBUTE_COLUMNS,
     attribute_medians,
     fingerprint,
     labelled,
     nodule_datalist,
-    original_scale,
     patients_of,
     refuse_seen_patients,
     require_dataset,
