@@ -6,22 +6,25 @@ from collections.abc import Iterator, Sized
 from typing import Any
 
 import ignite.distributed as idist
-from lung_nodule.data import one_nodule
-from monai.data import DataLoader, DistributedSampler
-from torch.utils.data import Dataset, Sampler
+from lung_nodule.data import NoduleSlices, one_nodule
+from monai.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Sampler
 
 
 class TrainingLoader(DataLoader):
     """Shuffled whole batches: MONAI's ``DataLoader``, whose batch size counts all ranks together.
 
     Args:
-        dataset: what is trained on; a batch is no larger than it.
+        dataset: what is trained on, with the random transforms as its ``transform``; a batch is no larger than it.
         batch_size: items of all ranks together.
         multiple_of: what each rank's batch is a multiple of (2 for a loss of pairs).
         options: as ``DataLoader``.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int, multiple_of: int = 1, **options: Any) -> None:
+    def __init__(
+        self, dataset: NoduleSlices | Dataset, *, batch_size: int, multiple_of: int = 1, **options: Any
+    ) -> None:
+        self.transform: Any = dataset.transform
         order: dict[str, Any] = {"shuffle": True}
         if idist.get_world_size() > 1:
             order = {"sampler": DistributedSampler(dataset, even_divisible=True, shuffle=True)}

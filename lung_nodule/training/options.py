@@ -100,12 +100,13 @@ def calling_parser() -> tuple[ConfigParser, set[str]]:
     Raises:
         RuntimeError: no configuration is being evaluated.
     """
-    parser, frame = None, inspect.currentframe()
+    parser: ConfigParser | None = None
+    frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
         if parser is None and isinstance(owner, ConfigParser):
             parser = owner
-        if isinstance(owner, ConfigWorkflow) and owner.parser is parser:
+        if parser is not None and isinstance(owner, ConfigWorkflow) and owner.parser is parser:
             return parser, {owner.init_id, owner.run_id, owner.final_id}
         frame = frame.f_back
     if parser is None:

@@ -15,6 +15,7 @@ from lung_nodule.training.batches import PrepareTargets
 from lung_nodule.training.checkpoints import StageCheckpoints
 from lung_nodule.training.distributed import BroadcastBuffers, distributed_data_parallel
 from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained
+from lung_nodule.training.loaders import TrainingLoader
 from lung_nodule.training.randomness import SeedEpochs
 from lung_nodule.training.time_left import TimeLeft
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
@@ -40,7 +41,7 @@ class Stage:
         device: of both engines.
         network: what the trainer runs, on that device.
         trained: the part of ``network`` whose weights are the stage's result; all of it when not given.
-        dataloader: training batches, of a dataset whose ``transform`` holds the random transforms.
+        dataloader: training batches.
         targets: keys of a batch that the loss takes, as :class:`~lung_nodule.training.PrepareTargets` has them.
         inferer: runs the network in training.
         loss: of the network's output and the targets; the ``terms`` of a loss that has them are logged one by one.
@@ -73,7 +74,7 @@ class Stage:
     directory: str | Path
     device: str | torch.device
     network: nn.Module
-    dataloader: DataLoader
+    dataloader: TrainingLoader
     targets: str | Sequence[str]
     inferer: Inferer
     loss: nn.Module
@@ -110,7 +111,7 @@ class Stage:
         """
         return SupervisedTrainer(
             max_epochs=max_epochs,
-            device=self.device,
+            device=torch.device(self.device),
             train_data_loader=self.dataloader,
             network=distributed_data_parallel(self.network, find_unused_parameters=self.find_unused_parameters),
             loss_function=self.loss,
@@ -119,9 +120,9 @@ class Stage:
             prepare_batch=PrepareTargets(self.targets),
             to_kwargs={"memory_format": self.memory_format},
             train_handlers=[
-                *(LoadStageWeights(checkpoint=self.upstream, network=module) for module in self.initialized),
-                SeedEpochs(seed=self.seed, transform=self.dataloader.dataset.transform),
-                LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=self.steps_by_epoch),
+                *self._upstream_weights(),
+                SeedEpochs(seed=self.seed, transform=self.dataloader.transform),
+                LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=self.steps_by_epoch),  # pyright: ignore
                 ValidationHandler(interval=self.val_interval, validator=self.validator),
                 self._checkpoints(),  # after the validation, whose best epoch it keeps
                 *([self.pretrained] if self.pretrained is not None else []),  # after what resumes
@@ -136,7 +137,7 @@ class Stage:
     def validator(self) -> SupervisedEvaluator:
         """The validation engine, which the trainer runs."""
         return SupervisedEvaluator(
-            device=self.device,
+            device=torch.device(self.device),
             val_data_loader=self.validation_loader,
             network=self.network if self.validation_network is None else self.validation_network,
             inferer=self.validation_inferer,
@@ -148,6 +149,11 @@ class Stage:
             decollate=False,
             metric_cmp_fn=_at_least,
         )
+
+    def _upstream_weights(self) -> list[LoadStageWeights]:
+        if self.upstream is None:
+            return []
+        return [LoadStageWeights(checkpoint=self.upstream, network=module) for module in self.initialized]
 
     def _checkpoints(self) -> StageCheckpoints:
         return self.checkpoints(
@@ -183,9 +189,10 @@ class Stage:
         return Path(self.directory) / "events"
 
     def _loss_and_terms(self, output: Mapping[str, Any]) -> float | dict[str, Any]:
-        if not hasattr(self.loss, "terms"):
+        terms = getattr(self.loss, "terms", None)
+        if terms is None:
             return _loss(output)
-        return {**self.loss.terms(output["pred"], output["label"]), "train_loss": output["loss"]}
+        return {**terms(output["pred"], output["label"]), "train_loss": output["loss"]}
 
 
 def trainer_of(stage: Stage, *, max_epochs: int) -> SupervisedTrainer:

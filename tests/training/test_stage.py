@@ -13,7 +13,7 @@ from monai.transforms import Compose, RandShiftIntensityd
 from torch import nn
 
 from lung_nodule.errors import InputError
-from lung_nodule.training import Pretrained, Stage, StageCheckpoints, stage, trainer_of
+from lung_nodule.training import Pretrained, Stage, StageCheckpoints, TrainingLoader, stage, trainer_of
 
 
 class Terms(nn.Module):
@@ -42,7 +42,7 @@ def toy(directory: Path, **changes: Any) -> Stage:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     given = {
         "name": "toy", "directory": directory, "device": "cpu", "network": network, "inferer": SimpleInferer(),
-        "dataloader": DataLoader(Dataset(points, shift), batch_size=4, shuffle=True), "targets": "label",
+        "dataloader": TrainingLoader(Dataset(points, shift), batch_size=4), "targets": "label",
         "loss": Terms(), "optimizer": optimizer, "seed": 3, "settings": {"width": 1},
         "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, step_size=3),
         "validation_loader": DataLoader(Dataset(points), batch_size=1), "validation_inferer": SimpleInferer(),
