@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format and tests: bash ci/test.sh [--slow] [pytest arguments]
+# Lint, format, types and tests: bash ci/test.sh [--slow] [pytest arguments]
 source "$(dirname "$0")/environment.sh"
 
 slow=(-m "not slow")
@@ -10,6 +10,8 @@ fi
 say "ruff"
 ruff check .
 ruff format --check .
+say "pyright"
+PYRIGHT_PYTHON_NODE_VERSION= python -m pyright
 say "pytest"
 export OMP_NUM_THREADS=1 # a file of tests per core, a thread per test
 python -m pytest -n auto --maxprocesses 4 --dist loadfile "${slow[@]}" "$@"

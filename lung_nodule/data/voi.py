@@ -30,6 +30,23 @@ class LoadVOI(Transform):
     Raises:
         InputError: no such ``consensus`` policy; files are missing, do not share a grid, or hold a VOI that nothing can
             be said about.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from lung_nodule.data import LoadVOI
+        >>> from lung_nodule.io import Volume, write_nifti
+        >>> hu = np.full((20, 20, 10), -850, np.int16)
+        >>> hu[8:12, 8:12, 4:6] = 40
+        >>> affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_nifti(f"{folder}/ct.nii.gz", Volume(hu, affine))
+        ...     write_nifti(f"{folder}/mask.nii.gz", Volume(hu > 0, affine))
+        ...     item = {"ct": f"{folder}/ct.nii.gz", "mask": f"{folder}/mask.nii.gz"}
+        ...     item |= {"center_x_ras": -9.5, "center_y_ras": -9.5, "center_z_ras": 9.0}
+        ...     voi = LoadVOI()(item)
+        >>> voi["ct"].shape, voi["center"].tolist(), int(voi["mask"].sum())
+        ((20, 20, 10), [9.5, 9.5, 4.5], 32)
     """
 
     def __init__(self, *, consensus: float | str | None = None, with_mask: bool = True) -> None:

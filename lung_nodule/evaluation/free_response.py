@@ -123,6 +123,18 @@ class FreeResponse:
 
     Raises:
         ValueError: not a finite score for every candidate.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.evaluation import FreeResponse, match
+        >>> from lung_nodule.evaluation.free_response import Findings
+        >>> scan, far = np.array([0, 0]), np.array([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
+        >>> candidates = Findings(scan, far, np.zeros(2))
+        >>> nodules = Findings(scan[:1], far[:1], np.array([5.0]))
+        >>> nothing = Findings(scan[:0], far[:0], np.zeros(0))
+        >>> matches = match(candidates, nodules, nothing, scans=1)
+        >>> FreeResponse(matches, np.array([0.9, 0.1])).curve().competition_metric()
+        1.0
     """
 
     def __init__(self, matches: Matches, score: np.ndarray) -> None:

@@ -31,6 +31,15 @@ class Overlap:
     """Counts of a binary prediction against a reference, and the five segmentation measures (MT-Net, eqs. 7-11).
 
     Counts add up, so measures over many nodules can be pooled (micro) as well as averaged (macro).
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.evaluation import Overlap
+        >>> overlap = Overlap.of(np.array([[1, 1], [0, 0]]), np.array([[1, 0], [1, 0]]))
+        >>> overlap
+        Overlap(true_positive=1, false_positive=1, false_negative=1, true_negative=1)
+        >>> overlap.measures()["dice"]
+        0.5
     """
 
     true_positive: int
@@ -89,6 +98,12 @@ def classification_metrics(probability: np.ndarray, label: np.ndarray, *, thresh
         probability: ``[N]`` malignancy per nodule.
         label: ``[N]`` 1 for malignant, 0 for benign, in the readers' opinion.
         threshold: probability from which a nodule is called malignant.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.evaluation import classification_metrics
+        >>> classification_metrics(np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 1, 1, 0]))["auc"]
+        1.0
     """
     real = np.asarray(label) > 0.5
     counts = Overlap.of(np.asarray(probability) >= threshold, real)
@@ -121,6 +136,13 @@ def bootstrap_interval(
 
     Returns:
         ``[low, high]``, or None with fewer than two patients or where no draw gives a number.
+
+    Example:
+        >>> import pandas as pd
+        >>> from lung_nodule.evaluation import bootstrap_interval
+        >>> nodules = pd.DataFrame({"patient_id": ["a", "a", "b", "c"], "dice": [0.8, 0.8, 0.7, 0.9]})
+        >>> [round(edge, 3) for edge in bootstrap_interval(nodules, lambda rows: rows["dice"].mean())]
+        [0.7, 0.9]
     """
     rows = [np.flatnonzero(table[group] == patient) for patient in table[group].unique()]
     if len(rows) < 2:
@@ -142,6 +164,17 @@ def threshold_mask(ct: np.ndarray, patch: Patch, *, threshold_hu: float = -400.0
         ct: ``[S, H, W]`` in HU.
         patch: the patch that the slices belong to.
         threshold_hu: -400 HU lies between lung and soft tissue.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.core import SlicePatch
+        >>> from lung_nodule.evaluation import threshold_mask
+        >>> ct = np.full((3, 20, 20), -850)
+        >>> ct[:, 8:12, 8:12] = 30  # the nodule
+        >>> ct[:, :3, :3] = 30  # the chest wall
+        >>> patch = SlicePatch((20, 20, 3), (1.0, 1.0, 1.0), (10.0, 10.0, 1.0), 20.0, 20)
+        >>> int(threshold_mask(ct, patch).sum())
+        48
     """
     return central_component(ct > threshold_hu, patch.central_pixel, patch.pixel_spacing)
 

@@ -39,6 +39,20 @@ def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, dup
     Raises:
         InputError: no or several series, missing slices, different slices at one position, slices that do not fit
             together, or files that cannot be read; the message names the positions or the file.
+
+    Example:
+        >>> import tempfile
+        >>> from pydicom import examples
+        >>> from lung_nodule.io import read_series
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for number in range(3):
+        ...         ct = examples.ct
+        ...         ct.SOPInstanceUID = ct.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        ...         ct.ImagePositionPatient[2] = 2.5 * number
+        ...         ct.save_as(f"{folder}/{number}.dcm")
+        ...     series = read_series(folder)
+        >>> series.volume.shape, series.volume.data.dtype, float(series.volume.spacing[2])
+        ((128, 128, 3), dtype('int16'), 2.5)
     """
     files = source if isinstance(source, SeriesFiles) else only_series(Path(source))
     with warnings.catch_warnings():

@@ -30,6 +30,18 @@ class Volume:
     Attributes:
         data: [x, y, z] (more axes may follow, e.g. readers), any dtype; HU for a CT.
         affine: float64 [4, 4], voxel index -> RAS world position in mm (NIfTI's convention).
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.io import Volume
+        >>> ct = Volume(np.full((4, 5, 6), -850, np.int16), np.diag([-0.7, -0.7, 2.5, 1.0]))
+        >>> ct.spacing.round(3).tolist()
+        [0.7, 0.7, 2.5]
+        >>> ct.to_world([0, 0, 2]).round(3).tolist()
+        [0.0, 0.0, 5.0]
+        >>> part = ct.crop((slice(1, 3), slice(0, 5), slice(2, 6)))
+        >>> part.shape, part.to_index(ct.to_world([1, 0, 2])).tolist()
+        ((2, 5, 4), [0.0, 0.0, 0.0])
     """
 
     data: np.ndarray

@@ -29,6 +29,16 @@ class EndToEndLoss(nn.Module):
 
     Raises:
         LossOptionError: ``malignancy_loss`` is neither.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.losses import EndToEndLoss
+        >>> label = torch.zeros(1, 1, 32, 32, 32)
+        >>> label[..., 12:20, 12:20, 12:20] = 1
+        >>> logits = {"segmentation": 20 * label - 10, "attributes": torch.zeros(1, 7), "malignancy": torch.zeros(1, 1)}
+        >>> target = {"label": label, "highs": torch.ones(1, 7), "malignancy": torch.tensor([[float("nan")]])}
+        >>> {name: f"{term:.2f}" for name, term in EndToEndLoss().terms(logits, target).items()}
+        {'segmentation': '0.00', 'attributes': '4.85', 'malignancy': '0.00'}
     """
 
     def __init__(self, *, malignancy_loss: str = "l1") -> None:

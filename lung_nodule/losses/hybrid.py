@@ -22,6 +22,15 @@ class RankLoss(nn.Module):
 
     Raises:
         LossOptionError: ``k`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.losses import RankLoss
+        >>> target = torch.tensor([[[[1.0, 0.0]]]])
+        >>> sure, wrong = torch.tensor([[[[9.0, -9.0]]]]), torch.tensor([[[[-9.0, 9.0]]]])
+        >>> loss = RankLoss(k=1, margin=0.3)
+        >>> f"{loss(sure, target):.3f} {loss(wrong, target):.3f}"
+        '0.000 1.300'
     """
 
     def __init__(self, *, k: int = 20, margin: float = 0.3) -> None:
@@ -61,6 +70,14 @@ class HybridLoss(nn.Module):
         gamma: weight of the rank loss; with 0 it is not computed (the first point of Fig. 8).
         k: hard pixels per class and image.
         margin: of the rank loss, in probability.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.losses import HybridLoss
+        >>> target = torch.zeros(1, 1, 4, 4)
+        >>> target[..., 1:3, 1:3] = 1
+        >>> f"{HybridLoss()(20 * target - 10, target):.3f}"
+        '0.000'
     """
 
     def __init__(self, *, gamma: float = 0.02, k: int = 20, margin: float = 0.3) -> None:

@@ -27,6 +27,14 @@ class MarginRankingLoss(nn.Module):
 
     Raises:
         LossOptionError: ``pairs`` is neither.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.losses import MarginRankingLoss
+        >>> loss = MarginRankingLoss(margin=0.1)
+        >>> readers = torch.tensor([1.0, 0.0])
+        >>> f"{loss(torch.tensor([0.9, 0.2]), readers):.2f} {loss(torch.tensor([0.2, 0.9]), readers):.2f}"
+        '0.00 0.40'
     """
 
     def __init__(self, *, margin: float = 0.1, pairs: str = "halves") -> None:
@@ -75,6 +83,17 @@ class MTMRLoss(nn.Module):
         rank_weight: beta (0.5 published).
         margin: of the ranking.
         pairs: of the ranking, see :class:`~lung_nodule.losses.MarginRankingLoss`.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.losses import MTMRLoss
+        >>> logits = torch.tensor([[2.0, -2.0], [-2.0, 2.0]])
+        >>> attributes = torch.full((2, 8), 0.5)
+        >>> prediction = {"logits": logits, "malignancy": logits.softmax(dim=1)[:, 1], "attributes": attributes}
+        >>> readers = {"score": torch.tensor([0.1, 0.9]), "attributes": attributes}
+        >>> target = {"malignancy": torch.tensor([0.0, 1.0]), **readers}
+        >>> {name: f"{term:.3f}" for name, term in MTMRLoss().terms(prediction, target).items()}
+        {'class': '0.018', 'rank': '0.000', 'regression': '0.000'}
     """
 
     def __init__(

@@ -32,6 +32,14 @@ class E2EMTL(nn.Module):
 
     Raises:
         NetworkOptionError: ``norm`` is neither, or the width is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.networks import E2EMTL
+        >>> network = E2EMTL(width=0.25).eval()
+        >>> logits = network(torch.rand(1, 3, 32, 32, 32))
+        >>> {name: tuple(value.shape) for name, value in logits.items()}
+        {'segmentation': (1, 1, 32, 32, 32), 'attributes': (1, 7), 'malignancy': (1, 1)}
     """
 
     def __init__(

@@ -109,6 +109,14 @@ class MTCNN(nn.Module):
         width: factor on the published channel counts.
         conv_layers: convolutions in ShareNet (3 published).
         image_size: pixels along a view's edge (64 published).
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.networks import MTCNN
+        >>> network = MTCNN(width=0.125, image_size=32).eval()
+        >>> outputs = network(torch.rand(2, 9, 32, 32))
+        >>> {name: tuple(value.shape) for name, value in outputs.items()}
+        {'logits': (2, 9, 2), 'reconstruction': (2, 9, 32, 32)}
     """
 
     __jit_unused_properties__ = ("running",)

@@ -27,6 +27,14 @@ class MTMRNet(nn.Module):
 
     Raises:
         NetworkOptionError: ``bidirectional`` without ``regression``, or a width that leaves the first block no channel.
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.networks import MTMRNet
+        >>> network = MTMRNet(width=0.125).eval()
+        >>> scores = network(torch.rand(2, 1, 64, 64))
+        >>> {name: tuple(value.shape) for name, value in scores.items()}
+        {'logits': (2, 2), 'malignancy': (2,), 'attributes': (2, 8)}
     """
 
     def __init__(

@@ -16,6 +16,14 @@ class MTNet(nn.Module):
         middle_blocks: middle-flow blocks of the segmentation encoders (16 published); Class-net takes half (8).
         coarse_mask: whether the coarse mask guides Fine Seg-net and Class-net; without it they see the image alone
             (the ablations of Tables 4 and 5).
+
+    Example:
+        >>> import torch
+        >>> from lung_nodule.networks import MTNet
+        >>> network = MTNet(width=0.125, middle_blocks=1).eval()
+        >>> logits = network(torch.rand(2, 1, 64, 64))
+        >>> {name: tuple(value.shape) for name, value in logits.items()}
+        {'coarse': (2, 1, 64, 64), 'fine': (2, 1, 64, 64), 'malignancy': (2, 1)}
     """
 
     def __init__(self, *, width: float = 1.0, middle_blocks: int = 16, coarse_mask: bool = True) -> None:
