@@ -13,6 +13,15 @@ from preprocessing.candidates import CandidateSettings, Tables, write_candidates
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+LONGEST_FIRST = ("tests/bundles/", "tests/deployment/", "tests/preprocessing/")
+"""Folders whose files take minutes; begun last, they would leave the other processes without work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    items.sort(key=lambda item: next((i for i, folder in enumerate(LONGEST_FIRST) if folder in item.nodeid), 9))
+
+
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 20 painted balls of 10 patients, in every bundle's layout."""

@@ -1,7 +1,10 @@
 """One small MT-Net, exported once, on one real Triton server, and the bundles of one net in one more repository."""
 
+import fcntl
 import json
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +98,27 @@ def _spread_answers(network: MTNet) -> None:
             head.weight.mul_(scale)
 
 
+def _made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of the test processes makes and the others take; an export costs twenty seconds."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder / "repository")
+            (folder / "made").touch()
+    return folder / "repository"
+
+
 @pytest.fixture(scope="session")
 def repository(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported model repository."""
-    return export_bundle(
-        bundle, tmp_path_factory.mktemp("served") / "repository", checkpoint=bundle / "models" / "model.pt"
-    )
+
+    def export(folder: Path) -> None:
+        export_bundle(bundle, folder, checkpoint=bundle / "models" / "model.pt")
+
+    return _made_once("served", tmp_path_factory, export)
 
 
 @pytest.fixture(scope="session")
@@ -163,10 +181,12 @@ def _spread_heads(network: nn.Module, images: torch.Tensor) -> None:
 @pytest.fixture(scope="session")
 def one_net_repository(one_net_bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One model repository with all of them, exported one after the other."""
-    repository = tmp_path_factory.mktemp("one_net") / "repository"
-    for name in ONE_NET:
-        export_bundle(one_net_bundles / name, repository, checkpoint=one_net_bundles / name / "models" / "model.pt")
-    return repository
+
+    def export(folder: Path) -> None:
+        for name in ONE_NET:
+            export_bundle(one_net_bundles / name, folder, checkpoint=one_net_bundles / name / "models" / "model.pt")
+
+    return _made_once("one_net", tmp_path_factory, export)
 
 
 def _ball_ct(shape: tuple[int, int, int], affine: np.ndarray, center_ras: np.ndarray, radius_mm: float) -> Volume:
