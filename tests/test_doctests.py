@@ -9,6 +9,7 @@ import pytest
 
 ENTRY_POINTS = {
     "lung_nodule.io": ["Volume", "read_series"],
+    "lung_nodule.core": ["CubeView", "PlanesView", "SlicesView", "SquareView"],
     "lung_nodule.data": ["LoadVOI"],
     "lung_nodule.networks": ["E2EMTL", "MTCNN", "MTMRNet", "MTNet"],
     "lung_nodule.losses": ["EndToEndLoss", "HybridLoss", "MTMRLoss", "MarginRankingLoss", "RankLoss", "ViewLoss"],

@@ -34,6 +34,16 @@ class CubeView(NoduleView):
 
     Raises:
         InputError: ``hu_window`` is no window.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.core import CubeView
+        >>> view = CubeView(patch_mm=32.0, image_size=32)
+        >>> prepared = view.prepare(np.full((40, 40, 20), -800.0), spacing=(1, 1, 2), center=(20, 20, 10))
+        >>> prepared.images.shape
+        (1, 1, 32, 32, 32)
+        >>> len(view.channels)  # the mask, malignancy, seven attributes
+        9
     """
 
     patch_mm: float

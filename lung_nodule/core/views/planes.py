@@ -52,6 +52,16 @@ class PlanesView(NoduleView):
 
     Raises:
         InputError: ``order`` is neither, or ``hu_window`` no window.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.core import PlanesView
+        >>> view = PlanesView(patch_mm=32.0, image_size=32, weights=[1 / 9] * 9)
+        >>> prepared = view.prepare(np.full((40, 40, 20), -800.0), spacing=(1, 1, 2), center=(20, 20, 10))
+        >>> prepared.images.shape
+        (1, 9, 32, 32)
+        >>> round(view.aggregate({name: np.array([0.25]) for name in view.channels}, prepared.patch).score, 6)
+        0.25
     """
 
     patch_mm: float

@@ -28,6 +28,18 @@ class SlicesView(NoduleView):
 
     Raises:
         InputError: ``hu_window`` is no window.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.core import SlicesView
+        >>> view = SlicesView(patch_mm=32.0, image_size=64)
+        >>> prepared = view.prepare(np.full((40, 40, 20), -800.0), spacing=(1, 1, 2), center=(20, 20, 10))
+        >>> prepared.images.shape
+        (17, 1, 64, 64)
+        >>> maps = np.full((17, 64, 64), 0.9)
+        >>> outputs = {"coarse": maps, "fine": maps, "malignancy": np.full(17, 0.7)}
+        >>> round(view.aggregate(outputs, prepared.patch).score, 6)
+        0.7
     """
 
     patch_mm: float
