@@ -32,7 +32,7 @@ class CubePatch:
         ValueError: an order other than 1 or 3, or a cube without extent.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     spacing: tuple[float, float, float]
     center: tuple[float, float, float]
     patch_mm: float

@@ -26,7 +26,7 @@ class SlicePatch:
         z_patch_mm: extent of the patch along z in mm; as ``patch_mm`` when not given.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     spacing: tuple[float, float, float]
     center: tuple[float, float, float]
     patch_mm: float

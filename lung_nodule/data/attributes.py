@@ -13,7 +13,7 @@ ATTRIBUTE_COLUMNS = tuple(f"{attribute}_mean" for attribute in ATTRIBUTES)
 HIGH_COLUMNS = tuple(f"{attribute}_mean" for attribute in ATTRIBUTE_THRESHOLDS)
 
 
-def scaled_attributes(item: Mapping[str, Any]) -> np.ndarray:
+def scaled_attributes(item: Mapping[Any, Any]) -> np.ndarray:
     """float32 ``[8]`` in 0..1: the mean ratings of :data:`~lung_nodule.lidc.ATTRIBUTES`, (rating - 1) / (highest - 1).
 
     A rating beyond its scale (``preprocessing`` flags it) counts as the scale's end.
@@ -27,7 +27,7 @@ def attribute_medians(datalist: Sequence[Mapping[str, Any]]) -> dict[str, float]
     return {attribute: float(np.median([item[f"{attribute}_mean"] for item in datalist])) for attribute in ATTRIBUTES}
 
 
-def binary_attributes(item: Mapping[str, Any]) -> np.ndarray:
+def binary_attributes(item: Mapping[Any, Any]) -> np.ndarray:
     """float32 ``[7]``: 1 where the readers' mean reaches :data:`~lung_nodule.lidc.ATTRIBUTE_THRESHOLDS`, else 0.
 
     NaN where an item has no rating.

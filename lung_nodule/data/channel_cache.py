@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lung_nodule.core import CubeView
 from lung_nodule.data.channels import CHANNELS, ImageChannels
 from lung_nodule.data.crops import RandCropVariant
 from lung_nodule.data.nodule_view import ViewNodule
@@ -56,7 +57,7 @@ class CubeChannels(ImageChannels):
 
 
 def fill_channel_cache(
-    nodules: Sequence[Mapping[str, Any]], *, view: ViewNodule, crops: RandCropVariant | None = None, workers: int = 2
+    nodules: Sequence[Mapping[Any, Any]], *, view: ViewNodule, crops: RandCropVariant | None = None, workers: int = 2
 ) -> None:
     """Compute the channels of every nodule (and of every variant of its crop) before a training, with a progress bar.
 
@@ -66,8 +67,8 @@ def fill_channel_cache(
         crops: the variants; the whole VOIs alone when not given.
         workers: threads.
     """
-    channels = view.view.make_channels
-    if channels is None or channels.cache_dir is None:
+    channels = view.view.make_channels if isinstance(view.view, CubeView) else None
+    if not isinstance(channels, CubeChannels) or channels.cache_dir is None:
         return
     variants = crops.variants if crops else 1
 

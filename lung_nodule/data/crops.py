@@ -113,8 +113,10 @@ class RandCropVariant(Randomizable, Transform):
             return dict(data)
         digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
         seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]))  # or what is cut would be what is added
-        tighten = RandCropMargin(prob=1.0, margin_mm=self.margin_mm).set_random_state(seed=seeds[0])
-        loosen = RandPadParenchyma(prob=self.pad_parenchyma_prob).set_random_state(seed=seeds[1])
+        tighten = RandCropMargin(prob=1.0, margin_mm=self.margin_mm)
+        tighten.set_random_state(seed=seeds[0])
+        loosen = RandPadParenchyma(prob=self.pad_parenchyma_prob)
+        loosen.set_random_state(seed=seeds[1])
         return loosen(tighten(data))
 
 

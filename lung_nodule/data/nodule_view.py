@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.core import NoduleView, Patch, floats
+from lung_nodule.core import NoduleView, floats
 from lung_nodule.data.attributes import binary_attributes
 from lung_nodule.errors import InputError
 from monai.transforms import Transform
@@ -66,8 +66,8 @@ class ViewNodule(Transform):
         return data
 
 
-def patch_of(view: NoduleView, data: Mapping[Hashable, Any]) -> Patch:
-    """Where a view looks in an item's VOI.
+def patch_of(view: NoduleView, data: Mapping[Any, Any]) -> Any:
+    """Where a view looks in an item's VOI: the kind of patch that this view takes.
 
     Raises:
         InputError: the view needs a diameter, and the nodule has none; the message names it.
@@ -78,7 +78,7 @@ def patch_of(view: NoduleView, data: Mapping[Hashable, Any]) -> Patch:
         raise unfit(data, error) from error
 
 
-def unfit(data: Mapping[Hashable, Any], error: ValueError) -> InputError:
+def unfit(data: Mapping[Any, Any], error: ValueError) -> InputError:
     """A view's refusal of a nodule, with its name and what to do."""
     return InputError(f"{data['nodule_id']}: {error}; correct `diameter_mm` in the table of nodules")
 

@@ -85,7 +85,7 @@ class RandSquarePart(Randomizable, Transform):
         if not 0 < scale[0] <= scale[1] <= 1:
             raise InputError(f"scale must be two shares of the area, 0 < smallest <= largest <= 1, got {list(scale)}")
         self.view = view
-        self.scale = tuple(scale)
+        self.smallest, self.largest = scale
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes what ``RandNoduleSlice`` gives: ``ct`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``."""
@@ -103,6 +103,6 @@ class RandSquarePart(Randomizable, Transform):
 
     def _part(self, edge_mm: float) -> tuple[float, np.ndarray]:
         """Edge of the random part in mm, and by how much its centre is moved along x and y."""
-        part_mm = edge_mm * np.sqrt(self.R.uniform(*self.scale))
+        part_mm = edge_mm * np.sqrt(self.R.uniform(self.smallest, self.largest))
         slack = (edge_mm - part_mm) / 2
         return part_mm, self.R.uniform(-slack, slack, size=2)

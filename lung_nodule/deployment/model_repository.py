@@ -142,7 +142,7 @@ def copy_core(folder: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text("")
     for module in (lidc, errors):
-        shutil.copy(module.__file__, package)
+        shutil.copy(str(module.__file__), package)
     shutil.copytree(Path(core.__file__).parent, package / "core", ignore=shutil.ignore_patterns("__pycache__"))
 
 

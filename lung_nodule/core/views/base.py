@@ -14,7 +14,7 @@ from ..slice_patch import SlicePatch
 from .prediction import Prediction
 
 Patch = SlicePatch | CubePatch
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 Vector = tuple[float, float, float]
 
 
@@ -135,6 +135,7 @@ class NoduleView(ABC):
         return {name: tensor[:, index] for index, name in enumerate(names)}
 
 
-def floats(values: Any) -> tuple[float, ...]:
-    """An array's numbers as Python's own."""
-    return tuple(float(value) for value in values)
+def floats(values: Any) -> Vector:
+    """A vector's three numbers as Python's own."""
+    x, y, z = (float(value) for value in values)
+    return x, y, z

@@ -83,7 +83,7 @@ class CubeView(NoduleView):
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
         """Channels, x, y, z."""
-        return len(self.image_channels), *[self.image_size] * 3
+        return len(self.image_channels), self.image_size, self.image_size, self.image_size
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -70,8 +70,6 @@ class PlanesView(NoduleView):
     hu_window: tuple[float, float] = NETWORK_WINDOW
     weights: Sequence[float] | None = None
 
-    channels = tuple(f"view_{plane + 1}" for plane in range(len(PLANES)))
-
     def __post_init__(self) -> None:
         if self.order not in (1, 3):
             raise InputError(f"spline_order must be 3 (cubic) or 1 (linear), got {self.order!r}")
@@ -93,6 +91,11 @@ class PlanesView(NoduleView):
     def image_shape(self) -> tuple[int, int, int]:
         """Planes, rows, columns."""
         return len(PLANES), self.image_size, self.image_size
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The planes, in their order."""
+        return tuple(f"view_{plane + 1}" for plane in range(len(PLANES)))
 
     def reach_mm(self, diameter: float | None = None) -> float:
         """Edge of the cube, whatever the nodule."""

@@ -35,9 +35,15 @@ class Prediction:
     other_scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def probability(self) -> np.ndarray | None:
-        """The map that the mask is made of, float32 ``[S, H, W]`` on the patch's grid; None without maps."""
-        return list(self.maps.values())[-1] if self.maps else None
+    def probability(self) -> np.ndarray:
+        """The map that the mask is made of, float32 ``[S, H, W]`` on the patch's grid.
+
+        Raises:
+            ValueError: the method does not segment.
+        """
+        if not self.maps:
+            raise ValueError("this method gives no maps, so there is no mask: ask for its score")
+        return list(self.maps.values())[-1]
 
     def on_patch(self, name: str | None = None) -> np.ndarray:
         """bool ``[S, H, W]``: a map (the last one) at 0.5, within the scan, restricted to the central component."""

@@ -49,7 +49,6 @@ class SlicesView(NoduleView):
 
     slicewise = True
     segments = True
-    channels = ("coarse", "fine", "malignancy")
 
     def __post_init__(self) -> None:
         checked_window(self.hu_window)
@@ -70,6 +69,11 @@ class SlicesView(NoduleView):
     def image_shape(self) -> tuple[int, int, int]:
         """Grey, x, y."""
         return 1, self.image_size, self.image_size
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The two maps and the score of a slice."""
+        return "coarse", "fine", "malignancy"
 
     def reach_mm(self, diameter: float | None = None) -> float:
         """Edge of the cube that holds the patch, whatever the nodule."""
