@@ -122,7 +122,7 @@ class Stage:
             train_handlers=[
                 *self._upstream_weights(),
                 SeedEpochs(seed=self.seed, transform=self.dataloader.transform),
-                LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=self.steps_by_epoch),  # pyright: ignore
+                self._rates(),
                 ValidationHandler(interval=self.val_interval, validator=self.validator),
                 self._checkpoints(),  # after the validation, whose best epoch it keeps
                 *([self.pretrained] if self.pretrained is not None else []),  # after what resumes
@@ -154,6 +154,10 @@ class Stage:
         if self.upstream is None:
             return []
         return [LoadStageWeights(checkpoint=self.upstream, network=module) for module in self.initialized]
+
+    def _rates(self) -> LrScheduleHandler:
+        schedule: Any = self.lr_scheduler  # MONAI names torch's former base class
+        return LrScheduleHandler(schedule, print_lr=False, epoch_level=self.steps_by_epoch)
 
     def _checkpoints(self) -> StageCheckpoints:
         return self.checkpoints(

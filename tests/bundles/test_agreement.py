@@ -15,7 +15,7 @@ SAME = {
     "train": (
         "bundle_root", "repository", "dataset_dir", "output_dir", "device", "fold", "validation_fold", "training_folds",
         "min_readers", "max_slice_thickness_mm", "consensus", "hu_window", "val_interval", "num_workers", "seed",
-        "model_path", "run", "load",
+        "model_path", "initialize", "run", "load",
     ),
     "evaluate": (
         "bundle_root", "repository", "dataset_dir", "output_dir", "model_path", "results_dir", "device", "settings",
