@@ -38,9 +38,8 @@ NOT_CHECKED = {
         "memory_format", "validation_transform", "training_list", "validation_list",
     },
     "a part that is built, whose own arguments are options or checked by its class": {
-        "network_def", "load", "cut", "nodules", "validation_nodules", "nodule_view", "view", "views", "keep", "crops",
-        "tighten",
-        "augment", "aggregate", "stage", "segmentation", "preprocessing", "dataset", "dataloader", "inferer",
+        "network_def", "nodule_view", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops",
+        "tighten", "augment", "aggregate", "stage", "segmentation", "preprocessing", "dataset", "dataloader", "inferer",
         "postprocessing", "key_metric", "handlers", "evaluator", "coarse", "fine", "train", "validate",
     },
     "which entries of an item the transforms change": {"slice_keys"},
