@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

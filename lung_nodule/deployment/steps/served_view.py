@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
