@@ -30,8 +30,13 @@ def targets(config: object) -> Iterator[dict]:
         yield config
 
 
+def written(bundle: str) -> dict:
+    """A bundle's train.json."""
+    return json.loads((BUNDLES / bundle / "configs/train.json").read_text())
+
+
 def training(bundle: str) -> list[dict]:
-    return list(targets(json.loads((BUNDLES / bundle / "configs/train.json").read_text())))
+    return list(targets(written(bundle)))
 
 
 def named(bundle: str, name: str) -> list[dict]:
@@ -56,7 +61,7 @@ def test_every_axis_is_flipped(bundle: str, axes: int) -> None:
 def test_flips_and_quarter_turns_of_e2emtl_keep_a_cube_and_move_all_of_it_together() -> None:
     """One marked voxel: it is seen in all places that flips and axial turns lead to, and nowhere else."""
     parts = named("e2emtl", "RandFlipd") + named("e2emtl", "RandRotate90d")
-    move = Compose(ConfigParser({"all": parts}).get_parsed_content("all"))
+    move = Compose(ConfigParser({**written("e2emtl"), "all": parts}).get_parsed_content("all"))
     move.set_random_state(seed=0)
     marked = torch.zeros(1, 6, 6, 6)
     marked[0, 0, 1, 2] = 1

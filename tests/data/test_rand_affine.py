@@ -122,5 +122,6 @@ def trained(name: str) -> monai.transforms.RandomizableTransform:
     """One of the transforms of mtnet's train.json, with a patch of 64 mm on the disc's grid, applied to every item."""
     config = json.loads((ROOT / "bundles/mtnet/configs/train.json").read_text())
     [section] = [part for part in config["augment"]["transforms"] if part["_target_"].endswith(name)]
-    parser = ConfigParser({"image_size": SIZE, "patch_mm": 64.0, "transform": {**section, "prob": 1.0}})
+    changes = {"image_size": SIZE, "patch_mm": 64.0, "transform": {**section, "prob": 1.0}}
+    parser = ConfigParser({**config, **changes})
     return parser.get_parsed_content("transform")
