@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import patient_names
@@ -188,7 +189,8 @@ def candidates(
     paths = {"candidates": (table, "--table"), "subsets": (subsets, "--subsets")}
     paths |= {"annotations": (annotations, "--annotations"), "excluded": (excluded, "--excluded")}
     given = {name: Path(path_text(path, flag)) for name, (path, flag) in paths.items() if path is not None}
-    drawn = None if negatives_per_scan == "all" else negatives_per_scan
+    # CandidateSettings refuses any other text.
+    drawn = None if negatives_per_scan == "all" else cast(int, negatives_per_scan)
     settings = CandidateSettings(patch_mm=patch_mm, negatives_per_scan=drawn, seed=seed)
     return Job(lambda: SKIPPED if write_candidates(folder, Tables(**given), settings=settings) else 0)
 

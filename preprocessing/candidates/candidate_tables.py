@@ -63,7 +63,7 @@ def write_folder(
     out = dataset / FOLDER
     used = chosen[chosen["scan"].isin(list(records))].reset_index(drop=True)
     findings = _findings(used, source.findings)
-    parts = [_scan_candidates(scan, source, records[scan.scan], findings) for scan in used.itertuples()]
+    parts = [_scan_candidates(scan, source, records[str(scan.scan)], findings) for scan in used.itertuples()]
     candidates = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CANDIDATE_COLUMNS)
     left_out = _left_out(scans, chosen, source, records=records, refused=refused)
     tables = {

@@ -100,15 +100,15 @@ def _tasks(dataset: Path, chosen: pd.DataFrame, source: Source, settings: Candid
     return [
         CandidateTask(
             dataset=dataset,
-            scan=scan.scan,
-            series_uid=scan.series_uid,
-            fold=scan.fold,
-            ct=scan.ct,
-            candidates=source.candidates_of(scan.series_uid),
+            scan=scan["scan"],
+            series_uid=scan["series_uid"],
+            fold=scan["fold"],
+            ct=scan["ct"],
+            candidates=source.candidates_of(scan["series_uid"]),
             settings=settings,
-            sources={"table": table, "ct": _ct_sha256(dataset, scan.scan, scan.ct)},
+            sources={"table": table, "ct": _ct_sha256(dataset, scan["scan"], scan["ct"])},
         )
-        for scan in chosen.itertuples()
+        for scan in chosen.to_dict("records")
     ]
 
 

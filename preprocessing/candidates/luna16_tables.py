@@ -33,7 +33,7 @@ class Source:
     @functools.cached_property
     def of_series(self) -> dict[str, pd.DataFrame]:
         """Series UID -> its candidates in the table's order; series without candidates are absent."""
-        return dict(list(self.candidates.groupby("series_uid")))
+        return {str(series): own for series, own in self.candidates.groupby("series_uid")}
 
     def candidates_of(self, series_uid: str) -> pd.DataFrame:
         """The candidates of a series; an empty table if it has none."""
@@ -79,7 +79,7 @@ def read_findings(annotations: Path | None, excluded: Path | None) -> pd.DataFra
 def _findings(path: Path, excluded: int) -> pd.DataFrame:
     columns = [*COORDINATES, "diameter_mm"]
     table = read_table(path, ["seriesuid", *columns], numeric=columns)
-    diameter = table["diameter_mm"].astype(float)
+    diameter = table["diameter_mm"].astype("float64")
     if excluded:
         diameter = diameter.mask(diameter < 0, EXCLUDED_DIAMETER_MM)
     if (diameter <= 0).any():
@@ -138,7 +138,7 @@ def _subsets_of_table(path: Path) -> list[tuple[str, int]]:
 
 
 def _series(table: pd.DataFrame) -> pd.Series:
-    return table["seriesuid"].astype(str).str.strip()
+    return table["seriesuid"].astype("str").str.strip()
 
 
 def _ras(table: pd.DataFrame) -> dict[str, pd.Series]:

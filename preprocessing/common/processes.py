@@ -23,5 +23,7 @@ def _initialize() -> None:
 
 def _exit_with_parent() -> None:
     """Without this, a worker would wait for ever, or go on writing, after its parent was killed with SIGKILL."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a worker alone"
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

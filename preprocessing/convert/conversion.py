@@ -153,11 +153,11 @@ def _convert_scans(
     with progress(len(tasks), description="convert", unit="scan") as step:
         for outcome in _outcomes(tasks, workers, scheduler):
             if outcome is not None:
-                logger.warning("skipped %s: %s", outcome.scan.name, outcome.reason)
+                logger.warning("skipped %s: %s", outcome.name, outcome.reason)
                 refused.append(outcome)
                 write_skipped(out, [*known, *refused])
             step()
-    return sorted(refused, key=lambda item: item.scan.name)
+    return sorted(refused, key=lambda item: item.name)
 
 
 def _outcomes(tasks: Sequence[ScanTask], workers: int, scheduler: str | None) -> Iterable[Refused | None]:

@@ -42,6 +42,11 @@ class Refused:
     scan: ScanRecord | None
     reason: str
 
+    @property
+    def name(self) -> str:
+        """The scan's name; empty where it is unknown."""
+        return "" if self.scan is None else self.scan.name
+
 
 def convert_scan(task: ScanTask) -> Refused | None:
     """Convert one scan unless it is already finished. Runs in a worker process.

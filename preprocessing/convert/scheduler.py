@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from lung_nodule.errors import InputError
 from preprocessing.convert.scan_task import Refused, ScanTask
@@ -85,7 +85,8 @@ def _check_workers(client: Client, address: str, folders: set[Path]) -> None:
     if threaded:
         raise InputError(f"workers with several threads ({', '.join(threaded)}): start them with --nthreads 1")
     try:
-        absent = {name: seen for name, seen in client.run(_unseen, sorted(folders)).items() if seen}
+        unseen = cast(dict[str, Any], client.run(_unseen, sorted(folders)))
+        absent = {name: seen for name, seen in unseen.items() if seen}
     except ImportError as error:
         raise InputError(f"a worker at {address} cannot import {error.name}: install this package there") from error
     for name, (host, folder) in sorted(absent.items()):
@@ -109,7 +110,8 @@ def _finished(client: Client, futures: list[Future], address: str) -> set[Future
     alive = time.monotonic()
     while True:
         try:
-            return set(wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+            waited = cast(Any, wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED"))
+            return set(waited.done)
         except CancelledError as error:
             raise InputError(
                 f"lost the scheduler at {address}: finished scans are kept, start it and run the same command again"

@@ -36,8 +36,9 @@ def read_record(path: Path) -> Record:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         record = None
-    valid = isinstance(record, dict) and all(isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items())
-    if not valid:
+    if not isinstance(record, dict) or not all(
+        isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items()
+    ):
         raise InputError(f"{path} is no record of a converted scan: remove it, the scan is then redone")
     return record
 

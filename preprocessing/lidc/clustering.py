@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue] # compiled, without types
 
 MOST_READERS = 4
 SHRINK, SMALLEST_TOLERANCE = 0.9, 0.1  # pylidc's `factor` and `min_tol`

@@ -123,10 +123,10 @@ def class_counts(nodules: pd.DataFrame, patients: Sequence[str], *, statistic: s
         patients: the rows of the result.
         statistic: ``mean`` or ``median`` of the readers' ratings.
     """
-    rating = nodules[f"malignancy_{statistic}"].astype(float)
+    rating = nodules[f"malignancy_{statistic}"].astype("float64")
     classes = {"benign": rating < 3, "uncertain": rating == 3, "malignant": rating > 3}
     table = pd.DataFrame({name: members.groupby(nodules["patient_id"]).sum() for name, members in classes.items()})
-    return table.reindex(patients, fill_value=0).astype(int)
+    return table.reindex(list(patients), fill_value=0).astype(int)
 
 
 def check_no_dataset(out: Path) -> None:

@@ -31,7 +31,7 @@ def make_folds() -> dict[str, pd.DataFrame]:
     tables = {name: pd.DataFrame(row for *_, row in chosen_nodules(preset)) for name, preset in PRESETS.items()}
     everyone = sorted({scan.patient_id for scan in scans()})
     placed = dict(read_table(fold_file("published"), required=COLUMNS)[COLUMNS].itertuples(index=False))
-    for name, patients in (("benchmark", tables["benchmark"]["patient_id"]), ("all", everyone)):
+    for name, patients in (("benchmark", tables["benchmark"]["patient_id"].tolist()), ("all", everyone)):
         folds = assign_folds(tables[name], patients, holdout=holdout_patients(), placed=placed)
         placed = dict(folds.query("fold != @HOLDOUT").itertuples(index=False))
     chosen = {name: everyone if name == "all" else table["patient_id"] for name, table in tables.items()}
@@ -41,7 +41,7 @@ def make_folds() -> dict[str, pd.DataFrame]:
 def fold_summary(folds: pd.DataFrame, nodules: pd.DataFrame, *, statistic: str = "mean") -> pd.DataFrame:
     """Patients and nodules per class (columns) in each fold and in the hold-out (rows)."""
     fold_of = folds.set_index("patient_id")["fold"]
-    counts = class_counts(nodules, fold_of.index, statistic=statistic).groupby(fold_of).sum()
+    counts = class_counts(nodules, fold_of.index.tolist(), statistic=statistic).groupby(fold_of).sum()
     order = [*map(str, range(FOLDS)), HOLDOUT]
     return counts.assign(patients=fold_of.value_counts()).reindex(order, fill_value=0)
 

@@ -20,7 +20,8 @@ def nodule_box(nodule: NoduleRecord, slice_of: SliceOf) -> tuple[slice, slice, s
     indices = [slice_of(contour.z) for contour in contours]
     lower = [*points.min(axis=0).astype(int), min(indices)]
     upper = [*points.max(axis=0).astype(int), max(indices)]
-    return tuple(slice(int(a), int(b) + 1) for a, b in zip(lower, upper, strict=True))
+    x, y, z = (slice(int(a), int(b) + 1) for a, b in zip(lower, upper, strict=True))
+    return x, y, z
 
 
 def reader_mask(annotation: AnnotationRecord, box: tuple[slice, slice, slice], slice_of: SliceOf) -> np.ndarray:
@@ -48,7 +49,7 @@ def reader_mask(annotation: AnnotationRecord, box: tuple[slice, slice, slice], s
     return mask
 
 
-def consensus(masks: Sequence[np.ndarray], *, level: float | str) -> np.ndarray:
+def consensus(masks: Sequence[np.ndarray] | np.ndarray, *, level: float | str) -> np.ndarray:
     """Voxels that enough of the readers marked.
 
     Args:
@@ -61,7 +62,7 @@ def consensus(masks: Sequence[np.ndarray], *, level: float | str) -> np.ndarray:
     return np.sum(masks, axis=0) >= votes_needed(level, len(masks))
 
 
-def soft_mean(masks: Sequence[np.ndarray]) -> np.ndarray:
+def soft_mean(masks: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Share of the readers who marked each voxel, float32 in 0..1, of the masks' shape."""
     return np.mean(masks, axis=0, dtype=np.float32)
 

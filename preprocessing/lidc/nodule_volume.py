@@ -45,10 +45,11 @@ class NoduleVolume:
         reach = margin_mm / volume.spacing
         lower = np.maximum(np.ceil(self.center_index - reach), 0)
         upper = np.minimum(np.floor(self.center_index + reach), np.array(volume.shape) - 1)
-        return tuple(
+        x, y, z = (
             slice(min(int(low), tight.start), max(int(high) + 1, tight.stop))
             for low, high, tight in zip(lower, upper, self.box, strict=True)
         )
+        return x, y, z
 
     def place(self, array: np.ndarray, box: Box) -> np.ndarray:
         """An array of the tight box (``mask``, ``readers``, ``soft``) inside a larger box, zero around it.

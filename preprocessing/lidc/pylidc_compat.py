@@ -36,7 +36,7 @@ def import_pylidc() -> types.ModuleType:
         series.
     """
     resources = types.ModuleType("pkg_resources")
-    resources.resource_filename = lambda package, name: str(package_folder(package) / name)
+    vars(resources)["resource_filename"] = lambda package, name: str(package_folder(package) / name)
     before = sys.modules.get("pkg_resources")
     sys.modules["pkg_resources"] = resources
     try:
@@ -50,10 +50,13 @@ def import_pylidc() -> types.ModuleType:
         else:
             sys.modules["pkg_resources"] = before
     for name in ("Scan", "Annotation", "Contour", "utils", "annotation_distance_metrics"):
-        sys.modules[f"pylidc.{name}"].np = _NumpyWithRemovedAliases("numpy")
+        vars(sys.modules[f"pylidc.{name}"])["np"] = _NumpyWithRemovedAliases("numpy")
     return package
 
 
 def package_folder(package: str) -> Path:
     """The folder of an installed package, without importing it."""
-    return Path(importlib.util.find_spec(package).submodule_search_locations[0])
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"no package {package}", name=package)
+    return Path(spec.submodule_search_locations[0])

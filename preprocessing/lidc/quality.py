@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter, defaultdict
+from typing import cast
 
 import numpy as np
 from matplotlib.path import Path as Polygon
@@ -131,7 +132,8 @@ def _ordered(shared: dict[str, bool], **own: bool) -> dict[str, bool]:
 
 def _components(mask: np.ndarray) -> int:
     """Number of 26-connected components."""
-    return ndimage.label(mask, np.ones((3, 3, 3)))[1]
+    _, count = cast(tuple[np.ndarray, int], ndimage.label(mask, np.ones((3, 3, 3))))
+    return count
 
 
 @functools.cache

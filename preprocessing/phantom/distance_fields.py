@@ -6,13 +6,16 @@ functions are elementwise and broadcast, so a field can be evaluated at points o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
 
-Field = np.ndarray
+Field = Any
+"""A float array, or a scalar of NumPy's or Python's: all functions here take and give both."""
 
 
-def superellipse(x: Field, y: Field, a: ArrayLike, b: ArrayLike, power: float = 2.0) -> Field:
+def superellipse(x: Field, y: Field, a: Field, b: Field, power: float = 2.0) -> Field:
     """Field of |x/a|^power + |y/b|^power = 1, first order in the distance; ``a``, ``b`` in mm."""
     px, py = np.abs(x / a), np.abs(y / b)
     u, v = px ** (power - 1), py ** (power - 1)
@@ -21,7 +24,7 @@ def superellipse(x: Field, y: Field, a: ArrayLike, b: ArrayLike, power: float = 
     return (1 - q) / (slope + 1e-6)
 
 
-def ellipsoid(x: Field, y: Field, z: ArrayLike, radii: tuple[float, float, float]) -> Field:
+def ellipsoid(x: Field, y: Field, z: Field, radii: tuple[float, float, float]) -> Field:
     """Field of an axis-aligned ellipsoid around the origin; ``radii`` in mm."""
     u, v, w = x / radii[0], y / radii[1], z / radii[2]
     q = np.sqrt(u * u + v * v + w * w + 1e-9)
@@ -35,7 +38,12 @@ def disc(x: Field, y: Field, radius: float) -> Field:
 
 
 def capsule(
-    x: Field, y: Field, z: ArrayLike, start: np.ndarray, end: np.ndarray, radii: tuple[float, float]
+    x: Field,
+    y: Field,
+    z: Field,
+    start: Sequence[float] | np.ndarray,
+    end: Sequence[float] | np.ndarray,
+    radii: tuple[float, float],
 ) -> tuple[Field, Field]:
     """Field of a rod from ``start`` to ``end`` (mm) whose radius runs from radii[0] to radii[1].
 
@@ -68,6 +76,6 @@ def coverage(field: Field, width: float) -> Field:
     return np.clip(field / width + 0.5, 0, 1)
 
 
-def paint(image: Field, field: Field, hu: ArrayLike, width: float = 1.6) -> None:
+def paint(image: Field, field: Field, hu: Field, width: float = 1.6) -> None:
     """Paint a shape with ``hu`` into ``image`` (float, in place), with an edge of ``width`` mm."""
     image += (hu - image) * coverage(field, width)

@@ -54,8 +54,8 @@ def draw_scan(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
 def draw_turned(scan: ScanRecord, nodules: Sequence[NoduleRecord]) -> Drawing:
     """Draw a scan whose pixels are stored turned by 180 degrees in the plane; contours are indices of stored pixels."""
     upright = draw_scan(scan, [_turned(nodule) for nodule in nodules])
-    far = tuple(mm + (SIZE - 1) * scan.pixel_spacing_mm for mm in upright.corner_mm)
-    return Drawing(hu=upright.hu[:, ::-1, ::-1], corner_mm=far, orientation=(-1, 0, 0, 0, -1, 0))
+    x, y = (mm + (SIZE - 1) * scan.pixel_spacing_mm for mm in upright.corner_mm)
+    return Drawing(hu=upright.hu[:, ::-1, ::-1], corner_mm=(x, y), orientation=(-1, 0, 0, 0, -1, 0))
 
 
 def _turned(nodule: NoduleRecord) -> NoduleRecord:

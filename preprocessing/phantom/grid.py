@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 SIZE = 512  # the readers' contours are pixel indices of LIDC's 512 x 512 images
 
@@ -43,7 +44,7 @@ class Grid:
         """Median distance between slices in mm."""
         return float(np.median(np.diff(self.z)))
 
-    def to_mm(self, index: np.ndarray) -> np.ndarray:
+    def to_mm(self, index: ArrayLike) -> np.ndarray:
         """In-plane positions of pixel indices, in mm from the image's centre."""
         return (np.asarray(index, dtype=np.float32) - (SIZE - 1) / 2) * np.float32(self.pixel_mm)
 

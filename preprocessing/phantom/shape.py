@@ -30,7 +30,9 @@ def box_of(nodule: NoduleRecord, grid: Grid) -> Box:
     contours = [contour for annotation in nodule.annotations for contour in annotation.contours]
     xy = np.concatenate([grid.to_mm(contour.points) for contour in contours])
     z = [contour.z for contour in contours]
-    return grid.box(np.array([*xy.min(axis=0), min(z)]) - MARGIN_MM, np.array([*xy.max(axis=0), max(z)]) + MARGIN_MM)
+    box = grid.box(np.array([*xy.min(axis=0), min(z)]) - MARGIN_MM, np.array([*xy.max(axis=0), max(z)]) + MARGIN_MM)
+    assert box is not None, "contours lie on their scan's grid"
+    return box
 
 
 def consensus_field(nodule: NoduleRecord, grid: Grid, box: Box) -> np.ndarray:
@@ -55,7 +57,7 @@ def _mask(annotation: AnnotationRecord, grid: Grid, box: Box) -> np.ndarray:
     def slice_of(z: float) -> int:
         return int(np.abs(grid.z - z).argmin())
 
-    mask = reader_mask(annotation, box[::-1], slice_of).transpose(2, 1, 0)
+    mask = reader_mask(annotation, (box[2], box[1], box[0]), slice_of).transpose(2, 1, 0)
     if not mask.any():
         for contour in annotation.contours:
             column, row = np.rint(contour.points).astype(int).T
@@ -66,7 +68,7 @@ def _mask(annotation: AnnotationRecord, grid: Grid, box: Box) -> np.ndarray:
 def _distance(mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Distance to the mask's surface in mm, positive inside; the surface is half-way between voxel centres."""
     sampling = (grid.spacing_z, grid.pixel_mm, grid.pixel_mm)
-    inner = ndimage.distance_transform_edt(mask, sampling=sampling)
-    outer = ndimage.distance_transform_edt(~mask, sampling=sampling)
+    inner = np.asarray(ndimage.distance_transform_edt(mask, sampling=sampling))
+    outer = np.asarray(ndimage.distance_transform_edt(~mask, sampling=sampling))
     half = grid.pixel_mm / 2
     return np.where(mask, inner - half, half - outer).astype(np.float32)
