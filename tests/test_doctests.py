@@ -11,6 +11,7 @@ ENTRY_POINTS = {
     "lung_nodule.io": ["Volume", "read_series"],
     "lung_nodule.core": ["CubeView", "PlanesView", "SlicesView", "SquareView"],
     "lung_nodule.data": ["LoadVOI"],
+    "lung_nodule.deployment.client": ["NoduleClient"],
     "lung_nodule.networks": ["E2EMTL", "MTCNN", "MTMRNet", "MTNet"],
     "lung_nodule.losses": ["EndToEndLoss", "HybridLoss", "MTMRLoss", "MarginRankingLoss", "RankLoss", "ViewLoss"],
     "lung_nodule.evaluation": [

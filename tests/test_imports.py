@@ -1,5 +1,7 @@
 """Which package may import which, and what must stay light."""
 
+from __future__ import annotations
+
 import ast
 import re
 import subprocess

@@ -1,5 +1,7 @@
 """A packaged bundle runs with its own library and with no other."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil

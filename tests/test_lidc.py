@@ -1,5 +1,7 @@
 """The consensus rule: one for the conversion and the bundles, against a table written by hand."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import nibabel

@@ -5,12 +5,14 @@ On leaving, it waits for its requests. Hanging up would cancel them, and a cance
 threads speak gRPC: Ctrl-C, which strikes the main thread, may leave a lock of gRPC taken and every call waiting for it.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from lung_nodule.deployment.call_threads import CallThreads, Reply
@@ -19,7 +21,7 @@ from lung_nodule.io import Voi
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY")
 _ASK_TIMEOUT_S = 10.0
 
@@ -61,12 +63,23 @@ class NoduleClient:
         model: name of the ensemble.
         timeout_s: how long one answer may take, in seconds; then its request is cancelled.
         in_flight: requests that are under way at once; the server merges their slices into batches.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.deployment.client import NoduleClient, request_inputs
+        >>> from lung_nodule.io import Volume, cut_voi
+        >>> ct = Volume(np.full((90, 90, 60), -850, np.int16), np.diag([-1.0, -1.0, 2.0, 1.0])).canonical()
+        >>> voi = cut_voi(ct, "nodule_1", (-45.0, -45.0, 60.0), edge_mm=80.0)
+        >>> [(tensor.name(), tensor.shape()) for tensor in request_inputs(voi)]
+        [('VOI', [81, 81, 41]), ('SPACING', [3]), ('CENTER', [3])]
+        >>> with NoduleClient("localhost:8001") as client:  # doctest: +SKIP
+        ...     answers = dict(client.ask([voi]))
     """
 
     def __init__(self, url: str, *, model: str = "mtnet", timeout_s: float = 600.0, in_flight: int = 4) -> None:
         self._url, self._model = url, model
         self._timeout_s, self._in_flight = timeout_s, in_flight
-        self._client = InferenceServerClient(url)
+        self._client: Any = InferenceServerClient(url)  # whose replies are annotated as perhaps None
         self._threads = CallThreads(in_flight, name="nodule_client")
 
     def __enter__(self) -> Self:
@@ -76,7 +89,7 @@ class NoduleClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is KeyboardInterrupt:
-            LOGGER.info("waiting at most %.0f s for what the server computes; Ctrl-C again: at once", self._timeout_s)
+            logger.info("waiting at most %.0f s for what the server computes; Ctrl-C again: at once", self._timeout_s)
         self.close()
 
     def close(self) -> None:

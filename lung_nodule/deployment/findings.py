@@ -1,5 +1,7 @@
 """What the client makes of the server's answer for one nodule."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,10 +50,11 @@ class Finding:
 def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answer) -> Finding:
     """Restrict the maps to the nodule at the centre and measure it."""
     spacing = voi.volume.spacing
+    x, y, z = (float(value) for value in center_ras)
     fine, coarse = (nodule_mask(map_, voi.center, spacing) for map_ in (answer.fine, answer.coarse))
     return Finding(
         label,
-        tuple(float(value) for value in center_ras),
+        (x, y, z),
         voi,
         answer,
         fine,

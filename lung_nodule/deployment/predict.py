@@ -1,5 +1,7 @@
 """From a CT and a table of nodules to masks, measurements and a report, through a running server."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +31,7 @@ from lung_nodule.io import (
 )
 from tqdm import tqdm
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def predict_ct(
@@ -62,7 +64,8 @@ def predict_ct(
     refuse_own_input(nodules, out)
     with NoduleClient(url, model=model) as client:
         served = client.describe()
-        original = read_ct(ct, series_uid=keep.get("series_uid"))
+        series_uid = keep.get("series_uid")
+        original = read_ct(ct, series_uid=None if series_uid is None else str(series_uid))
         check_hu(original, ct)
         canonical = original.canonical()
         edge = voi_edge_mm(max(served.patch_mm, served.z_patch_mm))
@@ -71,7 +74,7 @@ def predict_ct(
         started = time.monotonic()
         findings = _ask(client, [center_of(row) for row in rows], vois)
         seconds = time.monotonic() - started
-    LOGGER.info("%d nodules answered in %.1f s", len(findings), seconds)
+    logger.info("%d nodules answered in %.1f s", len(findings), seconds)
     name = Path(ct).resolve().name
     _write(Path(out), findings, original, canonical, served, name, _settings(served, edge, seconds), note)
     return findings
@@ -117,4 +120,4 @@ def _write(
     write_report(
         out / "report.html", findings, canonical, ct_name=ct_name, model=served, settings=settings, now=now, note=note
     )
-    LOGGER.info("written: %s", out / "report.html")
+    logger.info("written: %s", out / "report.html")

@@ -1,5 +1,7 @@
 """What is served of a method's network: its nets with their named tensors."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import torch

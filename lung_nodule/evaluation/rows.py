@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,8 @@ COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 def nodule_of(engine: Engine) -> dict[str, Any]:
     """An iteration's one nodule, on the CPU: its item of the dataset and what the network made of it."""
-    known = {**engine.state.batch, **engine.state.output}
+    batch, output = cast(dict[str, Any], engine.state.batch), cast(dict[str, Any], engine.state.output)
+    known = {**batch, **output}
     return {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in known.items()}
 
 

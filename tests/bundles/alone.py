@@ -4,6 +4,8 @@ Started in the package's root. Every installed distribution that those requireme
 an editable install of this repository.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import sys

@@ -3,6 +3,8 @@
 Prints one line per step that left something behind in the process, and "checked N steps" at the end.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import os

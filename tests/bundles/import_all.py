@@ -3,6 +3,8 @@
 Started in the package's root; prints the modules, one a line.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
 from pathlib import Path

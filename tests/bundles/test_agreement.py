@@ -1,5 +1,7 @@
 """What differs between two bundles is what differs between two papers; and what a bad option ends in."""
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path

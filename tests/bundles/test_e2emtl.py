@@ -1,5 +1,7 @@
 """The bundle e2emtl, and what is its own: kept channels, ablations by configuration."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """``python -m monai.bundle ckpt_export`` and ``onnx_export`` write what the shipped network computes."""
 
+from __future__ import annotations
+
 import ast
 import json
 import os

@@ -1,5 +1,7 @@
 """A bundle that runs in somebody else's process leaves it as it was, also when the run fails."""
 
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path

@@ -1,5 +1,7 @@
 """``monai.bundle.load`` gives the very weights of ``models/model.pt``: any width, any folder, no dataset."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path

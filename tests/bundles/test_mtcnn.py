@@ -1,5 +1,7 @@
 """The bundle mtcnn, and what is its own: nine views that stop alone, their fusion, reconstruction pictures."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

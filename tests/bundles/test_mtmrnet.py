@@ -1,5 +1,7 @@
 """The bundle mtmrnet, and what is its own: attributes, learning rates, ablations by configuration, a missing column."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The bundle mtnet, and what is its own: stages that can run alone."""
 
+from __future__ import annotations
+
 import json
 import logging
 import re

@@ -1,5 +1,7 @@
 """Several processes: a training that one process can go on with, and odd numbers of nodules."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

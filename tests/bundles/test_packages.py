@@ -1,5 +1,7 @@
 """Packages: the same bytes again, complete, and running where nothing else of ours is."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

@@ -1,5 +1,7 @@
 """The verification names what is broken, and passes what is not."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

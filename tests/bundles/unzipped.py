@@ -1,5 +1,7 @@
 """An unzipped package, and commands in it that see nothing of the repository."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess

@@ -1,5 +1,7 @@
 """The component at the centre, the slices' weights, and the checks of a VOI."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from scipy import ndimage

@@ -1,5 +1,7 @@
 """The isotropic cube on analytic volumes, and the cubic spline against scipy's."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from scipy import ndimage

@@ -1,5 +1,7 @@
 """The core runs in a server's Python step, which has numpy and nothing else."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 

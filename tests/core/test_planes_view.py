@@ -1,5 +1,7 @@
 """The nine planes on analytic volumes, and their fusion."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The fixed patch on analytic volumes."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """The adaptive square: its edge, its positions, its intensities."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """What every method's view keeps to, and what its side file must hold."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """What the random transforms of every bundle's training do to shapes: nothing along one axis alone."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The cube that the end-to-end network sees: channels and their cache, references, fixed tightnesses."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Which nodules stand in a datalist, and with which label."""
 
+from __future__ import annotations
+
 import math
 import shutil
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Folds of a training, validation and test."""
 
+from __future__ import annotations
+
 import pytest
 
 from lung_nodule.data import training_folds, validation_fold

@@ -1,5 +1,7 @@
 """From a nodule's files to its nine views, and their augmentation."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

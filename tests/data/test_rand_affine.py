@@ -1,5 +1,7 @@
 """The random affine map and zoom of MT-Net's training, measured on a disc."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """From a nodule's files to what a network sees."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import nibabel

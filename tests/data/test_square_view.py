@@ -1,5 +1,7 @@
 """MTMR-Net's view: the adaptive square at inference, a random part of it in training."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

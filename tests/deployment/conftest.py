@@ -1,5 +1,7 @@
 """One small MT-Net, exported once, on one real Triton server, and the bundles of one net in one more repository."""
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os

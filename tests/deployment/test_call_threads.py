@@ -1,5 +1,7 @@
 """Threads that call for the main thread: side by side, in order of arrival, and to the end."""
 
+from __future__ import annotations
+
 import threading
 from queue import SimpleQueue
 

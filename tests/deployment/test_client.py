@@ -1,5 +1,7 @@
 """The client against a gRPC service of the test's own, which notices a caller that hangs up."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import threading

@@ -1,5 +1,7 @@
 """The export's refusals: one clear line, and no repository."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path

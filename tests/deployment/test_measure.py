@@ -1,5 +1,7 @@
 """Volume and diameters against bodies that are known in closed form."""
 
+from __future__ import annotations
+
 from dataclasses import astuple
 
 import numpy as np

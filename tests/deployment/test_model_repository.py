@@ -1,5 +1,7 @@
 """The committed templates and what the export makes of them."""
 
+from __future__ import annotations
+
 import ast
 import hashlib
 import json

@@ -1,5 +1,7 @@
 """The bundles that serve one net each: what the export writes, and one real server that answers for all of them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The ONNX files: named tensors, dynamic batch, the same numbers as torch, and no way around that check."""
 
+from __future__ import annotations
+
 import copy
 from pathlib import Path
 

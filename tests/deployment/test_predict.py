@@ -1,5 +1,7 @@
 """The predict command on synthetic CTs against the real server."""
 
+from __future__ import annotations
+
 import re
 import signal
 import subprocess

@@ -1,5 +1,7 @@
 """The report's pictures and page, from findings whose masks are known."""
 
+from __future__ import annotations
+
 import base64
 import io
 import re

@@ -1,5 +1,7 @@
 """The served answer is the bundle's own: inference by ``monai.bundle`` against predict through the real server."""
 
+from __future__ import annotations
+
 import os
 import shutil
 from pathlib import Path

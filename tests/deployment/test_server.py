@@ -1,5 +1,7 @@
 """The launcher: what it refuses, and that it leaves nothing behind."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil

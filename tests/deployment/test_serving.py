@@ -1,5 +1,7 @@
 """The served ensemble against the same computation in torch, on a real Triton server."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 

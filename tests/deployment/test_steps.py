@@ -1,5 +1,7 @@
 """The two generic Triton steps with every method's view, run as the server runs them but without a server."""
 
+from __future__ import annotations
+
 import importlib.util
 import json
 import sys

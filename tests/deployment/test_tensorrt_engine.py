@@ -1,5 +1,7 @@
 """The TensorRT road, driven by TensorRT for RTX, which parses and builds without a GPU (it cannot run a plan here)."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys

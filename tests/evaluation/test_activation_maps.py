@@ -1,5 +1,7 @@
 """The map lights up where the known weight looks, on the volume's own grid, and disturbs nothing."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from types import SimpleNamespace
 

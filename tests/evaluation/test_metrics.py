@@ -1,5 +1,7 @@
 """Measures against their formulas and against scikit-learn, and what stands beside them."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 import pytest

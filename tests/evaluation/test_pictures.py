@@ -1,5 +1,7 @@
 """Pictures of reconstructions."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What an evaluation knows of a nodule, wherever the network computed it."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,5 +1,7 @@
 """The same series through dcm2niix: another program, the same patient space."""
 
+from __future__ import annotations
+
 import subprocess
 from pathlib import Path
 

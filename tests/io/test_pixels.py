@@ -1,5 +1,7 @@
 """Stored values to HU: the quick way against pydicom's decoder and plain float64 arithmetic."""
 
+from __future__ import annotations
+
 import warnings
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Cutting a VOI out of a CT and laying an answer back onto the CT's own grid."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The end-to-end loss against its formula, and what it leaves out."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

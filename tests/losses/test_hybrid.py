@@ -1,5 +1,7 @@
 """The rank loss against a plain double loop, at its edges, and in its gradients."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

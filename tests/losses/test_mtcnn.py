@@ -1,5 +1,7 @@
 """The loss of MT-CNN against its definition, and that nine views in one loss are nine trainings."""
 
+from __future__ import annotations
+
 import copy
 
 import pytest

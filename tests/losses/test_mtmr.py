@@ -1,5 +1,7 @@
 """The margin ranking loss against torch's, its printed form and its gradients; the whole loss term by term."""
 
+from __future__ import annotations
+
 import itertools
 
 import pytest

@@ -1,5 +1,7 @@
 """The README's recipe: a network, a view, a bundle folder, model configs and a row make a method. Here a tiny one."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The table of methods, and the bundles' configurations beside it."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from pydoc import locate

@@ -1,5 +1,7 @@
 """The end-to-end multi-task network: what is shared, what sees what, which cubes fit."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from monai.networks.nets import BasicUNet

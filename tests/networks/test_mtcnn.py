@@ -1,5 +1,7 @@
 """MT-CNN's networks: published sizes, shapes, independence of the views, and what stopping does."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

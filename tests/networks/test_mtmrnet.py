@@ -1,5 +1,7 @@
 """MTMR-Net: torchvision's trunk, the wiring of its branches, and its view for inference."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from monai.networks.nets import resnet50

@@ -1,5 +1,7 @@
 """MT-Net's networks: sizes, shapes, wiring, and the files that hold them."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

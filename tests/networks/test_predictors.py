@@ -1,5 +1,7 @@
 """A bundle's predictor is its network with one tensor for an answer: the same weights under the same names."""
 
+from __future__ import annotations
+
 import json
 import logging
 from pathlib import Path

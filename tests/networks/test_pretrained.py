@@ -1,5 +1,7 @@
 """Published weights come in by name and shape, compute what they computed, or are refused in one line."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
 

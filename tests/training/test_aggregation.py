@@ -1,5 +1,7 @@
 """From a network's one tensor to the nodule, through each method's view."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np

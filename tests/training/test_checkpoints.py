@@ -1,5 +1,7 @@
 """A stage that is interrupted goes on where it stopped, and a finished one is not repeated."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +49,7 @@ class Run:
             self.evaluator.state.best_metric = self.metrics[epoch - 1]
             self.evaluator.state.best_metric_epoch = epoch
 
-    def go(self, *, until: int | None = None) -> "Run":
+    def go(self, *, until: int | None = None) -> Run:
         def stop(engine: Engine) -> None:
             if engine.state.epoch == until:
                 raise KeyboardInterrupt

@@ -1,5 +1,7 @@
 """Ranks: which device and which items each takes, and what it trains."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn

@@ -1,5 +1,7 @@
 """Slices one by one, and batches with their targets."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

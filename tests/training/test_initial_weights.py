@@ -1,5 +1,7 @@
 """Pretrained weights come in when a stage starts anew, and never otherwise."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from types import SimpleNamespace
 

@@ -1,5 +1,7 @@
 """Loaders: which rank takes which nodule and which part of a batch; and the order in which rows come back."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from monai.data import Dataset, DistributedSampler

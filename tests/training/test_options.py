@@ -1,5 +1,7 @@
 """Options that are misspelt, or that no training could run with, are refused by name before any work."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Fixed randomness, which ends where it began."""
 
+from __future__ import annotations
+
 import random
 from functools import partial
 

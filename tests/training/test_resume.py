@@ -1,5 +1,7 @@
 """What a stage is resumed with: every option of a bundle, or a reason why one does not matter."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Learning rates over a training."""
 
+from __future__ import annotations
+
 import pytest
 
 from lung_nodule.training import three_rates

@@ -1,5 +1,7 @@
 """A stage: what its engines do, in which order, on one rank or several."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,7 @@
 """How long a stage takes is said near its start and after every epoch, in a log as well."""
 
+from __future__ import annotations
+
 import json
 import logging
 import re

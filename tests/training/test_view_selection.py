@@ -1,5 +1,7 @@
 """Every view keeps its own best weights and stops on its own."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,7 +46,7 @@ class Run:
         self.history.append({name: value.clone() for name, value in self.network.state_dict().items()})
         self.selection.update([view[epoch - 1] for view in self.aucs], epoch=epoch)
 
-    def go(self, epochs: int) -> "Run":
+    def go(self, epochs: int) -> Run:
         self.trainer.run([0, 1], max_epochs=epochs)
         return self
 

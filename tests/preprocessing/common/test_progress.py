@@ -1,5 +1,7 @@
 """Progress of a long run, on a terminal and in a log."""
 
+from __future__ import annotations
+
 import io
 import logging
 import sys
