@@ -123,7 +123,8 @@ def evaluated_scans(dataset_dir: str | Path, folds: Sequence[int | str]) -> tupl
     findings = _read(
         Path(dataset_dir), "nodules", ["finding_id", *CENTER, "diameter_mm", "excluded"], [*CENTER, "diameter_mm"]
     )
-    return tuple(table[table["fold"].isin(names)].reset_index(drop=True) for table in (scans, findings))
+    scans, findings = (table[table["fold"].isin(names)].reset_index(drop=True) for table in (scans, findings))
+    return scans, findings
 
 
 def _read(dataset_dir: Path, name: str, columns: Sequence[str], numeric: Sequence[str]) -> pd.DataFrame:

@@ -172,6 +172,6 @@ def refuse_numbered_holdout(folds: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _item(row: dict[str, Any], dataset_dir: Path) -> dict[str, Any]:
+def _item(row: dict[Any, Any], dataset_dir: Path) -> dict[str, Any]:
     paths = {key: str(dataset_dir / row[key]) for key in ("ct", "mask", "reader_masks")}
     return {**row, **paths, "fold": int(row["fold"]) if row["fold"].isdigit() else row["fold"]}

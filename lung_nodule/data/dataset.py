@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class NoduleSlices(Dataset):
         nodule = int(np.searchsorted(self.stops, index, side="right"))
         part, parts = index - int(self.stops[nodule] - self.parts[nodule]), int(self.parts[nodule])
         item = {**self.data[nodule], "part": part, "parts": parts}
-        return apply_transform(self.transform, item)
+        return cast(dict[str, Any], apply_transform(self.transform, item))
 
 
 def one_nodule(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Scan:
     path: Path
     series_uid: str | None
     labels: str
-    rows: list[dict[str, Any]]
+    rows: list[dict[Any, Any]]
 
 
 def inference_datalist(
@@ -51,7 +51,7 @@ def inference_datalist(
     folds: Sequence[int | str],
     min_readers: int,
     max_slice_thickness_mm: float,
-) -> list[dict[str, Any]]:
+) -> list[dict[Any, Any]]:
     """What a bundle's inference answers for: a user's table of centres, or else the nodules of a dataset.
 
     Args:
@@ -95,7 +95,7 @@ def scan_datalist(
     patient_id: str | None = None,
     series_uid: str | None = None,
     view: NoduleView,
-) -> list[dict[str, Any]]:
+) -> list[dict[Any, Any]]:
     """The VOIs around a table's centres, cut out of the CTs, each of which is read once.
 
     Everything is checked here, before a network is built. The VOIs stay in memory, some 5 MB a nodule.
@@ -123,7 +123,7 @@ def scan_datalist(
     scans = _scans(table, nodules, ct=ct, series_uid=series_uid)
     for row in (row for scan in scans for row in scan.rows):
         _reach_mm(view, row)
-    items: list[dict[str, Any]] = []
+    items: list[dict[Any, Any]] = []
     for scan in tqdm(scans, desc="CTs", unit="CT", disable=None):
         items += _items(scan, view)
     logger.info(f"{nodules}: {len(items)} nodules of {len(scans)} CTs")
@@ -145,7 +145,7 @@ def _scans(table: pd.DataFrame, nodules: Path, *, ct: str | Path | None, series_
         return [Scan(Path(ct), series_uid, LABELS, table.to_dict("records"))]
     if "ct" not in table.columns:
         raise InputError(f"{nodules} has no column ct: add one (a path per row), or give the CT of all rows with --ct")
-    found: dict[tuple[Path, str | None], list[dict[str, Any]]] = {}
+    found: dict[tuple[Path, str | None], list[dict[Any, Any]]] = {}
     for index, row in zip(table.index, table.to_dict("records"), strict=True):
         if not isinstance(row["ct"], str) or not row["ct"].strip():
             raise InputError(f"{nodules}, line {index + 2}: column ct is empty; give the path of the row's CT")
@@ -170,7 +170,7 @@ def _label_maps(paths: Sequence[Path]) -> list[str]:
     return [f"nodules_{name}.nii.gz" for name in names]
 
 
-def _items(scan: Scan, view: NoduleView) -> list[dict[str, Any]]:
+def _items(scan: Scan, view: NoduleView) -> list[dict[Any, Any]]:
     original = read_ct(scan.path, series_uid=scan.series_uid)
     check_hu(original, scan.path)
     canonical = original.canonical()
@@ -178,8 +178,8 @@ def _items(scan: Scan, view: NoduleView) -> list[dict[str, Any]]:
 
 
 def _item(
-    scan: Scan, row: dict[str, Any], number: int, original: Volume, canonical: Volume, view: NoduleView
-) -> dict[str, Any]:
+    scan: Scan, row: dict[Any, Any], number: int, original: Volume, canonical: Volume, view: NoduleView
+) -> dict[Any, Any]:
     voi = cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=voi_edge_mm(_reach_mm(view, row)))
     try:
         check_voi(voi.volume.data, voi.volume.spacing, voi.center)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -98,8 +98,8 @@ class StageCheckpoints:
             raise InputError(f"{path} cannot be resumed ({reason}); remove it or name another --output_dir") from error
         engine.state.epoch = saved["epoch"]
         engine.state.iteration = saved["epoch"] * engine.state.epoch_length
-        self.evaluator.state.best_metric = saved["best_metric"]
-        self.evaluator.state.best_metric_epoch = saved["best_epoch"]
+        cast(Any, self.evaluator.state).best_metric = saved["best_metric"]
+        cast(Any, self.evaluator.state).best_metric_epoch = saved["best_epoch"]
         logger.info(f"{self.directory}: resumed after epoch {saved['epoch']} of {engine.state.max_epochs}")
 
     def _is_stale(self, saved: dict[str, Any]) -> bool:
@@ -123,7 +123,7 @@ class StageCheckpoints:
 
     def _load(self, saved: dict[str, Any], engine: Engine) -> None:
         first_rates = {name: rates_of(part) for name, part in self.state.items() if isinstance(part, LRScheduler)}
-        before, now = planned_epochs(saved), engine.state.max_epochs
+        before, now = planned_epochs(saved), cast(int, engine.state.max_epochs)
         self.extended = list(saved.get("extended", []))
         self.network.load_state_dict(saved["network"])
         for name, part in self.state.items():
@@ -171,12 +171,12 @@ class StageCheckpoints:
         idist.barrier()
 
     def _save_best(self, engine: Engine) -> None:
-        best_epoch = self.evaluator.state.best_metric_epoch
+        best_epoch = cast(Any, self.evaluator.state).best_metric_epoch
         if best_epoch == engine.state.epoch or not (self.directory / "best.pt").is_file():
             self._write("best.pt", self.network.state_dict())
 
     def _save_last(self, engine: Engine) -> None:
-        metric, epoch = self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch
+        metric, epoch = cast(Any, self.evaluator.state).best_metric, cast(Any, self.evaluator.state).best_metric_epoch
         state = {name: part.state_dict() for name, part in self.state.items()}
         position = {"epoch": engine.state.epoch, "best_metric": float(metric), "best_epoch": int(epoch)}
         length = {"max_epochs": engine.state.max_epochs, "extended": self.extended, "schedule": self.schedule}

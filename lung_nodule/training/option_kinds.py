@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeGuard, cast
 
 import torch
 from lung_nodule.errors import InputError
@@ -35,12 +36,12 @@ class Kind:
         return Kind(f"{self.allowed}, or None", lambda value: value is None or self.accepts(value))
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -68,7 +69,7 @@ def one_of(*choices: object) -> Kind:
     return Kind(said, lambda value: any(value == choice and type(value) is type(choice) for choice in choices))
 
 
-def checked_by(check: Callable[[object], object], allowed: str) -> Kind:
+def checked_by(check: Callable[[Any], object], allowed: str) -> Kind:
     """Options whose reader refuses a wrong value itself, with an InputError."""
 
     def accepts(value: object) -> bool:
@@ -82,7 +83,7 @@ POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0
 SHARE = number(most=1.0)
 FLAG = one_of(True, False)
 PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value, str) and bool(value.strip())))
-FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(value).is_file())
+FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(str(value)).is_file())
 TEXT = Kind("text", lambda value: isinstance(value, str))
 PATIENT = Kind("a patient's name", lambda value: is_whole(value) or (TEXT.accepts(value) and bool(str(value).strip())))
 
@@ -119,7 +120,7 @@ def names(*known: str) -> Kind:
 
 def _device_is_there(value: object) -> bool:
     try:
-        device = torch.device(value)
+        device = torch.device(cast(Any, value))
     except (RuntimeError, TypeError, ValueError):
         return False
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

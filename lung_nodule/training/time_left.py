@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -51,8 +52,8 @@ class TimeLeft:
 
     def start(self, engine: Engine) -> None:
         """Count what is left, from where a resumed stage goes on."""
-        self.epochs = engine.state.max_epochs - engine.state.epoch
-        self.total = self.epochs * engine.state.epoch_length
+        self.epochs = cast(int, engine.state.max_epochs) - engine.state.epoch
+        self.total = self.epochs * cast(int, engine.state.epoch_length)
         self.done, self.done_epochs, self.announced = 0, 0, False
         self.started = self.logged = time.monotonic()
         self.warmed_up: float | None = None
@@ -66,9 +67,8 @@ class TimeLeft:
         if self.done == 1 and now - self.started < SLOW_STEP_S:
             self.warmed_up = now
         elif not self.announced and (self.done > MEASURED_STEPS or now - self.started >= SLOW_STEP_S):
-            warmed_up = self.warmed_up is not None
-            since = self.warmed_up if warmed_up else self.started
-            self._announce(engine, (now - since) / (self.done - warmed_up))
+            since = self.started if self.warmed_up is None else self.warmed_up
+            self._announce(engine, (now - since) / (self.done - (self.warmed_up is not None)))
         elif self.announced and self.bar.disable and now - self.logged >= LOG_EVERY_S:
             left = in_words((now - self.started) / self.done * (self.total - self.done))
             self._log(f"{self.unit} {self.done} of {self.total}, about {left} left", now)
@@ -85,7 +85,7 @@ class TimeLeft:
 
     def _announce(self, engine: Engine, each_s: float) -> None:
         self.announced = True
-        device, needed = torch.device(engine.state.device).type, each_s * self.total
+        device, needed = torch.device(cast(Any, engine.state).device).type, each_s * self.total
         count = f"{self.total} {self.unit}s"
         if self.epochs > 1:
             count = f"{self.epochs} epochs x {engine.state.epoch_length} {self.unit}s = {count}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pydoc import locate
-from typing import Any
+from typing import Any, cast
 
 from lung_nodule.errors import InputError
 from monai.bundle import ConfigComponent, ConfigExpression, ConfigParser, ReferenceResolver
@@ -127,7 +127,8 @@ def _arguments(parser: ConfigParser, component: dict[str, Any]) -> set[str] | No
     classes = target.__mro__ if inspect.isclass(target) else (target,)
     own = {"_target_", "_disabled_", "_requires_", "_desc_", "_mode_"}
     for one in classes:
-        parameters = inspect.signature(one.__init__ if inspect.isclass(one) else one).parameters.values()
+        called = cast(Callable[..., Any], one.__init__ if inspect.isclass(one) else one)
+        parameters = inspect.signature(called).parameters.values()
         own |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
             break

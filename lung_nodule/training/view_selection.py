@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -49,12 +49,12 @@ class ViewSelection:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._validated)
 
     def _collect(self, engine: Engine) -> None:
-        output = engine.state.output
+        output = cast(dict[str, torch.Tensor], engine.state.output)
         self._seen.append((output["pred"].detach().cpu(), output["label"].detach().cpu()))
 
     def _validated(self, engine: Engine) -> None:
         scores, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        aucs = [float(compute_roc_auc(scores[:, view], labels[:, 0])) for view in range(scores.shape[1])]
+        aucs = [float(cast(float, compute_roc_auc(scores[:, view], labels[:, 0]))) for view in range(scores.shape[1])]
         engine.state.metrics.update({f"view_{view + 1}_auc": auc for view, auc in enumerate(aucs)})
         self.update(aucs, epoch=engine.state.epoch)
 

@@ -116,7 +116,8 @@ class NoduleView(ABC):
             center: ``[3]`` of the nodule, a fractional voxel index of ``ct``.
             diameter: as :meth:`reach_mm`.
         """
-        patch = self.patch(ct.shape, floats(spacing), floats(center), diameter)
+        x, y, z = ct.shape
+        patch = self.patch((x, y, z), floats(spacing), floats(center), diameter)
         return Prepared(self.images(ct, patch), patch)
 
     def named(self, tensor: np.ndarray, channels: Sequence[str] | None = None) -> dict[str, np.ndarray]:

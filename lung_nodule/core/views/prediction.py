@@ -47,7 +47,9 @@ class Prediction:
 
     def on_patch(self, name: str | None = None) -> np.ndarray:
         """bool ``[S, H, W]``: a map (the last one) at 0.5, within the scan, restricted to the central component."""
-        mask = (self.probability if name is None else self.maps[name]) >= MASK_THRESHOLD
+        chosen = self.probability if name is None else self.maps[name]
+        assert chosen is not None, "a prediction without maps has no mask"
+        mask = chosen >= MASK_THRESHOLD
         inside = self.patch.inside
         if inside is not None:
             mask = mask & inside
@@ -60,5 +62,6 @@ class Prediction:
     @cached_property
     def mask(self) -> np.ndarray:
         """The mask that a user gets: bool ``[X, Y, Z]`` on the VOI's grid."""
-        patch = self.patch
-        return nodule_mask(patch.restore(self.probability), np.array(patch.center), np.array(patch.spacing))
+        patch, probability = self.patch, self.probability
+        assert probability is not None, "a prediction without maps has no mask"
+        return nodule_mask(patch.restore(probability), np.array(patch.center), np.array(patch.spacing))

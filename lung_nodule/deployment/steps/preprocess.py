@@ -34,7 +34,8 @@ class TritonPythonModel:
         diameter = diameter_of(request, self._inputs)
         try:
             core.check_voi(voi, spacing, center)
-            patch = self._view.patch(voi.shape, core.floats(spacing), core.floats(center), diameter)
+            x, y, z = voi.shape
+            patch = self._view.patch((x, y, z), core.floats(spacing), core.floats(center), diameter)
             self._check_extent(patch)
         except ValueError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
