@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,13 @@ class CubeChannels(ImageChannels):
 
     def key(self, cube: np.ndarray) -> str:
         """Hexadecimal hash of the voxels, of what is computed from them, and with what."""
-        import skimage
-
         slic = self.slic if "slic" in self.names else None
-        options = {"channels": sorted(self.names), "slic": slic, "skimage": skimage.__version__, "shape": cube.shape}
+        options = {
+            "channels": sorted(self.names),
+            "slic": slic,
+            "skimage": version("scikit-image"),
+            "shape": cube.shape,
+        }
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode() + cube.tobytes()).hexdigest()[:32]
 
 

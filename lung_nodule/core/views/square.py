@@ -81,7 +81,8 @@ class SquareView(NoduleView):
         >>> import numpy as np
         >>> from lung_nodule.core import SquareView
         >>> view = SquareView(image_size=64)
-        >>> prepared = view.prepare(np.full((40, 40, 20), -800.0), spacing=(1, 1, 2), center=(20, 20, 10), diameter=12.0)
+        >>> ct = np.full((40, 40, 20), -800.0)
+        >>> prepared = view.prepare(ct, spacing=(1, 1, 2), center=(20, 20, 10), diameter=12.0)
         >>> prepared.images.shape
         (7, 1, 64, 64)
         >>> outputs = {name: np.full(7, 0.5) for name in view.channels}
