@@ -2,8 +2,7 @@
 
 from lung_nodule.training.aggregation import Aggregate
 from lung_nodule.training.assemble import write_model
-from lung_nodule.training.autocast import AutocastInferer
-from lung_nodule.training.batches import PrepareTargets, mean_score_and_label
+from lung_nodule.training.batches import PrepareTargets
 from lung_nodule.training.checkpoints import StageCheckpoints
 from lung_nodule.training.command_errors import expected_errors_in_one_line
 from lung_nodule.training.distributed import (
@@ -14,10 +13,10 @@ from lung_nodule.training.distributed import (
     part_of_rank,
     start_ranks,
 )
-from lung_nodule.training.each_slice import EachSlice
+from lung_nodule.training.inferers import AutocastInferer, EachSlice
 from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained, pretrained_hash
 from lung_nodule.training.loaders import RankSampler, TrainingLoader, ValidationLoader, rank_batch_size
-from lung_nodule.training.metrics import LabelledROCAUC, score_and_class, segmentation_and_label
+from lung_nodule.training.metrics import LabelledROCAUC, mean_score_and_label, score_and_class, segmentation_and_label
 from lung_nodule.training.options import check_options, require_folds, require_validation
 from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
 from lung_nodule.training.resume import resume_settings

@@ -33,8 +33,3 @@ class PrepareTargets(PrepareBatch):
         if isinstance(self.targets, str):
             return image, batchdata[self.targets].to(device=device, non_blocking=non_blocking)
         return image, {key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in self.targets}
-
-
-def mean_score_and_label(output: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """For MONAI's metric handlers: the mean of a nodule's views and its class, both ``[N]``."""
-    return output["pred"].mean(dim=1), output["label"][:, 0]

@@ -29,3 +29,8 @@ def segmentation_and_label(output: Mapping[str, Any]) -> tuple[torch.Tensor, tor
     """For MONAI's metric handlers: a nodule's final mask and its reference, both ``[1, 1, H, W, S]``."""
     segmentation = torch.from_numpy(np.moveaxis(output["segmentation"], 0, 2)[None, None].astype(np.float32))
     return segmentation, output["label"].cpu()
+
+
+def mean_score_and_label(output: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """For MONAI's metric handlers: the mean of a nodule's views and its class, both ``[N]``."""
+    return output["pred"].mean(dim=1), output["label"][:, 0]
