@@ -21,6 +21,7 @@ from lung_nodule.data.datalist import (
 )
 from lung_nodule.data.dataset import NoduleSlices, one_nodule
 from lung_nodule.data.folds import training_folds, validation_fold
+from lung_nodule.data.load_voi import LoadVOI
 from lung_nodule.data.nodule_view import ViewNodule
 from lung_nodule.data.rand_affine import RandSliceAffined
 from lung_nodule.data.scans import inference_datalist, require_inputs, scan_datalist
@@ -34,7 +35,6 @@ from lung_nodule.data.tasks import (
     training_items,
 )
 from lung_nodule.data.training_slice import RandNoduleSlice, RandSquarePart, ViewSlice
-from lung_nodule.data.voi import LoadVOI
 
 __all__ = [
     "ATTRIBUTE_COLUMNS",

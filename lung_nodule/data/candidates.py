@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from lung_nodule.core import check_voi
 from lung_nodule.data.datalist import patient_folds, refuse_numbered_holdout
-from lung_nodule.data.voi import loaded
+from lung_nodule.data.load_voi import loaded
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import CENTER, Volume, cut_voi, read_nifti, read_table, voi_edge_mm

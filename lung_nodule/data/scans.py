@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from lung_nodule.core import NoduleView, check_voi
 from lung_nodule.data.datalist import nodule_datalist, require_dataset
+from lung_nodule.data.load_voi import loaded
 from lung_nodule.data.nodule_view import unfit
-from lung_nodule.data.voi import loaded
 from lung_nodule.errors import InputError
 from lung_nodule.io import LABELS, Volume, center_of, check_hu, cut_voi, read_ct, read_nodules, voi_edge_mm
 from tqdm import tqdm

@@ -13,7 +13,7 @@ from lung_nodule.io.nifti import read_nifti, write_nifti
 from lung_nodule.io.nodules import CENTER, center_of, read_nodules
 from lung_nodule.io.patient_names import patient_name, patient_names
 from lung_nodule.io.series import Series, SeriesFiles
-from lung_nodule.io.slices import SliceGrid, format_positions
+from lung_nodule.io.slice_grid import SliceGrid, format_positions
 from lung_nodule.io.tables import read_table, write_table
 from lung_nodule.io.voi import Voi, cut_voi, paste, voi_edge_mm
 from lung_nodule.io.volume import Grid, Volume

@@ -14,7 +14,7 @@ from lung_nodule.io.file_remarks import file_remarks
 from lung_nodule.io.find import DEFER_BYTES, NOT_READABLE, series_under
 from lung_nodule.io.pixels import AIR_HU, hounsfield_and_padding
 from lung_nodule.io.series import Series, SeriesFiles
-from lung_nodule.io.slices import slice_grid
+from lung_nodule.io.slice_grid import slice_grid
 from lung_nodule.io.volume import Volume
 from pydicom.errors import InvalidDicomError
 

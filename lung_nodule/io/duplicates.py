@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
 from lung_nodule.io.pixels import hounsfield
-from lung_nodule.io.slices import SAME_POSITION_MM, format_positions
+from lung_nodule.io.slice_grid import SAME_POSITION_MM, format_positions
 
 DUPLICATE_RULES = ("refuse", "first", "last")
 CHOICE = {"first": "lowest", "last": "highest"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.io.pixels import AIR_HU
-from lung_nodule.io.slices import SliceGrid, format_positions
+from lung_nodule.io.slice_grid import SliceGrid, format_positions
 from lung_nodule.io.volume import Volume
 
 

@@ -16,7 +16,12 @@ from lung_nodule.training.distributed import (
 from lung_nodule.training.inferers import AutocastInferer, EachSlice
 from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained, pretrained_hash
 from lung_nodule.training.loaders import RankSampler, TrainingLoader, ValidationLoader, rank_batch_size
-from lung_nodule.training.metrics import LabelledROCAUC, mean_score_and_label, score_and_class, segmentation_and_label
+from lung_nodule.training.metric_inputs import (
+    LabelledROCAUC,
+    mean_score_and_label,
+    score_and_class,
+    segmentation_and_label,
+)
 from lung_nodule.training.options import check_options, require_folds, require_validation
 from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
 from lung_nodule.training.resume import resume_settings
