@@ -13,5 +13,6 @@ ruff format --check .
 say "pyright"
 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 python -m pyright
 say "pytest"
-export OMP_NUM_THREADS=1 # a file of tests per core, a thread per test
-python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"
+export OMP_NUM_THREADS=1 # a thread per test; one process more than cores, as servers and subprocesses are waited for
+workers=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
+python -m pytest -n "$workers" --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"

@@ -43,7 +43,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     own = tmp_path / "unzipped" / "lung_nodule"
     shutil.copytree(LIBRARY, own)
     (own / module.VERSION_FILE).write_text(json.dumps(library_version()))
-    changed = own / "core" / "patch.py"
+    changed = own / "core" / "slice_patch.py"
     changed.write_text(changed.read_text() + "\n")
     monkeypatch.setattr(module, "LIBRARY", own)
     monkeypatch.setattr(module.library_version, "__defaults__", (own,))
@@ -75,5 +75,5 @@ def test_the_version_is_of_contents_alone(tmp_path: Path) -> None:
     (copy / "__pycache__" / "x.pyc").write_bytes(b"cache")
     (copy / module.VERSION_FILE).write_text("{}")
     assert library_version(copy) == library_version()
-    (copy / "core" / "patch.py").rename(copy / "core" / "patches.py")
+    (copy / "core" / "slice_patch.py").rename(copy / "core" / "patches.py")
     assert library_version(copy) != library_version()

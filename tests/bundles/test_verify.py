@@ -56,7 +56,7 @@ def big_file(bundle: Path) -> None:
 def unused_import(bundle: Path) -> None:
     """In a library beside the bundle, as in a package."""
     shutil.copytree(ROOT / "lung_nodule", bundle / "lung_nodule", ignore=shutil.ignore_patterns("__pycache__"))
-    path = bundle / "lung_nodule" / "core" / "fusion.py"
+    path = bundle / "lung_nodule" / "core" / "components.py"
     path.write_text(path.read_text().replace("import numpy as np", "import os\n\nimport numpy as np", 1))
 
 

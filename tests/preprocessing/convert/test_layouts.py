@@ -48,7 +48,7 @@ def test_every_layout_gives_the_same_dataset(
     name: str, pair_root: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
     root = rearrange(pair_root, tmp_path / "root", LAYOUTS[name])
-    assert convert(root, tmp_path / "out", patients=None, workers=2, settings=SETTINGS) == []
+    assert convert(root, tmp_path / "out", patients=None, workers=1, settings=SETTINGS) == []
     assert digests(tmp_path / "out") == expected
 
 
