@@ -1,4 +1,4 @@
-# Sourced by the other scripts: stands in the repository's root with .venv made, filled and first on the path.
+# Sourced by the other scripts: changes to the repository's root, with .venv made, filled and first on the path.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,14 +21,14 @@ if [ ! -x .venv/bin/python ]; then
     say "making .venv with $("$python" --version)"
     "$python" -m venv .venv || { rm -rf .venv; fail "cannot make .venv: apt-get install python3-venv"; }
 fi
-stamp=.venv/installed-$(sha256sum requirements.txt pyproject.toml | sha256sum | cut -c1-16)
-if [ ! -f "$stamp" ]; then
+marker=.venv/installed-$(sha256sum requirements.txt pyproject.toml | sha256sum | cut -c1-16)
+if [ ! -f "$marker" ]; then
     say "installing requirements.txt (torch is large: some minutes)"
-    rm -f .venv/installed-*  # a stamp tells of the last installation only
+    rm -f .venv/installed-*  # a marker of the last installation only
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-    touch "$stamp"
+    touch "$marker"
 fi
 export PATH="$PWD/.venv/bin:$PATH" VIRTUAL_ENV="$PWD/.venv" PYTHONUNBUFFERED=1
-# Two threads that wait for each other by spinning cost more than they bring on a busy machine.
+# Two threads that wait for each other by spinning cost more than they gain on a busy machine.
 export OMP_WAIT_POLICY=passive

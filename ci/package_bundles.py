@@ -29,7 +29,7 @@ def package(
         out: the folder of the zips.
         bundles: the folder of the bundles.
         weights_url: where one bundle's weights above 25 MB lie.
-        zoo_name: name zip and folder in the Model Zoo's manner, lung_nodule_ct_<name>.
+        zoo_name: name zip and folder as the Model Zoo does, lung_nodule_ct_<name>.
     """
     chosen = bundles_named(Path(bundles), names)
     if weights_url is not None and len(chosen) != 1:

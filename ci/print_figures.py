@@ -1,4 +1,4 @@
-"""Print what the quickstart found, each figure called what it is, and where the report lies."""
+"""Print what the quickstart found, each figure with its meaning, and where the report lies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lung_nodule.io import read_table
 
 
 def figures(out: str) -> str:
-    """The evaluation's figures beside their baselines, the report's nodules, and the report's path.
+    """The evaluation's figures next to their baselines, the report's nodules, and the report's path.
 
     Args:
         out: the quickstart's folder.

@@ -2,7 +2,7 @@
 # Every step in one command: convert, train a small MT-Net, evaluate, export, serve, predict, report.
 #   bash ci/quickstart.sh                      on a synthetic phantom that it draws
 #   bash ci/quickstart.sh --dicom_root DIR     on LIDC-IDRI (too few scans to train on are predicted with a phantom's model)
-# What is there already is used again. Everything lands in data/lidc and out/quickstart.
+# Existing outputs are reused. Everything is written to data/lidc and out/quickstart.
 usage() { sed -n '2,5s/^# \{0,1\}//p' "$0"; }
 bad() { echo "error: $*" >&2; exit 2; }
 dicom_root=
@@ -27,7 +27,7 @@ bundle=bundles/mtnet
 mkdir -p "$out" data
 started=$SECONDS
 
-# A dataset made from something else than what is asked for now steps aside; nothing is deleted.
+# A dataset made from another source than the requested one is renamed; nothing is deleted.
 made_from() {
     if [ -f "$dataset.source" ]; then
         cat "$dataset.source"
@@ -70,7 +70,7 @@ else
     convert "$dicom_root" "$dataset"
     if ! python ci/check_folds.py --dataset "$dataset"; then
         say "so a phantom trains the model, and a scan of $dicom_root is predicted with it"
-        note="The model was trained on a synthetic phantom, for want of scans: its answers are no result."
+        note="The model was trained on a synthetic phantom, as there are too few scans: its answers are no result."
         train_on_phantom data/phantom
     fi
 fi

@@ -1,4 +1,4 @@
-"""Check bundles as the Model Zoo does, and what ours promise beside that: python ci/verify_bundles.py [NAME...]."""
+"""Check bundles as the Model Zoo does, and what ours promise besides: python ci/verify_bundles.py [NAME...]."""
 
 from __future__ import annotations
 

@@ -18,15 +18,15 @@ def export(bundle: str, repository: str, checkpoint: str | None = None, engine: 
     """Export a trained bundle to ONNX (or TensorRT) and write the model repository that Triton serves.
 
     Every exported net is compared with torch on noise and on lung-like images; a difference above 1e-4 stops the
-    export. The errors measured, and what a client has to know, are written into export_<bundle>.json of the
+    export. The errors measured, and what a client needs to know, are written into export_<bundle>.json of the
     repository. The models of other bundles in the repository stay.
 
     Args:
         bundle: The bundle's folder, such as bundles/mtnet.
-        repository: The folder to write; it appears whole or not at all.
+        repository: The folder to write; it is written completely or not at all.
         checkpoint: The weights, with their side file. Default: those that the bundle's inference takes,
             models/model.pt of the bundle or else out/<bundle>/model.pt.
-        engine: onnxruntime, or tensorrt to build a plan beside each ONNX file (needs TensorRT and its GPU).
+        engine: onnxruntime, or tensorrt to build a plan next to each ONNX file (needs TensorRT and its GPU).
     """
     source, target = path_text(bundle, "--bundle"), path_text(repository, "--repository")
 
@@ -44,15 +44,15 @@ def serve(
 ) -> Job:
     """Serve a model repository with NVIDIA Triton on this machine (127.0.0.1) until Ctrl-C or SIGTERM.
 
-    "ready" is logged when every ensemble, and every net that stands alone, has answered an inference. The exit status
-    is 0 after Ctrl-C or SIGTERM, 1 when the server ended by itself, 2 when it could not start.
+    "ready" is logged when every ensemble, and every stand-alone net, has answered an inference. The exit status is 0
+    after Ctrl-C or SIGTERM, 1 when the server ended by itself, 2 when it could not start.
 
     Args:
         repository: The folder that export wrote.
         http_port: Port of the HTTP endpoint; 0 chooses a free one.
         grpc_port: Port of the gRPC endpoint, the one predict talks to; 0 chooses a free one.
         metrics_port: Port of the Prometheus metrics; 0 chooses a free one.
-        log_file: Keeps the server's own log; without it the log goes when the server stops.
+        log_file: Keeps the server's own log; without it the log is deleted when the server stops.
     """
     folder = path_text(repository, "--repository")
     given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
@@ -88,7 +88,7 @@ def predict(
 
     Args:
         ct: A NIfTI file in HU, or the folder of a DICOM series.
-        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm); other columns are not looked at.
+        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm); other columns are ignored.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
         model: Name of the served ensemble.
@@ -101,7 +101,7 @@ def predict(
     def action() -> int:
         from lung_nodule.deployment.predict import predict_ct
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a request under way is waited for, as after Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
         predict_ct(**paths, url=url, model=model, keep={"patient_id": patient_id, "series_uid": series_uid}, note=note)
         return 0
 

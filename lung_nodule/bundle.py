@@ -1,7 +1,7 @@
 """Where a bundle lies, where it writes by default, and which weights its evaluation and inference take.
 
-A configuration does not learn where its own file is, so a bundle is found from the copy of this library that runs: in
-a package it lies beside the bundle's ``configs/``, in the repository beside ``bundles/``.
+A configuration does not know where its own file is, so a bundle is located from the running copy of this library: in a
+package it is next to the bundle's ``configs/``, in the repository next to ``bundles/``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OWN_WEIGHTS = Path("models") / "model.pt"
 
 
 class DefaultFolder(str):
-    """A folder that the configuration chose, not the user: a path like any other, that a user's own wins over."""
+    """A folder chosen by the configuration: a path like any other, but a user's own takes precedence."""
 
     __slots__ = ()
 
@@ -29,11 +29,11 @@ def bundle_root(name: str, *, library: Path = LIBRARY) -> str:
 
     Args:
         name: of the bundle, e.g. ``mtnet``.
-        library: the folder ``lung_nodule/`` that runs.
+        library: the folder ``lung_nodule/`` of the running library.
 
     Returns:
         the package in which the library lies; else a package of this bundle that is the working directory (which
-        refuses another library); else ``bundles/<name>`` beside the library; else the working directory, or
+        refuses another library); else ``bundles/<name>`` next to the library; else the working directory, or
         ``bundles/<name>`` in it.
 
     Raises:
@@ -45,7 +45,7 @@ def bundle_root(name: str, *, library: Path = LIBRARY) -> str:
         if _names(place) == name:
             return str(place)
     raise InputError(
-        f"the bundle {name} is neither beside the library {library} nor in {here}: start in its folder, put its "
+        f"the bundle {name} is neither next to the library {library} nor in {here}: start in its folder, put its "
         "folder on PYTHONPATH, or name it with --bundle_root"
     )
 
@@ -91,7 +91,7 @@ def search_path() -> list[str]:
 
 
 def restore_search_path(before: list[str]) -> None:
-    """Take back the one folder that MONAI's ``ConfigWorkflow`` puts second on the search path before it runs.
+    """Remove the one folder that MONAI's ``ConfigWorkflow`` puts second on the search path before it runs.
 
     The library was found without it. A path that changed in any other way stays as it is.
 

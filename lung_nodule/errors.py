@@ -1,4 +1,4 @@
-"""The errors that a user's input can cause, and how a command ends on one; the standard library alone."""
+"""The errors that a user's input can cause, and how a command reports one; standard library only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 class InputError(ValueError):
     """Input that a user gave is wrong: the message is one line that says what, where, and what to do.
 
-    Command lines print the message alone (no traceback) and leave with exit status 2.
+    Command lines print only the message (no traceback) and exit with status 2.
     """
 
 
@@ -33,7 +33,7 @@ def user_error(error: BaseException | None) -> InputError | None:
 
 
 def report_in_one_line() -> None:
-    """End this process with the message alone where a user's input was wrong, with the traceback otherwise.
+    """End this process with only the message where a user's input was wrong, with the traceback otherwise.
 
     For programs whose command line is not ours (``python -m monai.bundle run``): an :class:`InputError` may reach them
     wrapped in others, so the chain of causes is searched for it. The exit status is 1.

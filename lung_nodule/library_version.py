@@ -1,8 +1,8 @@
 """Which copy of this library runs, and whether it is the one that a bundle was packaged with.
 
-A package carries its own copy of ``lung_nodule/``. Where another copy stands earlier on the path (two unzipped
-packages, an installed library), Python takes that one without a word: here it is refused. The package's own copy may be
-edited by whoever has it: that is said in a warning, and it runs.
+A package carries its own copy of ``lung_nodule/``. If another copy comes earlier on the path (two unzipped packages, an
+installed library), Python silently imports that one: here it is refused. The package's own copy may be edited: it runs,
+with a warning.
 """
 
 from __future__ import annotations

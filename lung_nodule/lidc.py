@@ -35,7 +35,7 @@ CHARACTERISTICS = (
 """What a reader rates of a nodule, from 1 to :data:`HIGHEST_RATING`."""
 HIGHEST_RATING = {**dict.fromkeys(CHARACTERISTICS, 5), "internal_structure": 4, "calcification": 6}
 ATTRIBUTES = CHARACTERISTICS[:-1]
-"""The characteristics beside malignancy."""
+"""The characteristics besides malignancy."""
 ATTRIBUTE_THRESHOLDS = {
     "texture": 3.5,
     "spiculation": 3.5,
@@ -62,7 +62,7 @@ FLOAT_ERROR = Fraction(1, 10**9)
 
 
 def consensus_policy(policy: object) -> float | str:
-    """A consensus policy in the one way that settings and tables write it.
+    """A consensus policy in the form that settings and tables use.
 
     Args:
         policy: a number above 0 and at most 1, a fraction such as ``"2/3"``, ``"majority"``, ``"any"`` or ``"all"``; a
@@ -107,7 +107,7 @@ def votes_needed(policy: float | str, readers: int) -> int:
 
 
 def _level(text: str) -> Fraction | None:
-    """The fraction that a text says; None where it says none."""
+    """The fraction that a text denotes; None where it denotes none."""
     try:
         if "/" in text:
             return Fraction(text.replace(" ", ""))

@@ -57,8 +57,8 @@ class Method:
         name: of the method's bundle: its folder, its side files' ``bundle``, its models in the model repository.
         network: what is trained; its ``predict`` gives one tensor.
         predictor: the same weights by name, whose ``forward`` gives that tensor: what evaluation and inference run.
-        view: how it looks at a nodule; names the tensor's channels.
-        parts: what is served; the whole network under the method's name where nothing else is said.
+        view: how it samples a nodule; names the tensor's channels.
+        parts: what is served; by default the whole network under the method's name.
     """
 
     name: str
@@ -128,7 +128,7 @@ def model_settings(bundle: str, checkpoint: str | Path) -> dict[str, Any]:
 
     Args:
         bundle: name of a method.
-        checkpoint: the ``.pt`` file beside which the side file lies.
+        checkpoint: the ``.pt`` file next to its side file.
 
     Returns:
         the side file's content, whose ``network`` has every option; without a side file ``{"network": ...}`` alone.
@@ -152,7 +152,7 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
     """The network that a checkpoint's side file describes, with its weights, in evaluation mode.
 
     Args:
-        checkpoint: a ``.pt`` file of tensors with its side file beside it.
+        checkpoint: a ``.pt`` file of tensors with its side file next to it.
         device: where the network is put.
 
     Raises:

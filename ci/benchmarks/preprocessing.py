@@ -1,8 +1,8 @@
-"""Conversion beside a plain pylidc script and beside reading alone; prints JSON.
+"""Conversion compared with a plain pylidc script and with reading alone; prints JSON.
 
     python ci/benchmarks/preprocessing.py [--dicom_root DIR --patient LIDC-IDRI-0006] [--repeats 5] [--scans 1,4,8]
 
-Every measurement is a process of its own; the variants take turns, so that what else the machine does falls on all.
+Every measurement is a process of its own; the variants take turns, so that other load on the machine affects all.
 """
 
 from __future__ import annotations
@@ -262,7 +262,8 @@ def benchmark(
     """Time the conversion and print JSON.
 
     Args:
-        dicom_root: Folder of a TCIA download. The real scans beside the repository where they are, else the phantom.
+        dicom_root: Folder of a TCIA download. By default the real scans next to the repository where they are, else the
+            phantom.
         patient: One patient of it with one scan.
         repeats: How often each variant is measured.
         scans: Numbers of phantom scans, 30 at most, for the growth with the number of scans, separated by commas.

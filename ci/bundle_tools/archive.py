@@ -113,7 +113,7 @@ def _weights(bundle: Path, url: str | None) -> tuple[dict[str, bytes], str]:
             return side, f"weights to download, as {LARGE_FILES} says"
         return {}, "no weights: copy model.pt and model.json of a training into its models/ first"
     if not side:
-        raise InputError(f"{weights} has no side file {side_file.name} beside it; take the pair that training wrote")
+        raise InputError(f"{weights} has no side file {side_file.name} next to it; take the pair that training wrote")
     if weights.stat().st_size <= LARGEST:
         return {WEIGHTS: weights.read_bytes(), **side}, f"weights of {weights.stat().st_size / 2**20:.1f} MB"
     return {**side, **_large_files(bundle, weights, url)}, "weights above 25 MB, to download"

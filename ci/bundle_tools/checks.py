@@ -1,6 +1,6 @@
-"""What every bundle must hold, checked on its files alone; each check ends in silence or raises ``Broken``.
+"""What every bundle must hold, checked on its files alone; each check passes silently or raises ``Broken``.
 
-``meta_schema_20240725.json`` beside this file is MONAI's schema of metadata, unchanged, from
+``meta_schema_20240725.json`` next to this file is MONAI's schema of metadata, unchanged, from
 https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json (Apache-2.0).
 """
 
@@ -43,7 +43,7 @@ WRITERS = re.compile(r"(^|\.)(StatsHandler|TensorBoard\w+|ProgressBar|MLFlowHand
 PINS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 FORBIDDEN = ("torchvision", "timm", "segmentation_models_pytorch")
-"""They do not import beside a CPU build of torch 2.13, and MONAI's parts that need them do not either."""
+"""They cannot be imported with a CPU build of torch 2.13, and MONAI's parts that need them do not either."""
 
 
 class Broken(ValueError):
@@ -136,7 +136,7 @@ def zoo_properties(bundle: Path) -> None:
 
 
 def overlays(bundle: Path) -> None:
-    """Multi-GPU: every key of an overlay is one of its base, no handler is named by its place, only rank 0 writes."""
+    """Multi-GPU: every key of an overlay is one of its base, no handler is named by its index, only rank 0 writes."""
     wrong = []
     for overlay, base in OVERLAYS.items():
         parser = ConfigParser(_config(bundle, base))
@@ -194,7 +194,7 @@ def large_files(bundle: Path) -> None:
 
 
 def forbidden_imports(bundle: Path) -> None:
-    """No torchvision and what needs it: in the configs, in the metadata, in the library beside the bundle."""
+    """No torchvision and what needs it: in the configs, in the metadata, in the library next to the bundle."""
     library = _library(bundle)
     found = [
         f"{path.name} names {name}"

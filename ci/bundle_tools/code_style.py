@@ -27,7 +27,7 @@ def complaints(library: Path) -> tuple[str, ...]:
     """What the zoo's tools say of a library's packed files: one line each, its first ones for each tool.
 
     Args:
-        library: a folder ``lung_nodule/``; its files are looked at once per process.
+        library: a folder ``lung_nodule/``; its files are checked once per process.
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -39,7 +39,7 @@ def complaints(library: Path) -> tuple[str, ...]:
 
 
 def _said(tool: str, root: Path) -> list[str]:
-    """Nothing where the tool is content."""
+    """Nothing where the tool passes."""
     command = [sys.executable, "-m", tool, *TOOLS[tool]]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if not ended.returncode:

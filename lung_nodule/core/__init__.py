@@ -1,6 +1,6 @@
-"""What training, inference, the served steps and the client compute alike, in numpy alone.
+"""Computations shared by training, inference, the served steps and the client; numpy only.
 
-This package is copied unchanged beside the Python steps of the model repository, together with ``lidc.py`` and
+This package is copied unchanged next to the Python steps of the model repository, together with ``lidc.py`` and
 ``errors.py``, so it imports numpy, these two and itself only.
 """
 

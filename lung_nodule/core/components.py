@@ -1,4 +1,4 @@
-"""The one connected component that a nodule's centre points at."""
+"""The connected component at a nodule's centre."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def central_component(
         spacing: distance in mm between neighbours along each axis, by which "nearest" is measured.
 
     Returns:
-        bool ``[S, H, W]``, empty where the mask is.
+        bool ``[S, H, W]``, empty if the mask is.
     """
     mask = np.asarray(mask, dtype=bool)
     voxels = np.argwhere(mask)

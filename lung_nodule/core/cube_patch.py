@@ -1,4 +1,4 @@
-"""The isotropic cube around a nodule's centre: how a volumetric method looks at a VOI, and how its maps come back."""
+"""The isotropic cube around a nodule's centre: sampled from a VOI, and maps of it resampled back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class CubePatch:
     """An isotropic cube around a nodule's centre (3-D methods and the nine views).
 
     Voxel ``i`` along an edge lies ``(i - (image_size - 1) / 2) * patch_mm / image_size`` mm from the centre. The volume
-    is sampled separably, one matrix per axis, and edge-replicated beyond its faces: padded, never stretched. Nothing
-    but centre and spacing decides what is seen.
+    is sampled separably, one matrix per axis, and edge-replicated beyond its faces: padded, never stretched. Only
+    centre and spacing decide what is sampled.
 
     Args:
         shape: ``[X, Y, Z]`` of the VOI (canonical LPS order).
@@ -49,7 +49,7 @@ class CubePatch:
 
     @property
     def inside(self) -> np.ndarray | None:
-        """bool, as :meth:`sample`: where the cube shows the volume itself; None for one that goes on beyond it."""
+        """bool, as :meth:`sample`: where the cube shows the volume itself; None for one that is padded beyond it."""
         return None
 
     @property
@@ -121,9 +121,9 @@ class CubePatch:
 
 
 class ScannedCube(CubePatch):
-    """A cube that shows nothing beyond the volume, for references and baselines: what was not scanned has no truth.
+    """A cube that shows nothing beyond the volume, for references and baselines: there is no truth beyond the scan.
 
-    Half of the tight crops end, along z, with the nodule: replicated beyond its last slice a mask would go on to the
+    Half of the tight crops end, along z, with the nodule: replicated beyond its last slice, a mask would extend to the
     cube's face.
     """
 

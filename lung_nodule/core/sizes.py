@@ -1,4 +1,4 @@
-"""Size of a mask in words that a reader of CTs uses."""
+"""Volume and equivalent diameter of a mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixed patch around a nodule's centre: how a slice-wise method looks at a VOI, and how its maps come back."""
+"""The fixed patch around a nodule's centre: sampled from a VOI, and maps of it resampled back."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class SlicePatch:
     """The axial slices of a fixed patch around a nodule's centre (2-D methods).
 
     In the plane the patch is a square of ``patch_mm`` with ``image_size`` x ``image_size`` pixels, sampled linearly and
-    edge-replicated beyond the volume. Along z the method looks at the volume's own slices within ``z_patch_mm``: a
-    slice that was not scanned is not invented. Nothing but centre and spacing decides what is seen.
+    edge-replicated beyond the volume. Along z it holds the volume's own slices within ``z_patch_mm``; none are
+    interpolated. Only centre and spacing decide what is sampled.
 
     Args:
         shape: ``[X, Y, Z]`` of the VOI (canonical LPS order).
@@ -48,7 +48,7 @@ class SlicePatch:
 
     @property
     def inside(self) -> None:
-        """None: a slice is never asked for where there is none, and in its plane its edge is repeated."""
+        """None: only existing slices are sampled, and in the plane the edge is repeated."""
 
     @property
     def central(self) -> int:

@@ -1,4 +1,4 @@
-"""What makes a volume of interest fit to be looked at."""
+"""Validity checks of a volume of interest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LARGEST_SPACING_MM = 20.0
 
 
 def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
-    """Refuse a VOI that no answer should be given for.
+    """Refuse a VOI that cannot be analysed.
 
     Args:
         voi: ``[X, Y, Z]`` in HU.

@@ -1,4 +1,4 @@
-"""From the nodule table to what a network sees."""
+"""From the nodule table to a network's input."""
 
 from lung_nodule.data.attributes import (
     ATTRIBUTE_COLUMNS,

@@ -1,4 +1,4 @@
-"""The readers' ratings beside malignancy: on their own scales, on 0..1, and called high or low."""
+"""The readers' ratings besides malignancy: on their own scales, on 0..1, and as high or low."""
 
 from __future__ import annotations
 

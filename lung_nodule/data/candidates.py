@@ -46,9 +46,9 @@ def candidate_datalist(
     Args:
         dataset_dir: a dataset with the folder that ``python -m preprocessing candidates`` writes.
         folds: 0 to 9, LUNA16's subsets, or ``"holdout"``.
-        with_voi: those alone that have a VOI file (training): all nodules and the drawn others. Without it all
+        with_voi: only those that have a VOI file (training): all nodules and the drawn others. Without it all
             candidates are taken, and ``ct`` is the whole CT.
-        patch_mm: edge of the cube that will be looked at.
+        patch_mm: edge of the cube that will be sampled.
 
     Returns:
         one dict per candidate: ``nodule_id`` (the candidate's), ``patient_id``, ``series_uid``, ``fold``, the centre,

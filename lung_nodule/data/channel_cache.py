@@ -1,4 +1,4 @@
-"""The end-to-end network's channels kept in files: SLIC takes about half a second for 64 x 64 x 64 voxels."""
+"""The end-to-end network's channels cached in files: SLIC takes about half a second for 64 x 64 x 64 voxels."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tqdm import tqdm
 
 
 class CubeChannels(ImageChannels):
-    """:class:`~lung_nodule.data.channels.ImageChannels` whose derived channels may be kept.
+    """:class:`~lung_nodule.data.channels.ImageChannels` whose derived channels may be cached.
 
-    They depend on the cube's voxels and on the options alone. With ``cache_dir`` they are kept in a file named by the
+    They depend on the cube's voxels and on the options alone. With ``cache_dir`` they are stored in a file named by the
     hash of just these (and of scikit-image's version), so that no other voxels and no other options can ever reuse
     them.
 
     Args:
         names: see ``ImageChannels``, as are ``slic_segments`` and ``slic_compactness``.
-        cache_dir: folder of the kept channels; none are kept when not given.
+        cache_dir: folder of the cached channels; none are cached when not given.
     """
 
     def __init__(self, names: Sequence[str] = CHANNELS, *, cache_dir: str | Path | None = None, **options: Any) -> None:
@@ -37,7 +37,7 @@ class CubeChannels(ImageChannels):
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     def derived(self, cube: np.ndarray) -> dict[str, np.ndarray]:
-        """The kept channels, or new ones, kept."""
+        """The cached channels, or new ones, which are then cached."""
         if self.cache_dir is None:
             return super().derived(cube)
         path = self.cache_dir / f"{self.key(cube)}.npz"

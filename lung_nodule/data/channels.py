@@ -1,7 +1,7 @@
 """The image channels of the end-to-end multi-task network: the windowed cube, its Otsu mask, its supervoxels.
 
-This file is copied unchanged beside the served steps of a model that needs these channels, so of this library it
-imports ``errors`` alone; scikit-image is imported when a channel is computed.
+This file is copied unchanged next to the served steps of a model that needs these channels, so of this library it
+imports only ``errors``; scikit-image is imported when a channel is computed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CHANNELS = ("ct", "otsu", "slic")
 
 
 class ImageChannels:
-    """From a windowed cube to the network's channels (Chen et al. 2020: Otsu and SLIC beside the image).
+    """From a windowed cube to the network's channels (Chen et al. 2020: Otsu and SLIC besides the image).
 
     Args:
         names: channels, of ``ct``, ``otsu`` and ``slic``, in their order.
@@ -52,7 +52,7 @@ class ImageChannels:
             import skimage.segmentation  # noqa: F401
 
     def derived(self, cube: np.ndarray) -> dict[str, np.ndarray]:
-        """The channels beside the cube itself, by name."""
+        """The channels besides the cube itself, by name."""
         channels = {"otsu": otsu_channel, "slic": lambda voxels: slic_channel(voxels, **self.slic)}
         return {name: compute(cube) for name, compute in channels.items() if name in self.names}
 

@@ -1,4 +1,4 @@
-"""Tightness: the extent of a crop must tell a network nothing."""
+"""Crops of a VOI, random in training so that a network cannot read the nodule's size from a crop's extent."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class RandCropMargin(RandomizableTransform):
     """Cut a VOI at random between its own faces and a margin around its mask.
 
     The tight crops of some datasets follow the nodule's size. Beyond a crop a patch is edge-replicated, so a network
-    could read the size off the replicated border; crops of random tightness take that clue away.
+    could read the size off the replicated border; crops with random margins remove that cue.
 
     Args:
-        prob: how often a crop is tightened at all.
+        prob: how often a VOI is cut at all.
         margin_mm: what stays around the nodule on every side, where the VOI has it; without it the replicated border
             would itself outline the nodule.
     """
@@ -43,16 +43,16 @@ class RandCropMargin(RandomizableTransform):
 
 
 class RandPadParenchyma(RandomizableTransform):
-    """Grow a VOI at random by parenchyma beyond its faces.
+    """Pad a VOI at random with parenchyma beyond its faces.
 
-    A tight crop of a small nodule is replicated border for the most part, that of a large one is not: a cube tells the
-    size by how much of it was never scanned, and a whole scan then looks like the largest of nodules. Cutting cannot
-    take that clue away, since the nodule must stay; adding can. What is added is noise with the mean, the deviation and
-    about the grain of the lung in the VOI itself: no vessels, no walls.
+    A cube around a tight crop of a small nodule is mostly replicated border, that of a large one is not: the share that
+    was scanned reveals the size, and a whole scan then looks like the largest of nodules. Cutting cannot remove that
+    cue, since the nodule must stay; padding can. The padding is noise with the mean, the standard deviation and roughly
+    the grain of the lung in the VOI itself: no vessels, no walls.
 
     Args:
-        prob: how often a crop is grown at all.
-        reach_mm: how far at most on each side, one number or one per axis (a slice grows in its plane alone).
+        prob: how often a VOI is padded at all.
+        reach_mm: largest padding on each side, one number or one per axis (a slice is padded only in its plane).
     """
 
     def __init__(self, *, prob: float = 0.5, reach_mm: float | Sequence[float] = 24.0) -> None:
@@ -83,14 +83,14 @@ class RandPadParenchyma(RandomizableTransform):
 class RandCropVariant(Randomizable, Transform):
     """One of a nodule's fixed crops, drawn again every epoch.
 
-    :class:`~lung_nodule.data.RandCropMargin` and :class:`~lung_nodule.data.RandPadParenchyma` never make one crop
-    twice, so nothing that is computed from its voxels could be kept. Here variant 0 is the whole VOI and every other
-    one is cropped, then perhaps padded, as the nodule's identity and the variant's number say.
+    :class:`~lung_nodule.data.RandCropMargin` and :class:`~lung_nodule.data.RandPadParenchyma` never make the same crop
+    twice, so nothing that is computed from its voxels could be cached. Here variant 0 is the whole VOI and every other
+    one is cropped, then perhaps padded, as the nodule's identity and the variant's number determine.
 
     Args:
         variants: how many a nodule has, the whole one included.
-        margin_mm: what a tightened crop keeps around the nodule on every side.
-        pad_parenchyma_prob: how often a tightened crop is grown again by parenchyma.
+        margin_mm: what a crop keeps around the nodule on every side.
+        pad_parenchyma_prob: how often a crop is then padded with parenchyma.
 
     Raises:
         InputError: ``variants`` is below 1.
@@ -112,7 +112,7 @@ class RandCropVariant(Randomizable, Transform):
         if number == 0:
             return dict(data)
         digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
-        seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]))  # or what is cut would be what is added
+        seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]))  # with one seed, padding would follow cutting
         tighten = RandCropMargin(prob=1.0, margin_mm=self.margin_mm)
         tighten.set_random_state(seed=seeds[0])
         loosen = RandPadParenchyma(prob=self.pad_parenchyma_prob)
@@ -121,9 +121,9 @@ class RandCropVariant(Randomizable, Transform):
 
 
 class TightenCrop(Transform):
-    """Cut a VOI to a margin around its mask: how much does a prediction move when less is seen around the nodule?
+    """Cut a VOI to a margin around its mask: how much does a prediction change with less context?
 
-    For evaluations of that question; nothing that a user gets is cut by a mask.
+    For evaluations only; inference never cuts by a mask.
 
     Args:
         margin_mm: what stays around the nodule on every side, where the VOI has it; None cuts nothing.

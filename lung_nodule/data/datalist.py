@@ -55,13 +55,13 @@ def nodule_datalist(
 
     Args:
         dataset_dir: a dataset in the layout that ``python -m preprocessing convert`` writes.
-        folds: the folds to take; hold-out patients stand in none of the numbered ones, but in ``"holdout"``.
+        folds: the folds to take; hold-out patients are in none of the numbered ones, only in ``"holdout"``.
         min_readers: readers that must have outlined a nodule.
         max_slice_thickness_mm: of the scan.
         malignancy: how the readers' ratings become one score, ``"mean"`` or ``"median"``.
         malignancy_threshold: a score of at least this is malignant, where it is not excluded.
-        exclude_score: the score that belongs to neither class; None, or False on a command line (where MONAI passes
-            over None), gives every nodule a class.
+        exclude_score: the score that belongs to neither class; None, or False on a command line (where MONAI ignores
+            None), gives every nodule a class.
         columns: further columns of ``nodules.csv`` that the method needs, numbers.
 
     Returns:
@@ -86,7 +86,7 @@ def nodule_datalist(
     ]
     if chosen.empty:
         raise InputError(
-            f"{dataset_dir}: none of its {len(table)} nodules stands in folds {folds} with at least "
+            f"{dataset_dir}: none of its {len(table)} nodules is in folds {folds} with at least "
             f"{min_readers} readers and slices of at most {max_slice_thickness_mm} mm; loosen these or add scans"
         )
     patients = chosen["patient_id"].nunique()
@@ -98,7 +98,7 @@ def nodule_datalist(
 
 
 def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The nodules with a class: those whose readers did not end at the score between the two.
+    """The nodules with a class: those whose score is not the one between the two.
 
     Raises:
         InputError: one of the two classes is missing.
@@ -116,7 +116,7 @@ def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def fingerprint(datalist: Sequence[dict[str, Any]]) -> str:
-    """A short hash of which nodules, with which labels and folds, stand in a datalist."""
+    """A short hash of a datalist's nodules with their labels and folds."""
     lines = sorted(f"{item['nodule_id']} {item[_label(item)]} {item['fold']}" for item in datalist)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
@@ -154,7 +154,7 @@ def patient_folds(dataset_dir: Path) -> pd.DataFrame:
     folds = read_table(dataset_dir / "folds.csv", required=["patient_id", "fold"])
     if folds["patient_id"].duplicated().any():
         patient = folds.loc[folds["patient_id"].duplicated(), "patient_id"].iloc[0]
-        raise InputError(f"{dataset_dir / 'folds.csv'}: {patient} stands in it twice; a patient belongs to one fold")
+        raise InputError(f"{dataset_dir / 'folds.csv'}: {patient} is listed twice; a patient belongs to one fold")
     folds = folds[["patient_id", "fold"]].astype(str)
     refuse_numbered_holdout(folds, dataset_dir / "folds.csv")
     return folds

@@ -1,4 +1,4 @@
-"""Which folds a training validates and learns from, beside the one that it is tested on."""
+"""The folds for validation and training, given the test fold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lung_nodule.lidc import FOLDS
 
 
 def validation_fold(fold: int, *, folds: int = FOLDS) -> int:
-    """The fold after the test fold, which picks the weights.
+    """The fold after the test fold; it selects the weights.
 
     Args:
         fold: number of the test fold.

@@ -28,8 +28,7 @@ class LoadVOI(Transform):
         with_mask: without it no mask is read (inference).
 
     Raises:
-        InputError: no such ``consensus`` policy; files are missing, do not share a grid, or hold a VOI that nothing can
-            be said about.
+        InputError: no such ``consensus`` policy; files are missing, do not share a grid, or hold an invalid VOI.
 
     Example:
         >>> import tempfile
@@ -91,7 +90,7 @@ def loaded(data: Mapping[Hashable, Any], ct: Volume, center: np.ndarray) -> dict
 
 
 def _as_int16(hounsfield: np.ndarray) -> np.ndarray:
-    """What is beyond int16 (metal in some reconstructions) becomes its end instead of wrapping around."""
+    """Values beyond int16 (metal in some reconstructions) are clipped instead of wrapping around."""
     limits = np.iinfo(np.int16)
     return np.clip(hounsfield, limits.min, limits.max).astype(np.int16)
 

@@ -1,4 +1,4 @@
-"""From a nodule's arrays to what a network is given: every method's view as one transform."""
+"""From a nodule's arrays to a network's input: every method's view as one transform."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLICES = ("patch", "mask")
 
 
 class ViewNodule(Transform):
-    """A nodule through its method's view, as validation, evaluation and inference see it.
+    """Apply a method's view to a nodule, for validation, evaluation and inference.
 
     Takes what :class:`~lung_nodule.data.LoadVOI` gives and the columns that the view needs. Adds
 
@@ -25,18 +25,18 @@ class ViewNodule(Transform):
     * ``patch``: where it lies in the VOI, which :class:`~lung_nodule.training.Aggregate` needs.
     * the class, under the name ``target``: float32 ``[1]``, NaN without one.
     * ``label``: float32 0/1 ``[1, H, W, S]``, of a view that segments where a mask was loaded; and ``inside``,
-      likewise, of a view that goes on beyond the VOI: 1 where the VOI is.
+      likewise, of a view that extends beyond the VOI: 1 where the VOI is.
     * ``highs``: float32 ``[7]``, whether readers called an attribute high, NaN without a rating.
 
     Args:
         view: the method's.
-        slices: of a slice-wise view: ``"patch"``, or ``"mask"`` for the papers' way, the slices of the true mask alone
+        slices: of a slice-wise view: ``"patch"``, or ``"mask"`` for the slices of the true mask only, as in the papers
             (an evaluation of the network, not of what a user gets: inference has no mask).
         label: key of the item that holds the class, 1.0, 0.0 or NaN.
         target: name under which the class is added.
 
     Raises:
-        InputError: ``slices`` is neither, or a nodule cannot be looked at.
+        InputError: ``slices`` is neither, or a nodule cannot be sampled.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ViewNodule(Transform):
 
 
 def patch_of(view: NoduleView, data: Mapping[Any, Any]) -> Any:
-    """Where a view looks in an item's VOI: the kind of patch that this view takes.
+    """The patch that a view samples from an item's VOI.
 
     Raises:
         InputError: the view needs a diameter, and the nodule has none; the message names it.
@@ -79,7 +79,7 @@ def patch_of(view: NoduleView, data: Mapping[Any, Any]) -> Any:
 
 
 def unfit(data: Mapping[Any, Any], error: ValueError) -> InputError:
-    """A view's refusal of a nodule, with its name and what to do."""
+    """The error of a view that refuses a nodule, with its name and what to do."""
     return InputError(f"{data['nodule_id']}: {error}; correct `diameter_mm` in the table of nodules")
 
 

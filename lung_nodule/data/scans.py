@@ -52,7 +52,7 @@ def inference_datalist(
     min_readers: int,
     max_slice_thickness_mm: float,
 ) -> list[dict[Any, Any]]:
-    """What a bundle's inference answers for: a user's table of centres, or else the nodules of a dataset.
+    """The nodules that a bundle's inference runs on: those of a user's table of centres, else of a dataset.
 
     Args:
         dataset_dir: a dataset as ``python -m preprocessing convert`` writes it, where no table is given.
@@ -71,7 +71,7 @@ def inference_datalist(
 
 
 def require_inputs(*, dataset_dir: str | Path, nodules: str | Path | None, ct: str | Path | None) -> None:
-    """Refuse what inference cannot start from, before anything is built.
+    """Refuse inputs that inference cannot use, before anything is built.
 
     Raises:
         InputError: a CT without a table; a table or CT that is not there; with neither, no dataset.
@@ -107,13 +107,13 @@ def scan_datalist(
         ct: the CT of all rows: a NIfTI file in HU or the folder of a DICOM series.
         patient_id: takes only this patient's rows.
         series_uid: takes only this series' rows, and this series of a folder that holds several.
-        view: says how much of the CT it looks at.
+        view: says how much of the CT it samples.
 
     Returns:
         per nodule what :class:`~lung_nodule.data.LoadVOI` gives without a mask, ``malignant`` (NaN), and for writing
         masks: ``box`` (slices in the canonical CT), ``grid`` (of the CT as it was read), ``number`` (within its CT,
-        from 1), ``labels`` (the label map's name) and ``scan`` (the CT's path as text). Nodules of one CT stand
-        together.
+        from 1), ``labels`` (the label map's name) and ``scan`` (the CT's path as text). Nodules of one CT are
+        consecutive.
 
     Raises:
         InputError: the table or a CT cannot be used, or a centre lies outside; the message says why.

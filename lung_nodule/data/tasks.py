@@ -1,4 +1,4 @@
-"""What a classifier is asked: is a nodule malignant, or is a candidate a nodule at all?"""
+"""The task of a classifier: is a nodule malignant, or is a candidate a nodule?"""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lung_nodule.lidc import FOLDS, LUNA16_FOLDS
 
 @dataclass(frozen=True)
 class Task:
-    """A question to a classifier.
+    """A classification task.
 
     Attributes:
         name: of the option ``--task``.
         folds: numbered folds of its data.
         label: key of an item that holds its class, 1.0 or 0.0.
-        score: name of the answer in every file.
+        score: name of the score in every file.
     """
 
     name: str
@@ -80,14 +80,14 @@ def require_task_data(task: Task, dataset_dir: str | Path) -> None:
 
 
 def refuse_crop_changes(task: Task, **probabilities: float) -> None:
-    """Refuse a change of crops that looks at masks, where there are none.
+    """Refuse a change of crops that needs masks, where there are none.
 
     Raises:
         InputError: one is asked for, of candidates.
     """
     for name, probability in probabilities.items():
         if task.on_candidates and probability:
-            raise InputError(f"--{name} {probability} needs masks, which candidates have not: leave it out")
+            raise InputError(f"--{name} {probability} needs masks, which candidates do not have: leave it out")
 
 
 def training_items(

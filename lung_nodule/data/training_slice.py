@@ -78,7 +78,7 @@ class RandSquarePart(Randomizable, Transform):
         scale: smallest and largest share of the square's area.
 
     Raises:
-        InputError: ``scale`` is none; a nodule without a diameter.
+        InputError: ``scale`` is invalid; a nodule has no diameter.
     """
 
     def __init__(self, view: SquareView, *, scale: tuple[float, float] = (0.7, 1.0)) -> None:

@@ -1,4 +1,4 @@
-"""Threads that call functions for the main thread, which Ctrl-C may strike at any moment."""
+"""Threads that call functions for the main thread, which Ctrl-C may interrupt at any moment."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Reply:
 class CallThreads:
     """Threads that run already and take calls from a queue.
 
-    The caller's side touches nothing but ``SimpleQueue``, whose steps an exception from a signal handler cannot tear
-    apart. The locks in Python that ``concurrent.futures`` takes, and those of gRPC, could stay taken for ever.
+    The caller's side touches nothing but ``SimpleQueue``, whose steps an exception from a signal handler cannot
+    interrupt. The locks in Python that ``concurrent.futures`` takes, and those of gRPC, could stay locked forever.
 
     Args:
         number: how many calls may run at once.
@@ -53,7 +53,7 @@ class CallThreads:
             thread.start()
 
     def call(self, replies: SimpleQueue[Reply], key: int, function: Callable[..., Any], *arguments: object) -> None:
-        """Have a function called soon; its Reply comes to ``replies``.
+        """Queue a call of a function; its Reply is put into ``replies``.
 
         Raises:
             RuntimeError: after ``finish``.

@@ -1,6 +1,6 @@
-"""The health check: a small inference through every ensemble and every net that stands alone.
+"""The health check: a small inference through every ensemble and every stand-alone net.
 
-Triton's own readiness survives a dead step.
+Triton still reports ready when a step has died.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _QUICK_S = 2.0
 
 
 class CanaryError(RuntimeError):
-    """The server did not answer the canary; ``final`` tells that waiting longer will not help."""
+    """The server did not answer the canary; ``final`` if waiting longer will not help."""
 
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
@@ -25,9 +25,9 @@ class CanaryError(RuntimeError):
 
 
 def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
-    """Send a small piece of lung through every ensemble that the server holds, and an image through every other net.
+    """Send a small piece of lung through every loaded ensemble, and an image through every other net.
 
-    An ensemble's steps answer within it. A model that is no ensemble is asked where its inputs have fixed sizes.
+    An ensemble's steps answer within it. Other models are asked if their inputs have fixed sizes.
 
     Args:
         grpc_url: ``host:port``.
@@ -51,7 +51,7 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
             configs = _configs(client)
         except InferenceServerException as error:
             raise CanaryError(str(error.message()), final=False) from None
-        asked = {config.name: values for config in _entrances(configs) if (values := _values(config)) is not None}
+        asked = {config.name: values for config in _entry_models(configs) if (values := _values(config)) is not None}
         for name in sorted(asked):
             _ask(client, name, asked[name], timeout_s)
         return sorted(asked)
@@ -66,8 +66,8 @@ def _configs(client: Any) -> list[Any]:
     return [client.get_model_config(model.name, client_timeout=_QUICK_S).config for model in models]
 
 
-def _entrances(configs: Sequence[Any]) -> list[Any]:
-    """The models that no ensemble asks by itself."""
+def _entry_models(configs: Sequence[Any]) -> list[Any]:
+    """The models that are no step of an ensemble."""
     steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
     return [config for config in configs if config.name not in steps]
 

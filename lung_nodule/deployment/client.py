@@ -1,8 +1,9 @@
 """The gRPC client of the served ensembles.
 
-On leaving, it waits for its requests. Hanging up would cancel them, and a cancelled ensemble request can crash Triton
+On exit it waits for its requests. Disconnecting would cancel them, and a cancelled ensemble request can crash Triton
 2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034). Only the client's own
-threads speak gRPC: Ctrl-C, which strikes the main thread, may leave a lock of gRPC taken and every call waiting for it.
+threads call gRPC: Ctrl-C, which interrupts the main thread, could leave a lock of gRPC taken and every call waiting for
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _ASK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What the server says about an ensemble: the patch that it looks at and the version of its weights."""
+    """What the server reports about an ensemble: the patch that it samples and the version of its weights."""
 
     name: str
     version: str
@@ -54,9 +55,9 @@ class Answer:
 
 
 class NoduleClient:
-    """A connection to a server, as a context manager that waits, on leaving, for the requests under way.
+    """A connection to a server, as a context manager that on exit waits for the requests under way.
 
-    They are cancelled where nothing else is left: after ``timeout_s``, by a second Ctrl-C, or when the process dies.
+    They are cancelled only as a last resort: after ``timeout_s``, by a second Ctrl-C, or when the process dies.
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
@@ -79,7 +80,7 @@ class NoduleClient:
     def __init__(self, url: str, *, model: str = "mtnet", timeout_s: float = 600.0, in_flight: int = 4) -> None:
         self._url, self._model = url, model
         self._timeout_s, self._in_flight = timeout_s, in_flight
-        self._client: Any = InferenceServerClient(url)  # whose replies are annotated as perhaps None
+        self._client: Any = InferenceServerClient(url)  # its replies are annotated as optional
         self._threads = CallThreads(in_flight, name="nodule_client")
 
     def __enter__(self) -> Self:
@@ -89,18 +90,20 @@ class NoduleClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is KeyboardInterrupt:
-            logger.info("waiting at most %.0f s for what the server computes; Ctrl-C again: at once", self._timeout_s)
+            logger.info(
+                "waiting at most %.0f s for the requests under way; press Ctrl-C again to stop at once", self._timeout_s
+            )
         self.close()
 
     def close(self) -> None:
-        """Wait for the requests under way, at most ``timeout_s`` each, then hang up; what was not sent is dropped."""
+        """Wait for the requests under way, at most ``timeout_s`` each, then disconnect; unsent calls are dropped."""
         try:
             self._threads.finish()
         finally:
             self._client.close()
 
     def describe(self) -> ServedModel:
-        """What the server holds under the model's name.
+        """What the server has loaded under the model's name.
 
         Raises:
             InputError: no server answers, it does not hold the model, or the model takes no CT.

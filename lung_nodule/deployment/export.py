@@ -35,13 +35,13 @@ ENGINES = ("onnxruntime", "tensorrt")
 def export_bundle(
     bundle: str | Path, repository: str | Path, *, checkpoint: str | Path | None = None, engine: str = "onnxruntime"
 ) -> Path:
-    """Write the model repository of a bundle; it appears whole or not at all.
+    """Write the model repository of a bundle, completely or not at all.
 
     Args:
         bundle: folder of the bundle; its name is the ensemble's.
         repository: folder to write, or one written before: the models of other bundles in it stay.
         checkpoint: weights with their side file; where the bundle's inference looks by default.
-        engine: ``onnxruntime``, or ``tensorrt`` for a plan beside each ONNX file.
+        engine: ``onnxruntime``, or ``tensorrt`` for a plan next to each ONNX file.
 
     Returns:
         The repository's folder.
@@ -64,8 +64,8 @@ def export_bundle(
         for template in templates:
             fill_model(template, fresh / template.name, filling, configs=() if builder is None else ("tensorrt",))
         measured = _write_nets(nets, fresh, shape, builder)
-        told = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
-        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **told})
+        details = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
+        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **details})
     logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
 
@@ -118,12 +118,12 @@ def _filling(
 
 
 def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:
-    """Refuse a network that gives more or fewer channels than the client is told."""
-    told = len(client.get("pred_channels", ()))
-    given = next((tensors["PRED"][0] for tensors in shapes.values() if "PRED" in tensors), told)
-    if given != told:
+    """Refuse a network that gives more or fewer channels than the client has names for."""
+    named = len(client.get("pred_channels", ()))
+    given = next((tensors["PRED"][0] for tensors in shapes.values() if "PRED" in tensors), named)
+    if given != named:
         raise InputError(
-            f"{checkpoint} gives {given} channels where {told} have names ({', '.join(client['pred_channels'])}): "
+            f"{checkpoint} gives {given} channels where {named} have names ({', '.join(client['pred_channels'])}): "
             "train it with the bundle's own configuration"
         )
 

@@ -1,4 +1,4 @@
-"""What the client makes of the server's answer for one nodule."""
+"""The client's result for one nodule, from the server's answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Finding:
 
     Attributes:
         label: its number in the instance label map, from 1.
-        center_ras: the centre that was asked about, mm.
+        center_ras: the requested centre, mm.
         voi: the cut that was sent.
         answer: the server's maps and probability.
         fine: bool ``[x, y, z]``, fine probability >= 0.5, the component at the centre.

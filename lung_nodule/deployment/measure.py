@@ -1,4 +1,4 @@
-"""What a mask says about a nodule: volume and diameters."""
+"""Measurements of a mask: volume and diameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Measurement:
     axial_diameter_mm: float
 
     def rounded(self) -> Measurement:
-        """To two decimals: all who show a size begin with the same number."""
+        """To two decimals, so that every output shows the same number."""
         return Measurement(*(round(value, 2) for value in astuple(self)))
 
 

@@ -41,7 +41,7 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def write_config(path: Path, config: ModelConfig) -> None:
-    """Write a model config in the readable form that Triton takes."""
+    """Write a model config in the text form that Triton reads."""
     text = text_format.MessageToString(config, use_short_repeated_primitives=True, as_utf8=True)
     write_text(path, f"# Written by: python -m lung_nodule export\n{text}")
 
@@ -61,13 +61,13 @@ def template_models(bundle: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Filling:
-    """What stands in the configs of one checkpoint instead of the published sizes and values.
+    """The sizes and values of one checkpoint that replace the published ones in the configs.
 
     Args:
         image_size: pixels along an image's edge.
         parameters: values of the configs' parameters, taken where a template names them.
         shapes: by model, its tensors' shapes without the batch, for the models that are nets.
-        view: what the Python steps look through.
+        view: the view of the Python steps.
         settings: the side file that the view is built from.
     """
 
@@ -100,7 +100,7 @@ def fill_model(template: Path, target: Path, filling: Filling, *, configs: tuple
         template: a folder of :func:`template_models`.
         target: folder to make.
         filling: what the checkpoint says.
-        configs: alternative configs to take along, by name (``tensorrt``).
+        configs: alternative configs to copy, by name (``tensorrt``).
     """
     (target / "1").mkdir(parents=True)
     config = filling(read_config(template / "config.pbtxt"))
@@ -147,7 +147,7 @@ def copy_core(folder: Path) -> None:
 
 
 def _copied(view: type[NoduleView], folder: Path) -> str:
-    """``module:Class`` of a view as a step imports it; one from outside the core has its file put beside the step."""
+    """``module:Class`` of a view as a step imports it; one from outside the core has its file put next to the step."""
     if view.__module__.startswith(f"{core.__name__}."):
         return f"{view.__module__}:{view.__name__}"
     source = Path(inspect.getfile(view))
@@ -190,7 +190,7 @@ def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
 
 
 def _take_place(fresh: Path, repository: Path, old: Path) -> None:
-    """Rename ``fresh`` to ``repository``; what stood there comes back where that fails, and goes only afterwards."""
+    """Rename ``fresh`` to ``repository``; the old folder is restored if that fails, and removed only afterwards."""
     try:
         if repository.is_dir():
             os.replace(repository, old)

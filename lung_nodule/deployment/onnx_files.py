@@ -1,4 +1,4 @@
-"""The served nets as ONNX files, and the proof that they compute what torch computes."""
+"""The served nets as ONNX files, and the check that they compute what torch computes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check_parity(net: ServedNet, path: Path, *, image_shape: tuple[int, ...], se
             with torch.inference_mode():
                 expected = net(*(torch.from_numpy(value) for value in feeds.values())).numpy()
             (found,) = session.run(list(net.outputs), feeds)
-            error = np.nan_to_num(np.abs(found - expected), nan=np.inf)  # max() would pass a NaN over
+            error = np.nan_to_num(np.abs(found - expected), nan=np.inf)  # max() could ignore a NaN
             worst, images = max(worst, float(error.max())), images + size
     if not worst <= MAX_ERROR:
         raise InputError(f"{path.name}: ONNX Runtime differs from torch by {worst:.1e}, more than {MAX_ERROR:.0e}")

@@ -44,9 +44,9 @@ def predict_ct(
     keep: Mapping[str, str | int | None] | None = None,
     note: str = "",
 ) -> list[Finding]:
-    """Ask the server about every nodule of a table and write what it answers.
+    """Ask the server about every nodule of a table and write its answers.
 
-    Nothing is written before every answer has come.
+    Nothing is written before all answers have arrived.
 
     Args:
         ct: NIfTI file in HU, or folder of one DICOM series.

@@ -1,4 +1,4 @@
-"""The launcher of the real Triton server: start on loopback, wait for a canary's answer, stop without a trace."""
+"""The launcher of the real Triton server: start on loopback, wait for a canary's answer, stop cleanly."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class ServerEndedError(RuntimeError):
 class TritonServer:
     """A Triton server on loopback, as a context manager.
 
-    It is ready when every ensemble of the repository, and every net that stands alone, has answered an inference,
-    which Triton's own ``/ready`` does not promise. A port of 0 means "any free port"; read the choice from
-    ``grpc_url``, ``http_url``, ``metrics_url``.
+    It is ready when every ensemble of the repository, and every stand-alone net, has answered an inference, which
+    Triton's own ``/ready`` does not guarantee. A port of 0 means "any free port"; read the choice from ``grpc_url``,
+    ``http_url``, ``metrics_url``.
 
     Args:
         repository: model repository, as written by ``python -m lung_nodule export``.
@@ -206,7 +206,7 @@ class TritonServer:
         return f"the Triton server {_in_words(self._process.returncode)}:\n{self._tail()}"
 
     def _tail(self) -> str:
-        """The part of the server's log that tells most: its errors (a missing GPU is none), else its last lines."""
+        """The most informative part of the server's log: its errors (a missing GPU is none), else its last lines."""
         lines = self._log().read_text(errors="replace").splitlines() if self._log().is_file() else []
         errors = [line for line in lines if (line.startswith("E") or "error:" in line) and "CUDA" not in line.upper()]
         return "\n".join(f"  {line}" for line in (errors or lines)[-_LOG_TAIL_LINES:])

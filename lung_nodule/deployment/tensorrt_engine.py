@@ -1,7 +1,7 @@
-"""ONNX files through TensorRT's builder, and plans that are refused where they do not belong.
+"""ONNX files through TensorRT's builder, and plans that are refused on another machine.
 
 TensorRT is optional: it is imported when an engine is asked for. The builder takes the API module as an argument, so
-that TensorRT for RTX, which builds without a GPU, can drive the same code.
+that TensorRT for RTX, which builds without a GPU, can use the same code.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def compute_capability() -> str:
 
 
 def build_plan(onnx_file: Path, plan_file: Path, *, max_batch: int, api: ModuleType, capability: str) -> None:
-    """Build the plan of one net and write ``<plan>.json`` beside it.
+    """Build the plan of one net and write ``<plan>.json`` next to it.
 
     The network is strongly typed: its precision is the ONNX file's. One optimisation profile spans the batches 1 to
     ``max_batch``, the bounds of the model's config.
 
     Args:
         onnx_file: a file of :func:`lung_nodule.deployment.onnx_files.write_onnx`.
-        plan_file: plan to write; it only appears whole.
+        plan_file: plan to write, atomically.
         max_batch: largest batch that the config allows.
         api: ``tensorrt``, or a module with the same API.
         capability: compute capability of the GPU that the plan is for.

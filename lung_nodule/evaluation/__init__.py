@@ -1,4 +1,4 @@
-"""From predictions to numbers that can be believed: metrics, intervals, trivial baselines, files."""
+"""From predictions to metrics, intervals, trivial baselines and files."""
 
 from lung_nodule.evaluation.activation_maps import SaveActivationMaps
 from lung_nodule.evaluation.candidate_report import CandidateReport

@@ -25,13 +25,13 @@ class SaveActivationMaps:
     """Write a Grad-CAM of every nodule's slices (MT-Net, Fig. 6): ``<nodule_id>_activation.nii.gz`` and ``.png``.
 
     The map of a slice is the positive part of ``sum over channels of (mean gradient of the logit) x (activation)`` at
-    the target layer, upsampled linearly to the slice (Selvaraju et al. 2017). It shows what speaks *for* the class of
-    the logit; what speaks against it is 0. All slices of a nodule are divided by their common maximum, so the values
-    0..1 compare places of one nodule, not two nodules.
+    the target layer, upsampled linearly to the slice (Selvaraju et al. 2017). It shows the evidence *for* the class of
+    the logit; evidence against it is 0. All slices of a nodule are divided by their common maximum, so the values 0..1
+    compare positions within one nodule, not two nodules.
 
     Args:
         network: from slices ``[N, 1, H, W]`` to logits ``[N, classes]``; put in evaluation mode.
-        target_layers: name of the layer within ``network`` whose activations are weighed, as a rule the last one with
+        target_layers: name of the layer within ``network`` whose activations are weighted, as a rule the last one with
             a spatial extent.
         output_dir: where the files go.
         class_idx: which logit; 0 where there is one, malignancy, 1 where there are two, benign and malignant.
@@ -74,7 +74,7 @@ def activation_maps(cam: GradCAM, slices: torch.Tensor, *, class_idx: int = 0) -
         class_idx: which logit.
 
     Returns:
-        float32 ``[S, H, W]`` in 0..1; 0 everywhere where nothing speaks for the class.
+        float32 ``[S, H, W]`` in 0..1; 0 everywhere if there is no evidence for the class.
     """
     upsample = default_upsampler(slices.shape[2:])
     with torch.enable_grad():
@@ -120,8 +120,8 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
 
 def _in_words(maps: np.ndarray, z: int) -> str:
     if not maps.any():
-        return "nothing speaks for malignancy (the map is 0)"
-    return "what speaks for malignancy" if maps[z].any() else "what speaks for malignancy: nothing in this slice"
+        return "no evidence for malignancy (the map is 0)"
+    return "evidence for malignancy" if maps[z].any() else "evidence for malignancy: none in this slice"
 
 
 def _outline(axis: Axes, mask: np.ndarray | None, z: int, half: float) -> None:

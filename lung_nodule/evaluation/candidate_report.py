@@ -22,9 +22,9 @@ IDENTITY = ("nodule_id", "patient_id", "series_uid", "fold", *CENTER)
 
 
 class CandidateReport(RowCollector):
-    """Collect a row per candidate; when the evaluation is complete write what it comes to.
+    """Collect a row per candidate; when the evaluation is complete write the results.
 
-    ``predictions.csv`` has every candidate's score, ``metrics.json`` the figures beside their baselines; where nodules
+    ``predictions.csv`` has every candidate's score, ``metrics.json`` the figures next to their baselines; where nodules
     are annotated, ``froc.csv`` and ``froc.png`` hold the free-response curve.
 
     Args:
@@ -49,7 +49,7 @@ class CandidateReport(RowCollector):
         return {**known, SCORE: float(nodule[SCORE][0]), **nodule["prediction"].other_scores}
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        """Write the files and log the figures that matter."""
+        """Write the files and log the main figures."""
         table = as_table(rows)
         scans, findings = evaluated_scans(self.dataset_dir, self.folds)
         dataset = describe_dataset(self.dataset_dir)
@@ -76,7 +76,7 @@ def write_curve(path: Path, curve: Curve) -> None:
 
 
 def draw_curve(path: Path, curve: Curve, results: dict[str, Any]) -> None:
-    """The curve from 1/8 to 8 false positives a scan on LUNA16's axes, its seven points, and what bounds it."""
+    """The curve from 1/8 to 8 false positives a scan on LUNA16's axes, its seven points, and its bounds."""
     from matplotlib.figure import Figure
 
     detection = results["detection"]

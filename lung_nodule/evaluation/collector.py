@@ -13,7 +13,7 @@ from lung_nodule.evaluation.rows import nodule_of
 
 
 class RowCollector(ABC):
-    """Base of the handlers that end in a table: a subclass says what a row is and what becomes of them."""
+    """Base of the handlers that write a table: a subclass defines a row and what is done with the rows."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -29,7 +29,7 @@ class RowCollector(ABC):
         self.rows.append(self.row(nodule_of(engine)))
 
     def complete(self, engine: Engine) -> None:
-        """Write what the rows of all ranks come to, on the first; the others wait."""
+        """Write the results of all ranks' rows on rank 0; the others wait."""
         rows = gather_rows(self.rows)
         if idist.get_rank() == 0:
             self.write(rows)
@@ -37,7 +37,7 @@ class RowCollector(ABC):
 
     @abstractmethod
     def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
-        """A nodule's row; ``nodule`` is its item of the dataset with what the network made of it, on the CPU."""
+        """A nodule's row; ``nodule`` is its item of the dataset with the network's outputs, on the CPU."""
 
     @abstractmethod
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -56,7 +56,7 @@ def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def interleave(rows_of_ranks: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """First rows of all ranks, then second ones, ...; a nodule that a rank repeated stands once."""
+    """First rows of all ranks, then second ones, ...; a nodule that a rank repeated is kept once."""
     once: dict[str, dict[str, Any]] = {}
     for row in chain.from_iterable(zip_longest(*rows_of_ranks)):
         if row is not None:

@@ -69,7 +69,7 @@ def detection_results(
 
 
 def detection_summary(results: dict[str, Any]) -> str:
-    """The figures that matter, each beside its baseline, in one line."""
+    """The main figures, each next to its baseline, in one line."""
     counts, detection = results["counts"], results["detection"]
     parts = [
         "SYNTHETIC DATA, no result" if results["dataset"].get("synthetic") else "",
@@ -102,7 +102,7 @@ def _counts(candidates: pd.DataFrame, scans: pd.DataFrame, matches: Matches, *, 
 def _detection(
     curve: Curve, response: FreeResponse, matches: Matches, others: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """The metric and its sensitivities with their intervals, of further scores too, beside the baselines."""
+    """The metric and its sensitivities with their intervals, of further scores too, next to the baselines."""
     intervals = response.intervals()
     names = [f"{rate:g}" for rate in FALSE_POSITIVES_PER_SCAN]
     return {

@@ -1,10 +1,10 @@
 """The free-response curve and LUNA16's competition performance metric (Setio et al., Med. Image Anal. 42, 2017).
 
 LUNA16's rules: a candidate hits a nodule when it lies nearer to its centre than its radius. A nodule has the highest
-score of the candidates that hit it; further hits are neither right nor wrong. A candidate that hits an excluded finding
-and no nodule is ignored. All others are false positives. The curve joins the points of all distinct scores and starts
-at (0, 0); nodules without a hit stay missed at every threshold. (The challenge's own script also drops all but the 100
-highest scores of a scan; its published rules do not say so, and it is not done here.)
+score of the candidates that hit it; further hits are ignored. A candidate that hits an excluded finding and no nodule
+is ignored. All others are false positives. The curve joins the points of all distinct scores and starts at (0, 0);
+nodules without a hit stay missed at every threshold. (The challenge's own script also drops all but the 100 highest
+scores of a scan; its published rules do not say so, and it is not done here.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FALSE_POSITIVES_PER_SCAN = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Places in scans.
+    """Positions in scans.
 
     Attributes:
         scan: int [n], number of the scan.
@@ -35,7 +35,7 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What each candidate is, whatever its score.
+    """What each candidate is, independent of its score.
 
     Attributes:
         hits: int [h, 2], pairs of a candidate and a nodule that it hits.
@@ -63,7 +63,7 @@ def match(candidates: Findings, nodules: Findings, excluded: Findings, *, scans:
     Args:
         candidates: what was scored.
         nodules: all annotated nodules of the scans.
-        excluded: findings that are neither right nor wrong to hit.
+        excluded: findings whose hits are ignored.
         scans: their number; scans are numbered from 0.
 
     Raises:
@@ -149,7 +149,7 @@ class FreeResponse:
         self.score = scores[order]
         self.scan = np.concatenate([matches.nodule_scan[found], matches.candidate_scan[matches.false]])[order]
         self.nodule = (np.arange(len(scores)) < len(found))[order]
-        self.ends = np.flatnonzero(np.append(np.diff(self.score) != 0, len(scores) > 0))  # ties stand together
+        self.ends = np.flatnonzero(np.append(np.diff(self.score) != 0, len(scores) > 0))  # ties share one point
         self.nodule_scan, self.scans = matches.nodule_scan, matches.scans
         wrong = np.cumsum(~self.nodule)[self.ends] / self.scans
         self.usual_points = int(np.searchsorted(wrong, 2 * max(FALSE_POSITIVES_PER_SCAN))) + 1

@@ -32,11 +32,11 @@ class EvaluationReport(RowCollector):
         self.settings = settings
 
     def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
-        """The nodule's predictions beside its references."""
+        """The nodule's predictions and its references."""
         return evaluation_row(nodule)
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        """Write both files and log the figures that matter."""
+        """Write both files and log the main figures."""
         table = as_table(rows)
         results = evaluation_results(table, dataset=describe_dataset(self.dataset_dir), settings=self.settings)
         write_table(self.output_dir / "predictions.csv", table)

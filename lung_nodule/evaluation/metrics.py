@@ -158,7 +158,7 @@ def bootstrap_interval(
 
 
 def threshold_mask(ct: np.ndarray, patch: Patch, *, threshold_hu: float = -400.0) -> np.ndarray:
-    """Everything denser than a threshold that hangs together with the nodule's centre.
+    """Everything denser than a threshold that is connected to the nodule's centre.
 
     Args:
         ct: ``[S, H, W]`` in HU.

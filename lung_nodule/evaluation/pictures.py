@@ -20,7 +20,7 @@ ZOOM, GAP, CAPTION = 2, 4, 16  # pixels
 
 
 class SaveReconstructions:
-    """Write ``<nodule_id>_reconstruction.png``: the nine views, what the network makes of them, and its probabilities.
+    """Write ``<nodule_id>_reconstruction.png``: the nine views, their reconstructions, and the network's probabilities.
 
     Args:
         output_dir: where the pictures go.

@@ -1,4 +1,4 @@
-"""``metrics.json``: from a row per nodule to the figures and the baselines beside them. One schema for all bundles."""
+"""``metrics.json``: from a row per nodule to the figures and their baselines. One schema for all bundles."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def describe_dataset(dataset_dir: Path) -> dict[str, Any]:
 
 
 def summary(results: dict[str, Any]) -> str:
-    """The figures that matter, each beside its baseline, in one line."""
+    """The main figures, each next to its baseline, in one line."""
     counts = results["counts"]
     parts = [
         "SYNTHETIC DATA, no result" if results["dataset"]["synthetic"] else "",
@@ -134,8 +134,8 @@ def attribute_results(table: pd.DataFrame, medians: Mapping[str, float]) -> dict
     """The section ``attributes`` of ``metrics.json``; None for a method that predicts none.
 
     Args:
-        table: the rows of ``predictions.csv``. Rated attributes stand in ``<a>_pred`` and ``<a>_mean`` (MTMR-Net,
-            Table 2: mean absolute error on the original scale), binarised ones in ``<a>_prob`` and ``<a>_high``.
+        table: the rows of ``predictions.csv``. Rated attributes are in ``<a>_pred`` and ``<a>_mean`` (MTMR-Net, Table
+            2: mean absolute error on the original scale), binarised ones in ``<a>_prob`` and ``<a>_high``.
         medians: per rated attribute the median of the training nodules, the constant predictor.
     """
     columns = list(map(str, table.columns))
@@ -167,8 +167,8 @@ def _notes(table: pd.DataFrame, dataset: dict[str, Any]) -> list[str]:
     segmentation = [
         "Segmentation is measured in the fixed patch around the centre; accuracy and specificity depend on its size.",
         "macro is the mean over nodules, pooled counts all pixels together.",
-        "threshold_dice: everything above -400 HU that hangs together with the nodule's centre.",
-        "On crops that end with the nodule Dice is optimistic: there are no slices beyond it to be wrong on.",
+        "threshold_dice: everything above -400 HU that is connected to the nodule's centre.",
+        "On crops that end with the nodule Dice is optimistic: the mask cannot be wrong on slices beyond it.",
     ]
     attributes = [
         "attributes: mae and accuracy per attribute against the mean of the readers' ratings; baseline_mae is the "

@@ -20,14 +20,14 @@ COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
 def nodule_of(engine: Engine) -> dict[str, Any]:
-    """An iteration's one nodule, on the CPU: its item of the dataset and what the network made of it."""
+    """An iteration's one nodule, on the CPU: its item of the dataset and the network's outputs."""
     batch, output = cast(dict[str, Any], engine.state.batch), cast(dict[str, Any], engine.state.output)
     known = {**batch, **output}
     return {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in known.items()}
 
 
 def evaluation_row(nodule: Mapping[str, Any]) -> dict[str, Any]:
-    """A nodule's predictions beside its references."""
+    """A nodule's predictions and its references."""
     return {
         **{key: nodule[key] for key in IDENTITY},
         **prediction_columns(nodule),

@@ -25,7 +25,7 @@ class SaveFindings:
 
     Args:
         output_dir: the folder; masks that an earlier ``nodules.csv`` there lists are removed, other files stay.
-        nodules: the table that was asked about.
+        nodules: the table of requested nodules.
 
     Raises:
         InputError: ``nodules`` is the folder's ``nodules.csv``, which would be lost.
@@ -44,7 +44,7 @@ class SaveFindings:
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Forget an earlier run."""
+        """Reset for a new run."""
         self.rows, self.masks = [], None
         remove_earlier_masks(self.output_dir)
 

@@ -15,7 +15,7 @@ TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}((?:\.\w+)*)")  # the names that at
 
 @contextmanager
 def atomic_path(final: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``final`` that takes its name when the block ends without an error.
+    """Yield a temporary path next to ``final`` that is renamed to it when the block ends without an error.
 
     The temporary name carries the same suffixes, so that a writer that looks at them (``.nii.gz``) behaves the same.
     Missing parent folders are made. On an error the temporary file is removed and ``final`` stays as it was.
@@ -34,7 +34,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
 
 
 def unfinished_writes(finals: Collection[Path]) -> list[Path]:
-    """Temporary files that writers of just these files left behind when their process was killed, ordered by path."""
+    """Temporary files that remain of just these files after their writer was killed, ordered by path."""
     wanted = set(finals)
     found = []
     for folder in {final.parent for final in wanted}:

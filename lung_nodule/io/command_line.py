@@ -45,7 +45,7 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
     try:
         job = fire.Fire(dict(commands), command=given, name=name, serialize=lambda _: None)
         if not isinstance(job, Job):
-            raise InputError(f"say what to do: {' or '.join(commands)} (--help tells more)")
+            raise InputError(f"name a command: {' or '.join(commands)} (see --help)")
         return job._action()
     except ValueError as error:
         if user_error(error) is None:
@@ -56,7 +56,7 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
         logger.error("%s: %s: %s", name, error.strerror or error, error.filename or "")
         return BAD_INPUT
     except KeyboardInterrupt:
-        logger.error("%s: interrupted; finished work is kept, run the same command to go on", name)
+        logger.error("%s: interrupted; finished work is kept, run the same command to continue", name)
         return INTERRUPTED
 
 
@@ -72,7 +72,7 @@ def help_text(commands: Mapping[str, Callable[..., Job]], *, name: str, command:
 
 
 def names(value: object, flag: str) -> list[str] | None:
-    """Names from a flag's value, which fire hands over as text, tuple or list; None stays None.
+    """Names from a flag's value, which fire passes as text, tuple or list; None stays None.
 
     Raises:
         InputError: something else than names was given, or nothing.
@@ -103,7 +103,7 @@ def path_text(value: object, flag: str, *, what: str = "a path") -> str:
 
 
 def output_folder(value: object, flag: str) -> Path:
-    """A folder to write to, made later where it is missing; InputError where a file stands in its way."""
+    """A folder to write to, made later where it is missing; InputError where a file is in its place."""
     folder = Path(path_text(value, flag))
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if there.is_file():

@@ -1,4 +1,4 @@
-"""A CT from wherever a user keeps it."""
+"""A user's CT, from a NIfTI file or a DICOM folder."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.
 
 
 def _check_stack(corners: np.ndarray, rotation: np.ndarray, first: pydicom.FileDataset) -> None:
-    """Slices [n] must lie straight above each other along the normal, as no affine can tell a gantry's tilt."""
+    """Slices [n] must lie straight above each other along the normal, as an affine cannot express gantry tilt."""
     offsets = (corners - corners[0]) @ rotation[:2].T
     drift = np.abs(offsets).max()
     if drift > 0.5 * min(float(value) for value in first.PixelSpacing):

@@ -35,7 +35,7 @@ FoundFile = tuple[float, str, Path, pydicom.FileDataset | None]
 def find_series(root: str | Path, *, keep_headers: bool = False) -> list[SeriesFiles]:
     """CT series under a folder, at any depth, ordered by patient and SeriesInstanceUID.
 
-    Files that are no DICOM (XML, licences) and DICOM objects other than CT images are passed over.
+    Files that are no DICOM (XML, licences) and DICOM objects other than CT images are skipped.
 
     Args:
         root: the folder.
@@ -47,7 +47,7 @@ def find_series(root: str | Path, *, keep_headers: bool = False) -> list[SeriesF
     """
     found, unreadable = series_under(Path(root), keep_headers=keep_headers)
     for path, why in unreadable.items():
-        logger.warning("passed over %s: %s", path, why)
+        logger.warning("skipped %s: %s", path, why)
     return found
 
 
@@ -72,7 +72,7 @@ def sort_series(
     """Sort files into CT series; each file's header is read once, without its pixels.
 
     Args:
-        paths: the files; those of other kinds (XML, archives, DICOM objects that are no CT image) are passed over.
+        paths: the files; those of other kinds (XML, archives, DICOM objects that are no CT image) are skipped.
         keep_headers: keep every file's attributes for ``read_series``.
         series_uid: only this series; None for all.
 

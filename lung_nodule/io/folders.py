@@ -1,4 +1,4 @@
-"""Every file under a folder once, whatever links lead to it, and what cannot be looked into."""
+"""Every file under a folder once, whatever links lead to it, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LEFT_OUT = {"lost+found"}
 
 @dataclass
 class Folder:
-    """One folder that ``walk`` has come to.
+    """One folder that ``walk`` has reached.
 
     Attributes:
         path: as it is reached from the root, links included.
         folders: the folders in it, ordered by name; those that the caller takes out of the list are not visited.
         files: the files in it, ordered by name.
-        unreadable: the folder itself or a link in it -> why it cannot be looked into.
+        unreadable: the folder itself or a link in it -> why it cannot be read.
     """
 
     path: Path
@@ -57,7 +57,7 @@ def walk(root: Path, *, seen: set[Identity] | None = None) -> Iterator[Folder]:
 
 
 def files_under(root: Path, *, seen: set[Identity] | None = None) -> tuple[list[Path], dict[Path, str]]:
-    """All files under a folder, and what cannot be looked into with the reason; see ``walk``."""
+    """All files under a folder, and what cannot be read, with the reason; see ``walk``."""
     files: list[Path] = []
     unreadable: dict[Path, str] = {}
     for folder in walk(root, seen=seen):

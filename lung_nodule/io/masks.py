@@ -60,7 +60,7 @@ def mask_path(nodule_id: str) -> str:
 
 
 def refuse_own_input(table: str | Path, out: str | Path) -> None:
-    """Refuse an output folder whose ``nodules.csv`` is the table that was asked about.
+    """Refuse an output folder whose ``nodules.csv`` is the input table.
 
     Raises:
         InputError: it is.

@@ -36,7 +36,7 @@ def check_file_names(cells: pd.Series, source: str | Path) -> None:
 
 
 def check_unique(cells: pd.Series, source: str | Path) -> None:
-    """Refuse a column in which a value stands twice.
+    """Refuse a column in which a value occurs twice.
 
     Raises:
         InputError: one does; both lines are named.

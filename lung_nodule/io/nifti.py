@@ -46,7 +46,7 @@ def read_nifti(path: str | Path) -> Volume:
     except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
         raise InputError(f"cannot read {path} as NIfTI (cut short or of another format?): {error}") from error
     if isinstance(image, nibabel.Nifti1Pair) and not (image.header["sform_code"] or image.header["qform_code"]):
-        logger.warning("%s says nothing about its place in the patient: world positions are a guess", path)
+        logger.warning("%s has neither sform nor qform: world positions are a guess", path)
     try:
         return Volume(data, np.asarray(image.affine))
     except ValueError as error:
@@ -81,7 +81,7 @@ def write_nifti(path: str | Path, volume: Volume, dtype: DTypeLike | None = None
 
 
 def _header(volume: Volume, stored: np.dtype) -> bytes:
-    """All that stands before the voxels of a single-file NIfTI-1."""
+    """All bytes before the voxels of a single-file NIfTI-1."""
     empty = np.broadcast_to(np.zeros((), stored), volume.data.shape)
     image = nibabel.Nifti1Image(empty, volume.affine, dtype=stored)
     image.set_sform(volume.affine, code="scanner")

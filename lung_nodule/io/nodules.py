@@ -24,7 +24,7 @@ def read_nodules(
     optional: Sequence[str] = (),
     series_of: str | Path | None = None,
 ) -> pd.DataFrame:
-    """The needed columns of a table of nodules; readers' ratings and masks are left behind.
+    """The needed columns of a table of nodules; readers' ratings and masks are not read.
 
     Args:
         path: CSV or Parquet with ``nodule_id`` and the centre in world coordinates (RAS, mm).

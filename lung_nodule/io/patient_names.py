@@ -22,7 +22,7 @@ def patient_names(value: object, flag: str) -> list[str] | None:
     """Patients from a flag's value, each once and in the order given; None stays None.
 
     Args:
-        value: fire hands over text (``0306``, ``0306,0307``), a number (``306``), or a tuple or list of these.
+        value: fire passes text (``0306``, ``0306,0307``), a number (``306``), or a tuple or list of these.
         flag: its name, for the message.
 
     Raises:

@@ -66,7 +66,7 @@ def _rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 def _native(dataset: pydicom.Dataset) -> np.ndarray | None:
     """Stored values [row, column] of one uncompressed 16-bit image, without a copy; None where the file is otherwise.
 
-    pydicom's decoders come to the same, at a cost that tells with hundreds of slices.
+    pydicom's decoders give the same values, but are slower over hundreds of slices.
     """
     plain = (
         getattr(dataset.file_meta, "TransferSyntaxUID", None) in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -104,7 +104,7 @@ def _plain(value: float) -> int | float:
 
 
 def _declared_padding(dataset: pydicom.Dataset) -> set[int]:
-    """PixelPaddingValue, also where it is written unsigned (63536) beside signed pixels (-2000)."""
+    """PixelPaddingValue, also where it is written unsigned (63536) with signed pixels (-2000)."""
     if dataset.get("PixelPaddingValue") is None:
         return set()
     value = int(dataset.PixelPaddingValue)

@@ -1,4 +1,4 @@
-"""Where a series' slices lie, and the uniform grid that an affine needs; on trouble one line that names positions."""
+"""Where a series' slices lie, and the uniform grid that an affine needs; errors name positions in one line."""
 
 from __future__ import annotations
 

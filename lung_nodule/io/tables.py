@@ -41,11 +41,11 @@ def read_table(
         required: columns that must be there.
         numeric: columns, among those required, whose every cell must hold a finite number; by default the required
             ones whose names end in ``_mm``, ``_mm3``, ``_ras``, ``_mean``, ``_median``, ``_prob`` or ``readers``.
-        unique: columns in which nothing may stand twice.
+        unique: columns whose values must be unique.
 
     Raises:
         InputError: no such file, no table, a column is missing, a cell is not a number, a ``nodule_id`` cannot name a
-            file, or a value stands twice (its line is named).
+            file, or a value occurs twice (its line is named).
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What is cut out of a CT around a nodule, and how a mask of it comes back onto the CT's own grid."""
+"""What is cut out of a CT around a nodule, and how a mask of it is put back onto the CT's own grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A voxel array with its place in the patient."""
+"""A voxel array in patient coordinates."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class EndToEndLoss(nn.Module):
     What is not known is left out: voxels beyond the scan (``inside`` is 0), an attribute or a malignancy that is NaN
     (a nodule rated 3 has no class). Each term is the mean over the cubes that have it, 0 where none has.
 
-    The gradient of the printed malignancy term, ``sigmoid' = p (1 - p)``, vanishes where the network is surely wrong;
-    ``"bce"`` is the usual alternative. At the start the seven attribute terms weigh about 7 ln 2 = 4.9 against at most
-    1 for Dice.
+    The gradient of the printed malignancy term, ``sigmoid' = p (1 - p)``, vanishes where the network is confidently
+    wrong; ``"bce"`` is the usual alternative. At the start the seven attribute terms weigh about 7 ln 2 = 4.9 against
+    at most 1 for Dice.
 
     Args:
         malignancy_loss: ``"l1"`` as printed, or ``"bce"``.
@@ -83,7 +83,7 @@ def _inside(logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> tuple[t
 
 
 def _mean_of_known(loss: Callable[..., torch.Tensor], logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The mean loss of the entries whose target is not NaN; 0, with a graph behind it, where there is none."""
+    """The mean loss of the entries whose target is not NaN; 0, still with a gradient graph, where there is none."""
     if logits.shape != target.shape:
         raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
     known = ~torch.isnan(target)

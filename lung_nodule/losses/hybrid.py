@@ -51,7 +51,7 @@ class RankLoss(nn.Module):
         probability = torch.sigmoid(logits.float()).flatten(1)
         foreground = target.flatten(1) > 0.5
         k = min(self.k, probability.shape[1])
-        easy = 2.0  # beyond any probability: stands for a pixel that is not of the class
+        easy = 2.0  # beyond any probability: marks a pixel that is not of the class
         hard_foreground = probability.masked_fill(~foreground, easy).topk(k, largest=False).values
         hard_background = probability.masked_fill(foreground, -easy).topk(k).values
         excess = hard_background[:, :, None] - hard_foreground[:, None, :] + self.margin

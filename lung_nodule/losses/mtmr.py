@@ -1,4 +1,4 @@
-"""The loss of MTMR-Net: cross-entropy, attribute regression and, in the form that trains, margin ranking."""
+"""The loss of MTMR-Net: cross-entropy, attribute regression and margin ranking in a form that has a gradient."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class MarginRankingLoss(nn.Module):
     """Order the predicted malignancies as the readers' scores are ordered (MTMR-Net, eqs. 3-4).
 
     ``1/(2N) * sum over pairs of max(0, margin - sign(t_i - t_j) * (p_i - p_j))``: the sign comes from the readers'
-    scores ``t``, the difference from the predictions ``p``, as in Kong et al. 2016, which the paper follows. Printed,
-    the two have changed places: an indicator on the predictions times a difference of the scores, which is constant
-    almost everywhere in ``p`` and has no gradient. Pairs with equal scores have no order: they add nothing to the sum
-    but count in ``N``.
+    scores ``t``, the difference from the predictions ``p``, as in Kong et al. 2016, which the paper follows. In print
+    the two are swapped: an indicator on the predictions times a difference of the scores, which is constant almost
+    everywhere in ``p`` and has no gradient. Pairs with equal scores have no order: they add nothing to the sum but
+    count in ``N``.
 
     Args:
         margin: by how much the more malignant of two should exceed the other, in probability (0.1 published).

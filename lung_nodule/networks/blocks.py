@@ -60,12 +60,12 @@ class SeparableConv(nn.Sequential):
 
 
 class XceptionBlock(nn.Module):
-    """Three pre-activated separable convolutions beside a residual path (aligned Xception).
+    """Three pre-activated separable convolutions with a residual path (aligned Xception).
 
     It starts as its residual path alone: the last batch norm's weight is zero (Goyal et al. 2017, section 5.1). MT-Net
-    names no start but pretrained weights. From a random one, deep networks amplify rounding from block to block:
-    trained for the quickstart, Coarse Seg-net's probabilities in float32 were up to 5e-4 off those in float64, and
-    start like this 4e-5.
+    describes only pretrained weights. From random ones, deep networks amplify rounding from block to block: trained for
+    the quickstart, Coarse Seg-net's probabilities in float32 were up to 5e-4 off those in float64, and with this start
+    4e-5.
 
     Args:
         channels: input channels and those of the three convolutions.

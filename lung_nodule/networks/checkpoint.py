@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_settings(checkpoint: str | Path) -> dict[str, Any]:
-    """The side file ``<stem>.json`` beside a checkpoint: bundle, version, network, patch and window.
+    """The side file ``<stem>.json`` next to a checkpoint: bundle, version, network, patch and window.
 
     Raises:
         CheckpointError: weights or side file are missing or cannot be read.
@@ -36,7 +36,7 @@ def load_weights(
 
     Args:
         network: as the checkpoint's side file describes it.
-        checkpoint: a ``.pt`` file of tensors with its side file beside it.
+        checkpoint: a ``.pt`` file of tensors with its side file next to it.
         device: where the network is put.
         reason: why this file, for the log.
 

@@ -21,7 +21,7 @@ class PlainSeparableConv(nn.Sequential):
 
 
 class PlainBlock(nn.Module):
-    """Pre-activated separable convolutions beside a residual path (Xception), which alone is its start.
+    """Pre-activated separable convolutions with a residual path (Xception); it starts as that path alone.
 
     Args:
         channels: input channels and those of each convolution.
@@ -52,7 +52,7 @@ class PlainBlock(nn.Module):
 class ClassNet(nn.Module):
     """Xception with four input channels (MT-Net, section 3.2.4 and Fig. 5; 20.81 M parameters at width 1).
 
-    The last max pooling of the exit flow is gone and its last two separable convolutions are dilated by 2 with
+    The last max pooling of the exit flow is removed and its last two separable convolutions are dilated by 2 with
     padding 2. The kernel of the fourth channel, the coarse mask's, starts as the mean of the other three.
 
     Args:
@@ -97,7 +97,7 @@ class ClassNet(nn.Module):
     def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
         """Slices and coarse probability, both ``[N, 1, H, W]`` -> malignancy logits ``[N, 1]``.
 
-        Without the coarse mask as an input the second argument is not looked at.
+        Without the coarse mask as an input the second argument is ignored.
         """
         channels = as_rgb(image)
         if self.coarse_mask:

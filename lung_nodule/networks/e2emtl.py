@@ -87,8 +87,7 @@ class E2EMTL(nn.Module):
     def predict(self, cube: torch.Tensor) -> torch.Tensor:
         """Cubes ``[N, C, D, D, D]`` to probabilities ``[N, 9, D, D, D]`` (``[N, 1, D, D, D]`` without classes).
 
-        Channel 0 is the mask, channel 1 malignancy, channels 2 to 8 the attributes; a class has one value all over
-        the cube.
+        Channel 0 is the mask, channel 1 malignancy, channels 2 to 8 the attributes; a class is constant over the cube.
         """
         logits = self.outputs(cube)
         maps = [torch.sigmoid(logits["segmentation"].float())]
@@ -99,12 +98,12 @@ class E2EMTL(nn.Module):
         return torch.cat(maps, dim=1)
 
     def _down(self, cube: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The shared path: the deepest map, and the maps that the segmentation branch takes over."""
+        """The shared path: the deepest map, and the maps for the segmentation branch's skip connections."""
         maps = [self.unet.conv_0(cube)]
         maps.append(self.unet.down_1(maps[-1]))
         maps.append(self.unet.down_2(maps[-1]))
         maps.append(self.unet.down_3(maps[-1]))
-        if torch.jit.is_scripting():  # autocast is none of TorchScript's, which compiles this branch alone
+        if torch.jit.is_scripting():  # TorchScript has no autocast and compiles only this branch
             return self.unet.down_4(maps[-1]), maps
         return _in_float32(self.unet.down_4, maps[-1]), maps
 
@@ -133,8 +132,8 @@ class JointClassifier(nn.Module):
 
     The map is joined by the segmentation probability, averaged down to its size and not detached, then a 1 x 1 x 1
     convolution, global average pooling and a fully connected layer give the features; malignancy reads the features
-    and the attributes' probabilities. Batch normalization, because the average of an instance-normalized map says
-    next to nothing.
+    and the attributes' probabilities. Batch normalization, because the average of an instance-normalized map carries
+    almost no information.
 
     Args:
         channels: of the deepest map.

@@ -141,7 +141,8 @@ class MTCNN(nn.Module):
     def predict(self, image: torch.Tensor) -> torch.Tensor:
         """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``.
 
-        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all that.
+        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all
+        three.
         """
         outputs = []
         for index, net in enumerate(self.views):
@@ -150,7 +151,7 @@ class MTCNN(nn.Module):
         return torch.sigmoid(logits[..., 1] - logits[..., 0])
 
     def stop(self, view: int) -> None:
-        """Freeze a view's weights: no optimizer moves them any more, not by its momentum either."""
+        """Freeze a view's weights: no optimizer changes them any more, not even by momentum."""
         for parameter in self.views[view].parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
@@ -174,7 +175,7 @@ class MTCNNPredictor(MTCNN):
 
 
 class RunningViews(nn.Module):
-    """The views that still learn: what the trainer trains. A stopped view costs nothing.
+    """The views still in training, which the trainer runs. A stopped view costs nothing.
 
     Args:
         network: all nine.

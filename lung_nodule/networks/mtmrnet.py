@@ -21,8 +21,8 @@ class MTMRNet(nn.Module):
     Args:
         width: factor on the published channel counts, at least 1/64.
         regression: the attribute branch; without it this is a plain ResNet-50 (the paper's Table 1).
-        bidirectional: the attribute heads take 256 features of their own beside as many of the malignancy's, so that
-            both tasks see each other (the paper's text; its released code has the one way alone).
+        bidirectional: the attribute heads take 256 features of their own and as many of the malignancy's, so that both
+            tasks see each other (the paper's text; its released code has one direction only).
         dropout: before the classifier.
 
     Raises:
@@ -87,7 +87,7 @@ class MTMRNet(nn.Module):
         return torch.cat([malignancy, scores["attributes"]], dim=1) if "attributes" in scores else malignancy
 
     def _seen(self, features: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
-        """What the attribute heads see."""
+        """The attribute heads' input."""
         if self.malignancy_features is not None:
             features = torch.cat([features, self.malignancy_features(pooled)], dim=1)
         return features

@@ -1,4 +1,4 @@
-"""MT-Net as one module, and what training and inference make of it."""
+"""MT-Net as one module, its predictor, and the guided network of its second training stage."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class MTNet(nn.Module):
 
         Args:
             image: the slices.
-            channels: the maps wanted, of ``coarse``, ``fine`` and ``malignancy`` (the same value all over a slice); all
-                three in this order when not given.
+            channels: the maps wanted, of ``coarse``, ``fine`` and ``malignancy`` (constant over a slice); all three in
+                this order when not given.
         """
         wanted = ["coarse", "fine", "malignancy"] if channels is None else channels
         coarse = torch.sigmoid(self.coarse(image))
@@ -74,10 +74,10 @@ class MTNetPredictor(MTNet):
 
 
 class GuidedByCoarse(nn.Module):
-    """A network behind a frozen Coarse Seg-net: what the second stage of MT-Net's training trains.
+    """A network downstream of a frozen Coarse Seg-net: what the second stage of MT-Net's training trains.
 
-    The coarse mask is computed anew on every (augmented) image, without gradient; Coarse Seg-net stays in evaluation
-    mode, so its batch-norm statistics stand still.
+    The coarse mask is computed on every (augmented) image, without gradient; Coarse Seg-net stays in evaluation mode,
+    so its batch-norm statistics stay fixed.
 
     Args:
         coarse: the frozen Coarse Seg-net.

@@ -1,10 +1,10 @@
-"""Weights that others trained on photographs, brought into these networks by name and shape.
+"""Published weights, trained on photographs, loaded into these networks by name and shape.
 
-None are shipped. A layout says how a published network names its tensors, which input it was trained on, and where
-its first convolution stands. The networks here see a CT window in 0..1, so the published normalisation of the input
-is folded into the first convolution and its batch norm: ``conv(W, (x - m) / s) = conv(W / s, x) - sum(W m / s)``, and
-the batch norm behind it takes the constant up. Nothing has to be remembered at inference or in an export. The two are
-equal but for the zeros that pad the border of the image, which stand for ``m`` there and for air here.
+None are shipped. A layout says how a published network names its tensors, which input it was trained on, and which is
+its first convolution. The networks here see a CT window in 0..1, so the published normalisation of the input is folded
+into the first convolution and its batch norm: ``conv(W, (x - m) / s) = conv(W / s, x) - sum(W m / s)``, and the batch
+norm after it absorbs the constant. Inference and export need no further step. The two are equal except for the zeros
+that pad the border of the image, which mean ``m`` there and air here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Layout:
     Attributes:
         rename: from a name in the file to the name here; None for what has no place here (a classifier's head).
         conv: name here of the first convolution.
-        norm: name here of the batch norm behind it.
+        norm: name here of the batch norm after it.
         mean: of each input channel in 0..1, as the published network was trained.
         std: likewise.
         eps: of its batch norms.
@@ -50,15 +50,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Matched:
-    """What a file had for a network: tensors taken, tensors of the file left over, tensors here that start anew."""
+    """What a file has for a network: tensors taken, unused tensors of the file, tensors here that were not loaded."""
 
     taken: list[str]
     unused: list[str]
-    anew: list[str]
+    not_loaded: list[str]
 
     def __str__(self) -> str:
         counts = f"{len(self.taken)} tensors taken"
-        return f"{counts}; of the file unused: {_listed(self.unused)}; of the network anew: {_listed(self.anew)}"
+        return f"{counts}; unused in the file: {_listed(self.unused)}; not loaded: {_listed(self.not_loaded)}"
 
 
 def load_pretrained(network: nn.Module, path: str | Path, *, layout: str | Layout) -> Matched:

@@ -34,7 +34,7 @@ class CoarseSegNet(nn.Module):
 class FineSegNet(CoarseSegNet):
     """Coarse Seg-net with a fine layer that takes the coarse mask in (MT-Net, section 3.2.3; 54.78 M parameters).
 
-    The fine layer stands after the pyramid: the mask, averaged down to stride 16, is concatenated and fused by a 1x1
+    The fine layer comes after the pyramid: the mask, averaged down to stride 16, is concatenated and fused by a 1x1
     convolution, batch norm and ReLU.
 
     Args:
@@ -54,7 +54,7 @@ class FineSegNet(CoarseSegNet):
     def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
         """Slices and coarse probability, both ``[N, 1, H, W]`` -> mask logits ``[N, 1, H, W]``.
 
-        Without the coarse mask as an input the second argument is not looked at.
+        Without the coarse mask as an input the second argument is ignored.
         """
         low, deep = self.encoder(as_rgb(image))
         features = self.aspp(deep)

@@ -18,7 +18,7 @@ class Aggregate(Transform):
     or scores ``[S, C]``; and ``patch``, as :class:`~lung_nodule.data.ViewNodule` gives it. Adds ``prediction`` (a
     :class:`~lung_nodule.core.Prediction`) and, for MONAI's metrics,
 
-    * the score under its name: float32 ``[1]``; with ``malignancy_label`` beside it where the item has a class.
+    * the score under its name: float32 ``[1]``; with ``malignancy_label`` where the item has a class.
     * ``segmentation``, of a view that segments: bool ``[S, H, W]``, the mask on the patch's grid.
 
     Args:

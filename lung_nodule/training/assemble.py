@@ -20,7 +20,7 @@ def write_model(
 ) -> None:
     """Put the best weights of every stage together: the model that evaluation, inference and export read.
 
-    Writes ``path`` (tensors only) and, beside it, the side file ``<stem>.json`` that says which network they fit; of
+    Writes ``path`` (tensors only) and, next to it, the side file ``<stem>.json`` that says which network they fit; of
     several ranks, rank 0 does.
 
     Args:
@@ -59,10 +59,10 @@ def _write_model(
 
 
 def refuse_stale_stages(stages: dict[str, str | Path]) -> None:
-    """Refuse a stage whose upstream weights, with which it was trained, no stage holds any longer.
+    """Refuse a stage whose upstream weights, with which it was trained, no longer exist.
 
     Args:
-        stages: for each submodule's name, its stage's ``best.pt``; the stage's ``last.pt`` lies beside it.
+        stages: for each submodule's name, its stage's ``best.pt``; the stage's ``last.pt`` is next to it.
     """
     hashes = {file_sha256(checkpoint) for checkpoint in stages.values()}
     for name, checkpoint in stages.items():

@@ -26,15 +26,15 @@ def save_tensors(path: str | Path, content: dict[str, Any]) -> None:
 class StageCheckpoints:
     """Resume a stage where it stopped, and keep its last state and its best weights.
 
-    ``<directory>/last.pt`` holds the state of everything in ``state`` after the last finished epoch; a later run takes
-    it up, and a finished stage runs no epoch again. ``<directory>/best.pt`` holds the weights of the best validation.
-    Ignite's ``Checkpoint`` with ``DiskSaver(atomic=True)`` writes whole files as well, but it restores them
+    ``<directory>/last.pt`` holds the state of everything in ``state`` after the last finished epoch; a later run
+    resumes from it, and a finished stage runs no epoch again. ``<directory>/best.pt`` holds the weights of the best
+    validation. Ignite's ``Checkpoint`` with ``DiskSaver(atomic=True)`` writes whole files as well, but it restores them
     unconditionally; here settings, length and upstream weights are compared before anything is loaded.
 
-    A stage may go on with another number of epochs than it was begun with, finished or not, as long as it has not seen
-    more. Its learning-rate schedules are built for the new length and go on at the position of the epoch; what was
-    changed is kept in ``last.pt``. A stage whose upstream weights have changed since is trained again from its start;
-    the old files are kept in a folder beside the new ones.
+    A stage may continue with another number of epochs than it was started with, finished or not, as long as it has not
+    run more. Its learning-rate schedules are built for the new length and continue at the position of the epoch; what
+    was changed is kept in ``last.pt``. A stage whose upstream weights have changed since is trained again from scratch;
+    the old files are kept in a folder next to the new ones.
 
     Attach it after the handlers that validate.
 
@@ -74,7 +74,7 @@ class StageCheckpoints:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def resume(self, engine: Engine) -> None:
-        """Take up the last state, if there is one.
+        """Load the last state, if there is one.
 
         Raises:
             InputError: it cannot be read, was made with other settings, or has seen more epochs than are asked for.
@@ -87,7 +87,7 @@ class StageCheckpoints:
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             if self._is_stale(saved):
-                self._set_aside(saved)
+                self._keep_stale(saved)
                 return
             self._check(saved, engine, path)
             self._load(saved, engine)
@@ -106,8 +106,8 @@ class StageCheckpoints:
         upstream = saved["settings"].get("upstream")
         return upstream is not None and upstream != self.settings.get("upstream")
 
-    def _set_aside(self, saved: dict[str, Any]) -> None:
-        """Keep what was trained with other upstream weights; the stage starts from its beginning."""
+    def _keep_stale(self, saved: dict[str, Any]) -> None:
+        """Move what was trained with other upstream weights to its own folder; the stage starts from scratch."""
         kept = self.directory / f"upstream_{saved['settings']['upstream'][:12]}"
         idist.barrier()  # every rank has read
         if idist.get_rank() == 0:
@@ -188,7 +188,7 @@ class StageCheckpoints:
 
 
 def planned_epochs(saved: dict[str, Any]) -> int:
-    """How many epochs the run that left a ``last.pt`` was to have."""
+    """How many epochs the run that wrote a ``last.pt`` was meant to have."""
     return saved["max_epochs"] if "max_epochs" in saved else saved["settings"]["max_epochs"]
 
 

@@ -1,4 +1,4 @@
-"""Several processes, one training: what torchrun started, and what each rank does of the work.
+"""Distributed training: the processes that torchrun started, and each rank's part of the work.
 
 A recipe stays the same whatever the number of ranks: batch sizes count all ranks together, gradients are averaged over
 them, and validation is gathered, so that every rank sees the same metric and the same best epoch.
@@ -41,7 +41,7 @@ def device_of_rank() -> str:
 
 
 def start_ranks(device: str | torch.device) -> None:
-    """Join the process group, by NCCL between GPUs and by gloo between CPUs; ranks above 0 keep silent.
+    """Join the process group, by NCCL between GPUs and by gloo between CPUs; ranks above 0 log nothing.
 
     Args:
         device: of this rank.
@@ -65,7 +65,7 @@ def end_ranks() -> None:
 
 
 def part_of_rank(items: Sequence[Item]) -> Sequence[Item]:
-    """Every n-th item of n ranks, from this rank's number on; all of them where nothing else runs."""
+    """Every n-th item of n ranks, from this rank's number on; all of them in a single process."""
     return items[idist.get_rank() :: idist.get_world_size()]
 
 
@@ -81,7 +81,7 @@ def distributed_data_parallel(network: nn.Module, *, find_unused_parameters: boo
         find_unused_parameters: where a part of it is frozen or gets no gradient in some step.
 
     Returns:
-        the wrapped network; the network itself where nothing in it is trainable, or where nothing else runs.
+        the wrapped network; the network itself where nothing in it is trainable, or in a single process.
     """
     if idist.get_world_size() == 1:
         return network

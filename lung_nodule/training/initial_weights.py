@@ -1,4 +1,4 @@
-"""What a stage starts from: an earlier stage's weights, or weights that others trained."""
+"""What a stage starts from: an earlier stage's weights, or pretrained weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class LoadStageWeights:
 
     Args:
         checkpoint: ``best.pt`` of the earlier stage.
-        network: the module that takes the weights; by name and shape, so that layers of its own keep their start.
+        network: the module that takes the weights; by name and shape, so that layers of its own keep their
+            initialization.
     """
 
     def __init__(self, *, checkpoint: str | Path, network: torch.nn.Module) -> None:
@@ -44,16 +45,16 @@ class LoadStageWeights:
                 f"{self.checkpoint} holds the weights of another network ({len(taken)} tensors fit, "
                 f"{len(mismatched)} differ in shape): train with the same --width and --middle_blocks"
             )
-        logger.info(f"{len(taken)} tensors loaded from {self.checkpoint}, {len(kept)} keep their random start")
+        logger.info(f"{len(taken)} tensors loaded from {self.checkpoint}, {len(kept)} keep their random initialization")
 
 
 class Pretrained:
     """Give a network a user's pretrained weights when its stage starts (never when it is built).
 
-    Attach it after the handler that resumes: a stage that goes on keeps what it has and does not read the file again.
+    Attach it after the handler that resumes: a resumed stage keeps what it has and does not read the file again.
 
     Args:
-        checkpoint: the file; None for a random start.
+        checkpoint: the file; None for random weights.
         network: the module that takes them, by name and shape.
         layout: how the file names its tensors, a key of :data:`lung_nodule.networks.LAYOUTS`.
     """

@@ -1,4 +1,4 @@
-"""What MONAI's metric handlers take of an engine's output."""
+"""What MONAI's metric handlers take from an engine's output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LabelledROCAUC(ROCAUC):
     """MONAI's area under the ROC curve over the nodules that have a class."""
 
     def update(self, output: Sequence[torch.Tensor]) -> None:
-        """Scores and labels of an iteration; labels that are NaN are passed over."""
+        """Scores and labels of an iteration; labels that are NaN are ignored."""
         score, label = output
         if not torch.isnan(label).any():
             super().update((score, label))

@@ -1,4 +1,4 @@
-"""Kinds of options: what a value must be, and the words that say so."""
+"""Kinds of options: what a value must be, and its description."""
 
 from __future__ import annotations
 

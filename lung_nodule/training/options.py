@@ -1,4 +1,4 @@
-"""The options of a bundle, refused in one line before any work where they are misspelt or wrong."""
+"""The options of a bundle: misspelt or wrong ones are refused in one line before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed randomness: of a run, which leaves the process as it found it, of a network's start, of every epoch."""
+"""Fixed randomness: of a run, which leaves the process unchanged, of a network's start, of every epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.backends import cudnn
 
 
 def run(engine: Engine, *, seed: int) -> State:
-    """Run a trainer or an evaluator with fixed randomness, which is given back at the end, however it ends.
+    """Run a trainer or an evaluator with fixed randomness; the random state is restored at the end, however it ends.
 
     Args:
         engine: what runs.
@@ -31,7 +31,7 @@ def run(engine: Engine, *, seed: int) -> State:
 
 
 def seeded_weights(network: nn.Module, options: Mapping[str, Any], *, seed: int) -> nn.Module:
-    """Give a network the start that a seed determines; the process's own random numbers stay where they are.
+    """Give a network the initial weights that a seed determines; the process's own random state stays unchanged.
 
     Args:
         network: fresh, and built with these options.
@@ -50,7 +50,7 @@ def seeded_weights(network: nn.Module, options: Mapping[str, Any], *, seed: int)
 def fixed_randomness(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch and choose cuDNN's deterministic algorithms for a while.
 
-    MONAI's ``set_determinism`` does as much for the whole process and has no way back to what was there before.
+    MONAI's ``set_determinism`` does as much for the whole process and cannot restore the earlier state.
 
     Args:
         seed: taken modulo 2 ** 32, as NumPy takes no more.
@@ -74,7 +74,7 @@ def fixed_randomness(seed: int) -> Iterator[None]:
 class SeedEpochs:
     """Seed shuffling, dropout and augmentation at every epoch, from the seed and the epoch's number.
 
-    So a stage that was interrupted after an epoch goes on exactly as if it had not been, and a stage that runs alone
+    So a stage that was interrupted after an epoch continues exactly as if it had not been, and a stage that runs alone
     draws what it would have drawn among the others. Each rank draws its own.
 
     Args:

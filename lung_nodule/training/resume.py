@@ -58,7 +58,7 @@ def resume_settings(bundle: str, stage: str, **others: Any) -> dict[str, Any]:
     Args:
         bundle: the bundle's name.
         stage: the stage's name.
-        others: what decides it beside them.
+        others: what decides it besides them.
 
     Returns:
         by name; what a :class:`~lung_nodule.training.Stage` compares before it is resumed.

@@ -1,4 +1,4 @@
-"""Learning rates over a training, and over one that goes on with another number of epochs than it was begun with."""
+"""Learning rates over a training, also over one that continues with another number of epochs."""
 
 from __future__ import annotations
 

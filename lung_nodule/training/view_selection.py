@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 class ViewSelection:
     """Each view's best weights, by its own validation AUC, and its early stopping (MT-CNN, section III-D).
 
-    A view whose AUC has not risen for ``patience`` validations is stopped: its weights stand still while the others go
-    on, and it costs nothing. Attach it to the validation engine, whose output holds ``pred`` ``[N, 9]`` and ``label``
-    ``[N, 1]``.
+    A view whose AUC has not risen for ``patience`` validations is stopped: its weights are frozen while the others
+    continue, and it costs nothing. Attach it to the validation engine, whose output holds ``pred`` ``[N, 9]`` and
+    ``label`` ``[N, 1]``.
 
     Args:
         network: the nine networks.
@@ -59,7 +59,7 @@ class ViewSelection:
         self.update(aucs, epoch=engine.state.epoch)
 
     def update(self, aucs: Sequence[float], *, epoch: int) -> None:
-        """Take a validation in: the AUC of every view after an epoch."""
+        """Record a validation: the AUC of every view after an epoch."""
         for view in self.network.running:
             if aucs[view] > self.aucs[view]:
                 self.aucs[view], self.epochs[view], self.waited[view] = aucs[view], epoch, 0
@@ -88,8 +88,8 @@ class ViewSelection:
     def settings(self) -> dict[str, list[float]]:
         """For the side file: ``view_weights`` (they add up to 1), ``view_aucs`` and ``view_epochs``, by view.
 
-        The AUCs are those of the inner validation fold: a training AUC is near 1 for every view, and the test fold
-        must not weigh.
+        The AUCs are those of the inner validation fold: a training AUC is near 1 for every view, and the test fold must
+        have no influence.
         """
         weights = fusion_weights(self.aucs).tolist()
         return {"view_weights": weights, "view_aucs": list(self.aucs), "view_epochs": list(self.epochs)}
@@ -99,7 +99,7 @@ class ViewSelection:
         return {"aucs": self.aucs, "epochs": self.epochs, "waited": self.waited, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up :meth:`state_dict`'s; views that had stopped are stopped again."""
+        """Restore :meth:`state_dict`'s; views that had stopped are stopped again."""
         self.aucs, self.epochs, self.waited = (list(state[name]) for name in ("aucs", "epochs", "waited"))
         self.weights = dict(state["weights"])
         self._stop()
@@ -119,7 +119,7 @@ class ViewCheckpoints(StageCheckpoints):
         self.state = {**self.state, "views": views}
 
     def resume(self, engine: Engine) -> None:
-        """Take up the last state; a training whose views have all stopped runs no epoch again."""
+        """Load the last state; a training whose views have all stopped runs no epoch again."""
         super().resume(engine)
         self._end(engine)
 

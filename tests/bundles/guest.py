@@ -1,6 +1,6 @@
 """Run a bundle as a guest in a process with a pipeline of its own: guest.py BUNDLE_ROOT DATASET OUTPUT OPTIONS.
 
-Prints one line per step that left something behind in the process, and "checked N steps" at the end.
+Prints one line per step that changed the state of the process, and "checked N steps" at the end.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("bundle", "options"), BAD_OPTIONS)
-def test_a_bad_option_is_the_users_to_mend(bundle: str, options: dict, painted: Path, tmp_path: Path) -> None:
+def test_a_bad_option_is_a_user_error(bundle: str, options: dict, painted: Path, tmp_path: Path) -> None:
     """Refused while the training is built, by an error whose message is one line that names the value."""
     parser = ConfigParser()
     parser.read_config(ROOT / "bundles" / bundle / "configs" / "train.json")

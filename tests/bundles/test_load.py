@@ -131,7 +131,7 @@ def test_a_bundles_folder_is_found_from_the_library(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(empty)
     assert bundle_root("mtnet", library=package / "lung_nodule") == str(package)
     assert bundle_root("mtnet", library=repo / "lung_nodule") == str(repo / "bundles" / "mtnet")
-    with pytest.raises(InputError, match=r"the bundle mtcnn is neither beside .* --bundle_root"):
+    with pytest.raises(InputError, match=r"the bundle mtcnn is neither next to .* --bundle_root"):
         bundle_root("mtcnn", library=package / "lung_nodule")
     for folder in (repo, repo / "bundles" / "mtnet"):
         monkeypatch.chdir(folder)

@@ -91,7 +91,7 @@ class TestMTCNN(BundleContract):
         assert len(network.views[0].share) == (6 if "conv_layers" in ablation else 9)
         assert (tmp_path / "views" / "best.pt").is_file()
 
-    def test_views_that_cannot_be_mirrored_are_the_users_to_mend(self, painted: Path, tmp_path: Path) -> None:
+    def test_views_that_cannot_be_mirrored_are_a_user_error(self, painted: Path, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError) as caught:
             self.trainer(painted, tmp_path, image_size=60)
         error = user_error(caught.value)

@@ -47,7 +47,7 @@ class TestMTMRNet(BundleContract):
     def test_attributes_stand_on_their_own_scales_beside_their_constants(
         self, trained: Path, painted: Path, tmp_path: Path
     ) -> None:
-        """Looked at on the slices of the mask, the paper's way, which the results name."""
+        """Evaluated on the slices of the mask, as in the paper, which the results name."""
         options = {"dataset_dir": painted, "output_dir": trained, "results_dir": tmp_path, "device": "cpu"}
         self.parsed("evaluate", **options, slices="mask").get_parsed_content("evaluating")
         predictions = pd.read_csv(tmp_path / "predictions.csv")

@@ -1,4 +1,4 @@
-"""Which nodules stand in a datalist, and with which label."""
+"""Which nodules are in a datalist, and with which label."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_patient_in_two_folds_is_refused(painted: Path, tmp_path: Path) -> Non
     copy = shutil.copytree(painted, tmp_path / "copy")
     with (copy / "folds.csv").open("a") as file:
         file.write("SYN-0001,4\n")
-    with pytest.raises(InputError, match="SYN-0001 stands in it twice"):
+    with pytest.raises(InputError, match="SYN-0001 is listed twice"):
         nodule_datalist(copy, folds=[0])
 
 

@@ -26,7 +26,7 @@ LONGER_S = 0.3
 
 
 def _vois(*kinds: float) -> list[Voi]:
-    """VOIs whose voxels tell the service how to answer; the position stands in the centre."""
+    """VOIs whose voxels control the service's answer; the position is in the centre."""
     box = tuple(slice(0, size) for size in SHAPE)
     volumes = [Volume(np.full(SHAPE, kind, dtype=np.float32), np.eye(4)) for kind in kinds]
     return [Voi(f"nodule_{index}", volume, box, np.full(3, index / 8)) for index, volume in enumerate(volumes)]

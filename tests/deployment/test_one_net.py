@@ -15,7 +15,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.core import original_scale
-from lung_nodule.deployment.canary import _entrances, _values, ask_canary
+from lung_nodule.deployment.canary import _entry_models, _values, ask_canary
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models
@@ -45,7 +45,7 @@ def running(one_net_repository: Path) -> Iterator[TritonServer]:
 
 @pytest.fixture(scope="module")
 def networks(one_net_bundles: Path) -> dict[str, torch.nn.Module]:
-    """Every bundle's network behind the view that its own inference runs."""
+    """Every bundle's network as the predictor that its own inference runs."""
     return {
         name: served_nets(METHODS[name], load_network(one_net_bundles / name / "models" / "model.pt"))[name].part
         for name in NAMES
@@ -150,7 +150,7 @@ def test_one_server_holds_every_bundle(running: TritonServer) -> None:
 
 def test_the_health_check_asks_ensembles_and_nets_that_stand_alone() -> None:
     configs = {path.parent.name: read_config(path) for path in sorted(TEMPLATES.glob("*/config.pbtxt"))}
-    assert {config.name for config in _entrances(list(configs.values()))} == {"mtnet", *NAMES}
+    assert {config.name for config in _entry_models(list(configs.values()))} == {"mtnet", *NAMES}
     asked = {name: _values(config) for name, config in configs.items()}
     assert asked["mtcnn"]["IMAGE"].shape == (1, 9, 64, 64)
     assert set(asked["mtnet"]) == {"VOI", "SPACING", "CENTER"}

@@ -86,7 +86,7 @@ def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> No
 
 @pytest.mark.parametrize("name", [pytest.param("mtnet_fine", marks=pytest.mark.slow), "mtnet_class"])
 def test_the_ablation_without_the_coarse_mask_fits_the_same_ensemble(name: str, settings: dict, tmp_path: Path) -> None:
-    """The input COARSE stays and is not looked at: the ensemble, which weighs slices by it, needs no other template."""
+    """The input COARSE stays and is ignored: the ensemble, which weighs slices by it, needs no other template."""
     torch.manual_seed(0)
     net = nets_of(published.opened(MTNet(**settings["network"], coarse_mask=False)))[name].eval()
     write_onnx(net, tmp_path / "model.onnx", image_shape=IMAGE)

@@ -109,7 +109,7 @@ def test_an_interrupt_leaves_a_server_that_answers(
     write_nifti(tmp_path / "ct.nii.gz", ball_ct(SHAPE, LPS, CENTERS[0], 7.0))
     nodules = _table(tmp_path / "n.csv", np.tile(CENTERS, (500, 1)))
     with TritonServer(repository) as server:
-        # A shell's background job ignores Ctrl-C, and so does all that it starts, unless told otherwise.
+        # A shell's background job ignores Ctrl-C, and so by default does all that it starts.
         command = ["env", "--default-signal=INT", sys.executable, "-m", "lung_nodule", "predict"]
         command += [f"--url={server.grpc_url}", f"--ct={tmp_path / 'ct.nii.gz'}"]
         command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]

@@ -1,4 +1,4 @@
-"""The launcher: what it refuses, and that it leaves nothing behind."""
+"""The launcher: what it refuses, and that it cleans up."""
 
 from __future__ import annotations
 

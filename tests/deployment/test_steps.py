@@ -181,7 +181,7 @@ def test_a_step_takes_the_copy_beside_it_alone(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(sys, "path", list(sys.path))
     folder = written(tmp_path, "mtcnn", "preprocess")
     try:
-        with pytest.raises(RuntimeError, match="is not the copy beside this step"):
+        with pytest.raises(RuntimeError, match="is not the copy next to this step"):
             started(folder, ["VOI"], ["IMAGE"])
     finally:
         sys.modules.pop("served_view", None)

@@ -1,4 +1,4 @@
-"""The TensorRT road, driven by TensorRT for RTX, which parses and builds without a GPU (it cannot run a plan here)."""
+"""The TensorRT export, run with TensorRT for RTX, which parses and builds without a GPU (it cannot run a plan here)."""
 
 from __future__ import annotations
 

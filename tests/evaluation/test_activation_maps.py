@@ -65,7 +65,7 @@ def test_the_map_is_where_the_weight_looks() -> None:
 
 
 def test_it_is_the_classifiers_own_sum_of_features() -> None:
-    """Behind a mean over the slice and a linear head, Grad-CAM is the weighted sum of the features, cut at 0."""
+    """For a mean over the slice and a linear head, Grad-CAM is the weighted sum of the features, cut at 0."""
     image = torch.rand(11, 1, 16, 16)  # more slices than are taken at once
     maps = maps_of([[0.7, -0.4]], image)
     features = Known([[0.0, 0.0]]).features(image).detach()
@@ -74,7 +74,7 @@ def test_it_is_the_classifiers_own_sum_of_features() -> None:
     np.testing.assert_allclose(maps, expected / expected.max(), atol=1e-5)
 
 
-def test_what_speaks_against_is_zero_and_each_logit_has_its_own_map() -> None:
+def test_evidence_against_is_zero_and_each_logit_has_its_own_map() -> None:
     image = squares()
     assert not maps_of([[-1.0, 0.0]], image).any()
     two = [[0.0, 1.0], [1.0, 0.0]]
@@ -117,8 +117,8 @@ def test_files_on_the_vois_grid(bright: bool, tmp_path: Path) -> None:
         assert np.asarray(picture.convert("L")).std() > 10
 
 
-def test_a_network_behind_another_is_mapped_and_left_as_it_was(tmp_path: Path) -> None:
-    """Class-net behind Coarse Seg-net: not in training mode afterwards, no gradients left, the same answers."""
+def test_a_network_downstream_of_another_is_mapped_and_left_as_it_was(tmp_path: Path) -> None:
+    """Class-net downstream of Coarse Seg-net: not in training mode afterwards, no gradients left, the same answers."""
     torch.manual_seed(0)
     network = published.opened(MTNet(width=0.125, middle_blocks=1))
     image = torch.rand(2, 1, 64, 64)

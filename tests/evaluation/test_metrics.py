@@ -1,4 +1,4 @@
-"""Measures against their formulas and against scikit-learn, and what stands beside them."""
+"""Measures against their formulas and against scikit-learn, and their baselines."""
 
 from __future__ import annotations
 

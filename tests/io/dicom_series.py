@@ -1,4 +1,4 @@
-"""Writes small CT series for the tests: any positions, any orientation, voxels that tell where they are."""
+"""Writes small CT series for the tests: any positions, any orientation, voxels whose values encode their position."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def axial_corners(positions: Sequence[float]) -> list[tuple[float, float, float]
 
 
 def telling(shape: tuple[int, int]) -> Callable[[int], np.ndarray]:
-    """Voxels whose value tells slice, row and column apart."""
+    """Voxels whose value encodes slice, row and column."""
     rows, columns = np.indices(shape)
 
     def stored(number: int) -> np.ndarray:

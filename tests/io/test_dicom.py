@@ -83,7 +83,7 @@ def test_real_series_equal_simpleitks(patient: str) -> None:
     assert series.patient_id == patient
 
 
-def test_series_are_told_apart_and_other_files_passed_over(tmp_path: Path) -> None:
+def test_series_are_separated_and_other_files_skipped(tmp_path: Path) -> None:
     plan = SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE))
     write_series(tmp_path / "a", plan)
     plan.series_uid, plan.patient_id = UID_ROOT + "9", "ANOTHER"

@@ -80,7 +80,7 @@ def test_a_closed_folder_does_not_hide_its_neighbours(tmp_path: Path, monkeypatc
     assert files_under(tmp_path) == ([tmp_path / "b" / "y"], {tmp_path / "a": "Permission denied"})
 
 
-def test_single_files_are_told_from_those_seen(tmp_path: Path) -> None:
+def test_single_files_are_distinguished_from_those_seen(tmp_path: Path) -> None:
     tree(tmp_path, "a", "b")
     (tmp_path / "c").symlink_to(tmp_path / "a")
     (tmp_path / "d").symlink_to(tmp_path / "absent")

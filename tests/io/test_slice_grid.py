@@ -64,7 +64,7 @@ def test_most_slices_are_copied_unchanged(name: str) -> None:
     assert copied.sum() == len(positions) - len(grid.blended) - len(grid.unused) > 0.6 * len(positions)
 
 
-def test_a_slice_that_acts_on_nothing_is_told_from_one_that_is_blended() -> None:
+def test_an_unused_slice_is_distinguished_from_a_blended_one() -> None:
     left_out = slice_grid(np.array([*np.arange(0.0, 20.0, 2.0), 18.9]), complete=True)
     assert (left_out.blended.tolist(), left_out.unused.tolist()) == ([], [10])
     blended = slice_grid(np.array([*np.arange(0.0, 20.0, 2.0), 21.0, 22.0]), complete=True)

@@ -106,7 +106,7 @@ def test_bfloat16_gradients_are_float32s_at_the_smallest_cube(cubes: torch.Tenso
     exact, first = gradients(enabled=False), gradients(enabled=True)
     assert (first - exact).norm() < 0.5 * exact.norm()
     for size in range(5_000, 50_000, 5_000):
-        torch.full((size,), 1e30)  # left behind in freed memory
+        torch.full((size,), 1e30)  # remains in freed memory
         assert (gradients(enabled=True) - first).norm() < 0.01 * first.norm()
 
 

@@ -102,7 +102,7 @@ def test_maps_are_the_networks_probabilities(small: MTNet) -> None:
 
 
 @pytest.mark.parametrize("guided", ["fine", "classifier"])
-def test_training_behind_a_frozen_coarse_network_leaves_it_as_it_was(guided: str) -> None:
+def test_training_downstream_of_a_frozen_coarse_network_leaves_it_as_it_was(guided: str) -> None:
     network = MTNet(width=0.125, middle_blocks=1)
     before = {key: value.clone() for key, value in network.coarse.state_dict().items()}
     stage = GuidedByCoarse(network.coarse, getattr(network, guided)).train()

@@ -33,11 +33,11 @@ def normalised(image: torch.Tensor) -> torch.Tensor:
     [("timm_xception65", published.timm_xception65), ("deeplab_xception65", published.deeplab_xception65)],
 )
 def test_aligned_xception_computes_what_the_file_did(layout: str, build, tmp_path: Path) -> None:
-    """Nothing is left over or starts anew; away from the padded border the features are the published ones."""
+    """No tensor is unused or missing; away from the padded border the features are the published ones."""
     torch.manual_seed(0)
     theirs, ours = build(), AlignedXception65(width=0.125).eval()
     matched = load_pretrained(ours, save(tmp_path / "w.pth", theirs, "head.fc"), layout=layout)
-    assert not matched.anew
+    assert not matched.not_loaded
     assert matched.unused == ["head.fc.bias", "head.fc.weight"]
     first = theirs.stem[0] if layout.startswith("timm") else theirs[:3]
     image = torch.rand(2, 3, 64, 64)
@@ -79,7 +79,7 @@ def test_class_net_computes_what_xception_did(matrices: bool, tmp_path: Path) ->
     if matrices:
         state = {k: v.flatten(1) if "pointwise" in k else v for k, v in state.items()}
     matched = load_pretrained(ours, save(tmp_path / "w.pth", state), layout="xception")
-    assert matched.anew == ["head.bias", "head.weight"]
+    assert matched.not_loaded == ["head.bias", "head.weight"]
     assert matched.unused == ["fc.bias", "fc.weight"]
     torch.testing.assert_close(ours.stem[0].conv.weight[:, 3], theirs.conv1.weight.mean(dim=1))
     image = torch.rand(2, 1, 64, 64)
@@ -94,7 +94,7 @@ def test_class_net_computes_what_xception_did(matrices: bool, tmp_path: Path) ->
 def test_class_net_without_the_mask_takes_three_channels(tmp_path: Path) -> None:
     theirs, ours = published.xception(), ClassNet(width=0.125, coarse_mask=False)
     matched = load_pretrained(ours, save(tmp_path / "w.pth", theirs), layout="xception")
-    assert matched.anew == ["head.bias", "head.weight"]
+    assert matched.not_loaded == ["head.bias", "head.weight"]
     torch.testing.assert_close(ours.stem[0].conv.weight, theirs.conv1.weight / 0.5)
 
 
@@ -104,8 +104,8 @@ def test_a_shallower_network_takes_what_it_has_room_for(tmp_path: Path, caplog: 
     with caplog.at_level(logging.INFO, logger="lung_nodule.networks.pretrained"):
         matched = load_pretrained(ours, path, layout="xception")
     assert {name.split(".")[1] for name in matched.unused if name.startswith("middle")} == {"3", "4", "5", "6", "7"}
-    assert f"{len(matched.taken)} tensors taken; of the file unused: {len(matched.unused)} (fc.bias" in caplog.text
-    assert "of the network anew: 2 (head.bias, head.weight)" in caplog.text
+    assert f"{len(matched.taken)} tensors taken; unused in the file: {len(matched.unused)} (fc.bias" in caplog.text
+    assert "not loaded: 2 (head.bias, head.weight)" in caplog.text
 
 
 def small_resnet(**options: object) -> nn.Module:
@@ -122,7 +122,7 @@ def test_resnet50_by_torchvisions_names(wrap: str | None, tmp_path: Path) -> Non
     prefix = "" if wrap is None else "module."
     path = save(tmp_path / "w.pth", {prefix + k: v for k, v in theirs.state_dict().items()}, "module.fc", wrap)
     matched = load_pretrained(ours, path, layout="torchvision_resnet50")
-    assert matched.anew == ["fc.bias", "fc.weight"]
+    assert matched.not_loaded == ["fc.bias", "fc.weight"]
     image = torch.rand(2, 3, 64, 64)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     with torch.no_grad():

@@ -16,7 +16,7 @@ from lung_nodule.training import LoadStageWeights, StageCheckpoints, write_model
 
 
 class Run:
-    """A trainer of one number, whose validation says what it is told to."""
+    """A trainer of one number, whose validation returns given values."""
 
     def __init__(
         self, folder: Path, metrics: list[float], settings: dict | None = None, *, upstream: Path | None = None,

@@ -1,4 +1,4 @@
-"""Pretrained weights come in when a stage starts anew, and never otherwise."""
+"""Pretrained weights are loaded when a stage starts from scratch, and never otherwise."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ RISING = [0.5, 0.6, 0.7, 0.8, 0.9]
 
 
 class Run:
-    """A real network and optimizer on noise, whose validation says what it is told to."""
+    """A real network and optimizer on noise, whose validation returns given values."""
 
     def __init__(self, folder: Path, aucs: list[list[float]], patience: int = 2) -> None:
         torch.manual_seed(0)
@@ -113,7 +113,7 @@ def test_aucs_are_measured_by_view() -> None:
     batches = [{"pred": scores[:3], "label": label[:3]}, {"pred": scores[3:], "label": label[3:]}]
     evaluator = Engine(lambda engine, batch: batch)
     selection.attach(evaluator)
-    for _ in range(2):  # a second validation starts anew
+    for _ in range(2):  # a second validation starts from scratch
         evaluator.run(batches)
         assert evaluator.state.metrics["view_3_auc"] == 0.75
     assert selection.aucs == [1.0, 1.0, 0.75, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""One view per method: what its network is given of a nodule, and what its outputs say about the nodule."""
+"""One view per method: from a nodule to the network's images, and from its outputs to a prediction."""
 
 from .base import NoduleView, Patch, Prepared, floats
 from .cube import CubeView

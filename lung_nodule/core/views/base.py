@@ -1,4 +1,4 @@
-"""What every method's view of a nodule offers: from a VOI to images, and from the network's outputs to a prediction."""
+"""The interface of every method's view: from a VOI to images, and from the network's outputs to a prediction."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Prepared:
 
 
 class NoduleView(ABC):
-    """How one method looks at a nodule. Training, evaluation, inference and the served steps all look through it.
+    """How one method samples a nodule. Training, evaluation, inference and the served steps all use it.
 
     Images are float32 in 0..1 with the batch first. The axes of a VOI are x (to the patient's left), y (to posterior)
     and z (to superior); those of an image are named by the subclass.
     """
 
     needs: tuple[str, ...] = ()
-    """Columns of a table of nodules beside id and centre; ``diameter_mm`` is passed on as ``diameter``."""
+    """Columns of a table of nodules besides id and centre; ``diameter_mm`` is passed on as ``diameter``."""
     slicewise: bool = False
     """Whether the images of a nodule are its slices, so that their number differs from nodule to nodule."""
     segments: bool = False
@@ -70,7 +70,7 @@ class NoduleView(ABC):
 
     @abstractmethod
     def reach_mm(self, diameter: float | None = None) -> float:
-        """Edge in mm of the cube around the centre that holds all that is looked at.
+        """Edge in mm of the cube around the centre that holds all that is sampled.
 
         Args:
             diameter: the nodule's declared diameter in mm, for a view that needs it.
@@ -137,6 +137,6 @@ class NoduleView(ABC):
 
 
 def floats(values: Any) -> Vector:
-    """A vector's three numbers as Python's own."""
+    """A vector's three numbers as Python floats."""
     x, y, z = (float(value) for value in values)
     return x, y, z

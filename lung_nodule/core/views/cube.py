@@ -1,4 +1,4 @@
-"""The end-to-end multi-task network's view: a cube around the nodule's centre, with derived channels beside the CT."""
+"""The end-to-end multi-task network's view: a cube around the nodule's centre, with the CT and derived channels."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class CubeView(NoduleView):
         hu_window: HU that become 0 and 1.
         channel_options: ``names`` of the image's channels, of which ``ct`` is the windowed cube, and how the others are
             made; ``ct`` alone when not given.
-        make_channels: makes these channels; the core can make ``ct`` alone.
-        multi_task: whether the network classifies beside segmenting.
+        make_channels: makes these channels; the core can make only ``ct``.
+        multi_task: whether the network also classifies.
 
     Raises:
         InputError: ``hu_window`` is no window.
@@ -91,7 +91,7 @@ class CubeView(NoduleView):
         return ("mask", "malignancy", *ATTRIBUTE_THRESHOLDS) if self.multi_task else ("mask",)
 
     def reach_mm(self, diameter: float | None = None) -> float:
-        """Edge of the cube, whatever the nodule."""
+        """Edge of the cube, the same for every nodule."""
         return self.patch_mm
 
     def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> ScannedCube:
@@ -102,7 +102,7 @@ class CubeView(NoduleView):
         """The HU are windowed, then sampled linearly: float32 ``[1, C, x, y, z]``.
 
         Raises:
-            ValueError: channels beside ``ct`` are asked for and nothing makes them.
+            ValueError: channels besides ``ct`` are requested and nothing makes them.
         """
         cube = patch.sample_replicated(window(ct, *self.hu_window))
         if self.make_channels is None and self.image_channels != ("ct",):
@@ -113,7 +113,7 @@ class CubeView(NoduleView):
         return np.ascontiguousarray(np.moveaxis(channels, 1, 3))[None]
 
     def aggregate(self, outputs: Mapping[str, np.ndarray], patch: ScannedCube) -> Prediction:
-        """The mask's map as it is; a score is any voxel of its channel.
+        """The mask's map unchanged; a score is any voxel of its channel.
 
         Args:
             outputs: ``mask`` and, of a network that classifies, ``malignancy`` and the attributes, ``[1, x, y, z]``.

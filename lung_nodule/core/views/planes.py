@@ -98,7 +98,7 @@ class PlanesView(NoduleView):
         return tuple(f"view_{plane + 1}" for plane in range(len(PLANES)))
 
     def reach_mm(self, diameter: float | None = None) -> float:
-        """Edge of the cube, whatever the nodule."""
+        """Edge of the cube, the same for every nodule."""
         return self.patch_mm
 
     def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> CubePatch:

@@ -1,4 +1,4 @@
-"""What a method says about one nodule."""
+"""A method's prediction for one nodule."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Prediction:
 
     Attributes:
         patch: where the maps lie in the VOI.
-        score: probability of malignancy, or of what else the network was trained to say; None where it says nothing,
-            NaN where this network was built without its classifier.
+        score: probability of malignancy, or of what else the network was trained to predict; None if the method has no
+            score, NaN if this network was built without its classifier.
         maps: probability maps float32 ``[S, H, W]`` on the patch's grid, by name; the mask is made of the last one.
         attributes: the readers' characteristics on their own scales, by name.
         attribute_probs: probability that a characteristic is high, by name.
-        other_scores: further probabilities beside ``score``, by name.
+        other_scores: further probabilities besides ``score``, by name.
     """
 
     patch: SlicePatch | CubePatch

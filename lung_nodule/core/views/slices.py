@@ -76,7 +76,7 @@ class SlicesView(NoduleView):
         return "coarse", "fine", "malignancy"
 
     def reach_mm(self, diameter: float | None = None) -> float:
-        """Edge of the cube that holds the patch, whatever the nodule."""
+        """Edge of the cube that holds the patch, the same for every nodule."""
         return max(self.patch_mm, self.z_extent_mm)
 
     @property
@@ -85,7 +85,7 @@ class SlicesView(NoduleView):
         return self.patch_mm if self.z_patch_mm is None else self.z_patch_mm
 
     def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> SlicePatch:
-        """The fixed patch, whatever the nodule."""
+        """The fixed patch, the same for every nodule."""
         return SlicePatch(shape, spacing, center, float(self.patch_mm), int(self.image_size), self.z_patch_mm)
 
     def images(self, ct: np.ndarray, patch: SlicePatch) -> np.ndarray:
@@ -97,7 +97,7 @@ class SlicesView(NoduleView):
 
         Args:
             outputs: ``coarse`` and, where they are asked for, ``fine``, ``[S, H, W]``, and ``malignancy``, ``[S]``
-                or ``[S, H, W]`` with one value all over a slice.
+                or ``[S, H, W]`` with one value over a whole slice.
             patch: of the slices.
         """
         maps = {name: outputs[name] for name in ("coarse", "fine") if name in outputs}
@@ -117,10 +117,10 @@ class SlicesView(NoduleView):
 
 
 def slice_weights(coarse: np.ndarray, patch: SlicePatch) -> np.ndarray:
-    """How much each slice of the patch says about the nodule: its share of the coarse mask.
+    """The weight of each slice of the patch: its share of the coarse mask.
 
     The coarse mask is the coarse probability at 0.5, restricted to the component at the nodule's centre. Where it is
-    empty the central slice alone counts. (MT-Net scores slices of the true mask, which inference does not have.)
+    empty only the central slice counts. (MT-Net scores slices of the true mask, which inference does not have.)
 
     Args:
         coarse: ``[S, H, W]`` coarse probability.

@@ -19,12 +19,12 @@ from .prediction import Prediction
 
 @dataclass(frozen=True)
 class AdaptiveSquare:
-    """Which square around a nodule is looked at, and how its HU become 0..1.
+    """Which square around a nodule is sampled, and how its HU are scaled to 0..1.
 
     Args:
         factor: edge of the square over the declared diameter.
         minimum_mm: smallest edge in mm.
-        central: share of the edge that is looked at when nothing is random.
+        central: share of the edge that is sampled without augmentation.
         stretch_each: scale every slice from its own darkest to its own brightest pixel instead of by the HU window.
     """
 
@@ -59,7 +59,7 @@ SQUARES = {
     "paper_code": AdaptiveSquare(factor=1.0, minimum_mm=0.0, central=0.875, stretch_each=True),
 }
 """``adaptive``: half a diameter of surroundings, nothing lost at the border. ``paper_code``: the square of the released
-code, tight around the nodule and, when nothing is random, cut to 0.875 of it, each patch scaled for itself."""
+code, tight around the nodule and, without augmentation, cut to 0.875 of it, each patch scaled on its own."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SquareView(NoduleView):
         image_size: pixels along the edge.
         crop: a name of :data:`SQUARES`.
         hu_window: HU that become 0 and 1.
-        attributes: whether the network predicts the eight attributes beside malignancy.
+        attributes: whether the network predicts the eight attributes besides malignancy.
 
     Raises:
         InputError: ``crop`` or ``hu_window`` is none of those.
@@ -115,7 +115,7 @@ class SquareView(NoduleView):
 
     @property
     def square(self) -> AdaptiveSquare:
-        """The square that is looked at."""
+        """The square that is sampled."""
         return SQUARES[self.crop]
 
     @property
@@ -133,7 +133,7 @@ class SquareView(NoduleView):
         return max(self.square.edge_mm(diameter), float(diameter or 0))
 
     def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> SlicePatch:
-        """The square that this nodule's diameter asks for."""
+        """The square for this nodule's diameter."""
         edge = self.square.edge_mm(diameter) * self.square.central
         return SlicePatch(shape, spacing, center, edge, int(self.image_size), float(diameter or 0))
 

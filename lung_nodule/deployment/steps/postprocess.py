@@ -15,7 +15,7 @@ from served_view import GEOMETRY, array, diameter_of, load_view, tensors
 
 
 class TritonPythonModel:
-    """What the nets gave, SHAPE, SPACING, CENTER (and DIAMETER) -> the tensors that the config names.
+    """The nets' outputs, SHAPE, SPACING, CENTER (and DIAMETER) -> the tensors that the config names.
 
     ``MALIGNANCY_PROBABILITY`` ``[1]``; ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, its last one,
     and ``MASK`` (uint8), all on the VOI's grid; ``ATTRIBUTES``, their values or probabilities in the view's order.
@@ -38,7 +38,7 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, _tensor(prediction, name)) for name in self._outputs])
 
     def _given(self, request) -> dict[str, np.ndarray]:
-        """What the nets gave, float32 ``[N, ...]`` by name of the view's channels."""
+        """The nets' outputs, float32 ``[N, ...]`` by name of the view's channels."""
         names = [name for name in self._inputs if name not in GEOMETRY]
         if names == ["PRED"]:
             return self._view.named(array(request, "PRED"))

@@ -1,4 +1,4 @@
-"""Triton step: a VOI in HU becomes the images that a method looks at."""
+"""Triton step: a VOI in HU becomes the images of a method."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TritonPythonModel:
             self._max_slices = int(config["parameters"]["max_slices"]["string_value"])
 
     def execute(self, requests: list) -> list:
-        """Answer every request; a VOI that no answer should be given for is refused with the reason."""
+        """Answer every request; a VOI that cannot be analysed is refused with the reason."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):

@@ -1,7 +1,7 @@
 """What the Python steps of the model repository share: the view of the exported model, and requests as arrays.
 
-The export writes this file beside each step's ``model.py``, together with ``view.json`` and an unchanged copy of
-``lung_nodule.core``, which goes before any installed one.
+The export writes this file next to each step's ``model.py``, together with ``view.json`` and an unchanged copy of
+``lung_nodule.core``, which takes precedence over any installed one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GEOMETRY = ("SHAPE", "SPACING", "CENTER", "DIAMETER")
 def load_view() -> core.NoduleView:
     """The view that ``view.json`` names, built from the side file's settings in it."""
     if HERE not in Path(core.__file__).resolve().parents:
-        raise pb_utils.TritonModelException("lung_nodule.core is not the copy beside this step: export again")
+        raise pb_utils.TritonModelException("lung_nodule.core is not the copy next to this step: export again")
     written = json.loads((HERE / "view.json").read_text(encoding="utf-8"))
     view, settings = _named(written["view"]), written["settings"]
     if "make_channels" not in written:

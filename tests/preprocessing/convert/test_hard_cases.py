@@ -203,7 +203,7 @@ def test_a_rule_for_duplicates_joins_a_dataset_but_does_not_change_what_it_chose
     assert convert(small_root, out, patients=None, workers=1, settings=first) == []
 
 
-def test_cases_stand_outside_the_hold_out_and_are_told_apart() -> None:
+def test_cases_are_outside_the_hold_out_and_distinct() -> None:
     patients = [case.patient for case in HARD_CASES.values()]
     assert len(set(patients)) == len(patients)
     assert not set(patients) & holdout_patients()

@@ -201,7 +201,7 @@ def foreign(folder: Path, z: float, name: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_slices_that_the_database_does_not_list_are_left_out_and_told(
+def test_slices_that_the_database_does_not_list_are_left_out_and_reported(
     workers: int,
     pair_root: Path,
     small_scan: ScanRecord,

@@ -217,7 +217,7 @@ def test_a_disk_that_is_full_for_one_file(
     assert finished.items() <= contents(out).items()
 
 
-def test_a_table_that_does_not_fit_is_told_too(
+def test_a_table_that_does_not_fit_is_reported_too(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scan is finished, and only the tables are missing."""

@@ -222,7 +222,7 @@ def test_a_scan_that_is_refused_after_it_was_converted_leaves_nothing_behind(
     assert verify(out) == []
 
 
-def test_a_damaged_skipped_csv_is_told_before_the_work(small_root: Path, tmp_path: Path) -> None:
+def test_a_damaged_skipped_csv_is_reported_before_the_work(small_root: Path, tmp_path: Path) -> None:
     (tmp_path / "skipped.csv").write_text("")
     with pytest.raises(InputError, match=r"cannot read .*skipped\.csv as a table"):
         convert(small_root, tmp_path, patients=None, workers=1, settings=SETTINGS)

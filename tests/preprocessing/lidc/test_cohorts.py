@@ -218,7 +218,7 @@ def test_a_converted_dataset_keeps_its_tables(
     assert (small_dataset / "nodules.csv").read_bytes() == before
 
 
-def test_an_unknown_preset_is_told_the_known_ones() -> None:
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="all, luna16, mtcnn, mtmrnet, mtnet, benchmark, got 'luna'"):
         preset_named("luna")
     with pytest.raises(InputError, match="--preset"):
