@@ -133,7 +133,7 @@ def test_an_answer_that_takes_too_long_is_an_error(service: tuple[Service, str])
         list(client.ask(_vois(SLOW)))
 
 
-def test_a_server_that_is_gone_is_told_with_the_nodule() -> None:
+def test_a_server_that_is_gone_is_reported_with_the_nodule() -> None:
     with pytest.raises(InputError, match=r"^nodule nodule_0: .*:9 is gone"), NoduleClient("localhost:9") as client:
         list(client.ask(_vois(QUICK)))
 

@@ -185,13 +185,15 @@ def test_the_record_leads_from_the_answer_to_the_nodules_score(
             "mtcnn": networks["mtcnn"](torch.from_numpy(views)),
         }
     mean, fused = (looks[name].aggregate(looks[name].named(pred.numpy()), None) for name, pred in preds.items())
-    told = {name: _record(one_net_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
+    records = {name: _record(one_net_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
     with InferenceServerClient(running.grpc_url) as client:
         of_slices, of_views = _ask(client, "mtmrnet", slices).mean(axis=0), _ask(client, "mtcnn", views)[0]
-    score = np.average(of_views, weights=told["mtcnn"]["view_weights"])
+    score = np.average(of_views, weights=records["mtcnn"]["view_weights"])
     assert score == pytest.approx(fused.score, abs=TOLERANCE)
-    lowest, highest = (np.array(told["mtmrnet"][f"attribute_{edge}"]) for edge in ("minimum", "maximum"))
-    ratings = dict(zip(told["mtmrnet"]["pred_channels"][1:], lowest + of_slices[1:] * (highest - lowest), strict=True))
+    lowest, highest = (np.array(records["mtmrnet"][f"attribute_{edge}"]) for edge in ("minimum", "maximum"))
+    ratings = dict(
+        zip(records["mtmrnet"]["pred_channels"][1:], lowest + of_slices[1:] * (highest - lowest), strict=True)
+    )
     assert ratings == pytest.approx(mean.attributes, abs=1e-3)
     assert of_slices[0] == pytest.approx(mean.score, abs=TOLERANCE)
 
@@ -207,7 +209,7 @@ def test_an_image_of_another_size_is_refused(name: str, running: TritonServer) -
         _ask(client, name, images)
 
 
-def test_predict_is_told_that_a_net_takes_no_ct(running: TritonServer) -> None:
+def test_predict_says_that_a_net_takes_no_ct(running: TritonServer) -> None:
     with (
         NoduleClient(running.grpc_url, model="mtcnn") as client,
         pytest.raises(InputError, match=r"'mtcnn'.*prepared images, not for a CT: take an ensemble"),

@@ -64,7 +64,7 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
     server.stop()
 
 
-def test_a_crash_is_told_and_leaves_no_process_and_no_memory(repository: Path) -> None:
+def test_a_crash_is_reported_and_leaves_no_process_and_no_memory(repository: Path) -> None:
     before = _shared_memory()
     with TritonServer(repository) as server:
         group = server.pid
