@@ -13,6 +13,5 @@ ruff format --check .
 say "pyright"
 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 python -m pyright
 say "pytest"
-export OMP_NUM_THREADS=1 # a thread per test; one process more than cores, as servers and subprocesses are waited for
-workers=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
-python -m pytest -n "$workers" --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"
+export OMP_NUM_THREADS=1 # a thread per test; more processes than cores, as servers and subprocesses are waited for
+python -m pytest -n 4 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import shutil
 import subprocess
 import sys
@@ -23,15 +26,35 @@ def run_shipped(bundle: Path, *, weights: Path) -> str | None:
         weights: a ``model.pt`` with its side file, for a bundle that ships none.
 
     Returns:
-        the last line of what went wrong, the command first; None where nothing did.
+        what went wrong in one line, the command first; None if nothing did.
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = _unzipped(bundle, weights=weights, scratch=Path(scratch))
-        line = [sys.executable, str(COMMANDS), str(root)]
-        ended = subprocess.run(line, cwd=scratch, capture_output=True, text=True, check=False)
-    if not ended.returncode:
-        return None
-    return (ended.stderr.strip().splitlines() or [f"MONAI ended with status {ended.returncode}"])[-1]
+        return _ask(root)
+
+
+def _ask(root: Path) -> str | None:
+    process = _commands()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{root}\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    return json.loads(line)["problem"] if line else f"{COMMANDS.name} ended with status {process.wait()}"
+
+
+@functools.cache
+def _commands() -> subprocess.Popen[str]:
+    """The process that runs the commands, until this one ends."""
+    process = subprocess.Popen(
+        [sys.executable, str(COMMANDS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    atexit.register(process.kill)
+    return process
 
 
 def _unzipped(bundle: Path, *, weights: Path, scratch: Path) -> Path:

@@ -1,10 +1,14 @@
-"""What the Model Zoo does with a bundle's network and weights: zoo_commands.py BUNDLE, in a process of its own.
+"""What the Model Zoo does with a bundle's network and weights, each bundle in a process of its own.
 
 As its ``ci/verify_bundle.py``: the bundle comes first on the path, and MONAI is given its files and ``bundle_root``.
+Reads the roots of unzipped packages from standard input and answers each with a line of JSON, ``problem`` or null. The
+processes are forked from one that has imported MONAI, which takes longer than the commands, and no bundle's library.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,8 @@ def export(bundle: Path, files: dict[str, Any]) -> None:
         raise ValueError(f"{len(same)} of the {len(shipped)} tensors of model.pt are in the exported network")
 
 
-if __name__ == "__main__":
-    root = Path(sys.argv[1])
+def problem(root: Path) -> str | None:
+    """What the commands say of an unzipped package whose library comes first on the path; None if nothing is wrong."""
     sys.path[0] = str(root)
     configs = {"meta_file": "metadata", "config_file": "inference"}
     given: dict[str, Any] = {key: str(root / "configs" / f"{name}.json") for key, name in configs.items()}
@@ -39,4 +43,26 @@ if __name__ == "__main__":
     except Exception as error:
         while error.__cause__ is not None:
             error = error.__cause__
-        sys.exit(f"{command}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return f"{command}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return None
+
+
+def answer(root: Path) -> dict[str, Any]:
+    """``problem`` of a package, found in a process of its own, which imports the package's library afresh."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(2, 1)  # what MONAI prints is no answer
+        os.chdir(root.parent)
+        os.write(writing, json.dumps({"problem": problem(root)}).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return json.loads(said) if said else {"problem": f"MONAI ended with status {status}"}
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(answer(Path(line.rstrip("\n")))), flush=True)
