@@ -1,11 +1,13 @@
 """Where a bundle lies, where it writes by default, and which weights its evaluation and inference take.
 
-A configuration does not know where its own file is, so a bundle is located from the running copy of this library: in a
-package it is next to the bundle's ``configs/``, in the repository next to ``bundles/``.
+A configuration does not know where its own file is. MONAI's workflows do; elsewhere a bundle is located from the
+running copy of this library: in a package it is next to the bundle's ``configs/``, in the repository next to
+``bundles/``.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import lung_nodule
 from lung_nodule.errors import InputError
 from lung_nodule.library_version import KEY
+from monai.bundle import ConfigWorkflow
 
 LIBRARY = Path(lung_nodule.__file__).resolve().parent
 OWN_WEIGHTS = Path("models") / "model.pt"
@@ -32,15 +35,16 @@ def bundle_root(name: str, *, library: Path = LIBRARY) -> str:
         library: the folder ``lung_nodule/`` of the running library.
 
     Returns:
-        the package in which the library lies; else a package of this bundle that is the working directory (which
-        refuses another library); else ``bundles/<name>`` next to the library; else the working directory, or
-        ``bundles/<name>`` in it.
+        the folder whose ``configs/`` MONAI's workflow runs; else the package in which the library lies; else a package
+        of this bundle that is the working directory (a package refuses another library); else ``bundles/<name>`` next
+        to the library; else the working directory, or ``bundles/<name>`` in it.
 
     Raises:
         InputError: the bundle is in none of these places.
     """
     beside, here = library.parent, Path.cwd()
     places = [beside, *([here] if _is_packaged(here) else []), beside / "bundles" / name, here, here / "bundles" / name]
+    places = [*_folder_of_workflow(), *places]
     for place in places:
         if _names(place) == name:
             return str(place)
@@ -100,6 +104,21 @@ def restore_search_path(before: list[str]) -> None:
     """
     if sys.path[:1] + sys.path[2:] == before:
         del sys.path[1]
+
+
+def _folder_of_workflow() -> list[Path]:
+    """The folder above the configurations of the workflow on the call stack, if there is one.
+
+    MONAI hands an expression no reference to its workflow; without it, a copy of a bundle that ``load`` finds in
+    another folder would be taken for the one next to the library.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        workflow = frame.f_locals.get("self")
+        if isinstance(workflow, ConfigWorkflow):
+            return [Path(workflow.config_root_path).resolve().parent]
+        frame = frame.f_back
+    return []
 
 
 def _names(root: Path) -> str | None:

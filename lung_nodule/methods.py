@@ -101,7 +101,7 @@ register(
         parts=(
             ServedPart("mtnet_coarse", output="COARSE", module="coarse"),
             ServedPart("mtnet_fine", inputs=("IMAGE", "COARSE"), output="FINE", module="fine"),
-            ServedPart("mtnet_class", inputs=("IMAGE", "COARSE"), output="MALIGNANCY", module="classifier"),
+            ServedPart("mtnet_classifier", inputs=("IMAGE", "COARSE"), output="MALIGNANCY", module="classifier"),
         ),
     )
 )

@@ -10,7 +10,7 @@ from lung_nodule.data.attributes import (
 from lung_nodule.data.augment_planes import RandAugmentViews
 from lung_nodule.data.candidates import CutVOI, candidate_cohort, candidate_datalist, evaluated_scans
 from lung_nodule.data.channel_cache import CubeChannels, fill_channel_cache
-from lung_nodule.data.crops import RandCropMargin, RandCropVariant, RandPadParenchyma, TightenCrop
+from lung_nodule.data.crops import CropMargin, RandCropMargin, RandCropVariant, RandPadParenchyma
 from lung_nodule.data.datalist import (
     fingerprint,
     labelled,
@@ -49,7 +49,7 @@ __all__ = [
     "RandNoduleSlice",
     "RandSliceAffined",
     "RandCropMargin",
-    "TightenCrop",
+    "CropMargin",
     "RandCropVariant",
     "ViewSlice",
     "ViewNodule",

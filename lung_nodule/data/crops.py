@@ -113,14 +113,14 @@ class RandCropVariant(Randomizable, Transform):
             return dict(data)
         digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
         seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]))  # with one seed, padding would follow cutting
-        tighten = RandCropMargin(prob=1.0, margin_mm=self.margin_mm)
-        tighten.set_random_state(seed=seeds[0])
-        loosen = RandPadParenchyma(prob=self.pad_parenchyma_prob)
-        loosen.set_random_state(seed=seeds[1])
-        return loosen(tighten(data))
+        crop = RandCropMargin(prob=1.0, margin_mm=self.margin_mm)
+        crop.set_random_state(seed=seeds[0])
+        pad = RandPadParenchyma(prob=self.pad_parenchyma_prob)
+        pad.set_random_state(seed=seeds[1])
+        return pad(crop(data))
 
 
-class TightenCrop(Transform):
+class CropMargin(Transform):
     """Cut a VOI to a margin around its mask: how much does a prediction change with less context?
 
     For evaluations only; inference never cuts by a mask.

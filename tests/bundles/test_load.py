@@ -88,6 +88,17 @@ def test_load_is_model_pt(place: str, places: dict[str, Path], tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_a_copy_elsewhere_is_loaded_with_its_own_sizes(tmp_path: Path) -> None:
+    """A bundle's folder alone, with the library that lies in the repository."""
+    copy = tmp_path / "elsewhere" / "mtnet"
+    shutil.copytree(ROOT / "bundles" / "mtnet", copy, ignore=shutil.ignore_patterns("models"))
+    weights = ship(copy / "models", "mtnet")
+    command = ["-c", PROGRAM, str(copy.parent), "mtnet", str(weights)]
+    ended = run_python(command, folder=tmp_path, environment={"PYTHONPATH": str(ROOT), "PATH": ""})
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "inference MTNetPredictor" in ended.stdout
+
+
 @pytest.mark.parametrize("config", ["train", "evaluate", "inference"])
 @pytest.mark.parametrize("bundle", NETWORKS)
 def test_network_def_has_the_options_of_the_shipped_model_and_takes_others(

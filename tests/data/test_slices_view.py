@@ -10,12 +10,12 @@ import pytest
 
 from lung_nodule.core import SlicesView
 from lung_nodule.data import (
+    CropMargin,
     LoadVOI,
     NoduleSlices,
     RandCropMargin,
     RandNoduleSlice,
     RandPadParenchyma,
-    TightenCrop,
     ViewNodule,
     ViewSlice,
     nodule_datalist,
@@ -146,14 +146,14 @@ def test_tight_crops_keep_the_nodule_where_it_is(nodule: dict) -> None:
 
 
 def test_a_crop_of_one_margin_is_the_tightest_that_training_draws(nodule: dict) -> None:
-    tight = TightenCrop(margin_mm=3.0)(nodule)
+    tight = CropMargin(margin_mm=3.0)(nodule)
     margin = np.ceil(3.0 / nodule["spacing"]).astype(int)
     marked = np.argwhere(tight["mask"])
     assert (marked.min(axis=0) == margin).all()
     assert (np.array(tight["mask"].shape) - 1 - marked.max(axis=0) == margin).all()
     draw = RandCropMargin(prob=1.0, margin_mm=3.0).set_random_state(seed=0)
     assert all((np.array(draw(nodule)["ct"].shape) >= tight["ct"].shape).all() for _ in range(20))
-    assert TightenCrop()(nodule)["ct"].shape == nodule["ct"].shape
+    assert CropMargin()(nodule)["ct"].shape == nodule["ct"].shape
 
 
 def test_loosened_crops_keep_what_was_scanned_where_it_is(nodule: dict) -> None:

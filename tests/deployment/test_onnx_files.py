@@ -55,7 +55,7 @@ def test_no_path_of_the_exporting_machine_is_left(name: str, repository: Path) -
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch", [1, 3, 11])
 def test_answers_are_torch_probabilities_for_any_batch(name: str, batch: int, network, repository: Path) -> None:
-    part = {"mtnet_coarse": network.coarse, "mtnet_fine": network.fine, "mtnet_class": network.classifier}[name]
+    part = {"mtnet_coarse": network.coarse, "mtnet_fine": network.fine, "mtnet_classifier": network.classifier}[name]
     generator = torch.Generator().manual_seed(batch)
     tensors = [torch.rand(batch, 1, 64, 64, generator=generator) for _ in nets_of(network)[name].inputs]
     with torch.inference_mode():
@@ -69,22 +69,22 @@ def test_answers_are_torch_probabilities_for_any_batch(name: str, batch: int, ne
 
 
 def test_a_file_with_other_weights_is_refused(network, repository: Path, tmp_path: Path) -> None:
-    model = onnx.load(repository / "mtnet_class" / "1" / "model.onnx")
+    model = onnx.load(repository / "mtnet_classifier" / "1" / "model.onnx")
     weight = max(model.graph.initializer, key=lambda item: np.prod(item.dims))
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.5, weight.name))
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(InputError, match="differs from torch"):
-        check_parity(nets_of(network)["mtnet_class"].eval(), tmp_path / "model.onnx", image_shape=IMAGE)
+        check_parity(nets_of(network)["mtnet_classifier"].eval(), tmp_path / "model.onnx", image_shape=IMAGE)
 
 
 def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> None:
-    broken = copy.deepcopy(nets_of(network)["mtnet_class"]).eval()
+    broken = copy.deepcopy(nets_of(network)["mtnet_classifier"]).eval()
     next(broken.parameters()).data.fill_(float("nan"))
     with pytest.raises(InputError, match="differs from torch by inf"):
-        check_parity(broken, repository / "mtnet_class" / "1" / "model.onnx", image_shape=IMAGE)
+        check_parity(broken, repository / "mtnet_classifier" / "1" / "model.onnx", image_shape=IMAGE)
 
 
-@pytest.mark.parametrize("name", [pytest.param("mtnet_fine", marks=pytest.mark.slow), "mtnet_class"])
+@pytest.mark.parametrize("name", [pytest.param("mtnet_fine", marks=pytest.mark.slow), "mtnet_classifier"])
 def test_the_ablation_without_the_coarse_mask_fits_the_same_ensemble(name: str, settings: dict, tmp_path: Path) -> None:
     """The input COARSE stays and is ignored: the ensemble, which weighs slices by it, needs no other template."""
     torch.manual_seed(0)

@@ -144,8 +144,8 @@ def test_a_missing_or_empty_repository_is_named(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_load_shows_the_servers_reason(repository: Path, tmp_path: Path) -> None:
-    shutil.copytree(repository / "mtnet_class", tmp_path / "mtnet_class")
-    config = tmp_path / "mtnet_class" / "config.pbtxt"
+    shutil.copytree(repository / "mtnet_classifier", tmp_path / "mtnet_classifier")
+    config = tmp_path / "mtnet_classifier" / "config.pbtxt"
     config.write_text(config.read_text().replace('"MALIGNANCY"', '"BENIGNITY"'))
     server = TritonServer(tmp_path)
     with pytest.raises(InputError, match=r"config\.pbtxt has output BENIGNITY"):

@@ -23,7 +23,7 @@ CAPABILITY = "8.6"
 def plans(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plans of the three nets, as the export lays them down."""
     folder = tmp_path_factory.mktemp("plans")
-    for name in ("mtnet_coarse", "mtnet_fine", "mtnet_class"):
+    for name in ("mtnet_coarse", "mtnet_fine", "mtnet_classifier"):
         target = folder / name / "1"
         target.mkdir(parents=True)
         (target / "model.onnx").write_bytes((repository / name / "1" / "model.onnx").read_bytes())
@@ -33,7 +33,7 @@ def plans(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["mtnet_coarse", "mtnet_fine", "mtnet_class"])
+@pytest.mark.parametrize("name", ["mtnet_coarse", "mtnet_fine", "mtnet_classifier"])
 def test_nvidias_parser_and_builder_take_every_net(plans: Path, name: str) -> None:
     plan = plans / name / "1" / "model.plan"
     assert plan.stat().st_size > 100_000
@@ -59,7 +59,7 @@ def test_nvidias_parser_and_builder_take_the_bundles_of_one_net(
 
 
 def test_a_plan_of_another_gpu_or_model_is_refused(plans: Path, tmp_path: Path) -> None:
-    plan = plans / "mtnet_class" / "1" / "model.plan"
+    plan = plans / "mtnet_classifier" / "1" / "model.plan"
     with pytest.raises(InputError, match=r"compute_capability 8\.6 \(here 9\.0\)"):
         check_plan(plan, plan.with_name("model.onnx"), api=rtx, capability="9.0")
     with pytest.raises(InputError, match="onnx_sha256"):
@@ -88,7 +88,7 @@ def test_the_export_lays_down_plans_and_their_configs(
         bundle, tmp_path / "exported", checkpoint=bundle / "models" / "model.pt", engine="tensorrt"
     )
     assert check_plans(exported) == 3
-    for name in ("mtnet_coarse", "mtnet_fine", "mtnet_class"):
+    for name in ("mtnet_coarse", "mtnet_fine", "mtnet_classifier"):
         config = read_config(exported / name / "configs" / "tensorrt.pbtxt")
         assert list(config.input[0].dims) == [1, 64, 64]
         assert (exported / name / "1" / config.default_model_filename).is_file()
