@@ -7,15 +7,14 @@ running copy of this library: in a package it is next to the bundle's ``configs/
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from pathlib import Path
 
 import lung_nodule
+from lung_nodule.calling import calling_parser
 from lung_nodule.errors import InputError
 from lung_nodule.library_version import KEY
-from monai.bundle import ConfigWorkflow
 
 LIBRARY = Path(lung_nodule.__file__).resolve().parent
 OWN_WEIGHTS = Path("models") / "model.pt"
@@ -107,18 +106,12 @@ def restore_search_path(before: list[str]) -> None:
 
 
 def _folder_of_workflow() -> list[Path]:
-    """The folder above the configurations of the workflow on the call stack, if there is one.
+    """The folder above the configurations of the workflow that asks, if one does.
 
-    MONAI hands an expression no reference to its workflow; without it, a copy of a bundle that ``load`` finds in
-    another folder would be taken for the one next to the library.
+    Without it, a copy of a bundle that ``load`` finds in another folder would be taken for the one next to the library.
     """
-    frame = inspect.currentframe()
-    while frame is not None:
-        workflow = frame.f_locals.get("self")
-        if isinstance(workflow, ConfigWorkflow):
-            return [Path(workflow.config_root_path).resolve().parent]
-        frame = frame.f_back
-    return []
+    _, workflow = calling_parser()
+    return [] if workflow is None else [Path(workflow.config_root_path).resolve().parent]
 
 
 def _names(root: Path) -> str | None:

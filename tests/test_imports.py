@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "losses": {"losses"},
     "data": {"data", "core", "io"},
     "methods.py": {"networks", "core"},
-    "training": {"training", "methods", "data", "networks", "losses", "core", "io"},
+    "training": {"training", "calling", "methods", "data", "networks", "losses", "core", "io"},
     "evaluation": {"evaluation", "methods", "data", "networks", "losses", "core", "io"},
     "deployment": {"deployment", "methods", "data", "networks", "losses", "core", "io"},
 }

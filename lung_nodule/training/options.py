@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lung_nodule.calling import calling_parser
 from lung_nodule.data.tasks import TASKS, refuse_crop_changes, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.option_table import kinds_of
 from lung_nodule.training.unknown_keys import refuse_unknown_keys
-from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigExpression, ConfigParser
 
 FROM_THE_MODEL = "@settings"
 """What an evaluation takes from the model's side file is not an option that a user gave."""
@@ -29,7 +29,7 @@ def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
         InputError: a key that nothing reads, with the nearest one that is read; an option's wrong value; or, of a
             training, options that do not fit together.
     """
-    parser, ids = calling_parser()
+    parser, ids = current_parser()
     file = Path(bundle_root) / "configs" / f"{workflow}.json"
     if not file.is_file():
         raise InputError(f"no {file}: name the bundle's folder with --bundle_root")
@@ -91,27 +91,16 @@ def require_validation(*, val_interval: int, **max_epochs: int) -> None:
             )
 
 
-def calling_parser() -> tuple[ConfigParser, set[str]]:
-    """The innermost parser on the stack, and what its workflow runs by name (none for a parser alone).
-
-    MONAI hands an expression no reference to the configuration that it belongs to: that is the parser which evaluates
-    the call. So it holds for the command line, for several files and for Python alike.
+def current_parser() -> tuple[ConfigParser, set[str]]:
+    """The parser that evaluates the calling expression, and what its workflow runs by name (none for a parser alone).
 
     Raises:
         RuntimeError: no configuration is being evaluated.
     """
-    parser: ConfigParser | None = None
-    frame = inspect.currentframe()
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if parser is None and isinstance(owner, ConfigParser):
-            parser = owner
-        if parser is not None and isinstance(owner, ConfigWorkflow) and owner.parser is parser:
-            return parser, {owner.init_id, owner.run_id, owner.final_id}
-        frame = frame.f_back
+    parser, workflow = calling_parser()
     if parser is None:
         raise RuntimeError("options are read by an expression of a configuration, and none is being evaluated")
-    return parser, set()
+    return parser, set() if workflow is None else {workflow.init_id, workflow.run_id, workflow.final_id}
 
 
 def option_value(parser: ConfigParser, name: str) -> Any:

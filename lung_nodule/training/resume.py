@@ -8,7 +8,7 @@ from typing import Any
 from lung_nodule.data import fingerprint
 from lung_nodule.training.initial_weights import pretrained_hash
 from lung_nodule.training.option_table import kinds_of
-from lung_nodule.training.options import calling_parser, option_value
+from lung_nodule.training.options import current_parser, option_value
 
 NOT_COMPARED: dict[str, dict[str, set[str]]] = {
     "every bundle": {
@@ -63,7 +63,7 @@ def resume_settings(bundle: str, stage: str, **others: Any) -> dict[str, Any]:
     Returns:
         by name; what a :class:`~lung_nodule.training.Stage` compares before it is resumed.
     """
-    parser, _ = calling_parser()
+    parser, _ = current_parser()
     options = sorted(compared_options(bundle, stage) & parser.get().keys())
     lists = {name: fingerprint(option_value(parser, f"{name}_list")) for name in ("training", "validation")}
     return {**{name: _compared(name, option_value(parser, name)) for name in options}, **lists, **others}
