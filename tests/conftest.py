@@ -9,12 +9,18 @@ import pytest
 from ci.bundle_tools.painted_dataset import write_dataset
 from ci.bundle_tools.painted_scans import write_scans
 from preprocessing.candidates import CandidateSettings, Tables, write_candidates
+from tests.forked import start_server
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 LONGEST_FIRST = ("tests/bundles/", "tests/deployment/", "tests/preprocessing/")
 """Folders whose files take minutes; begun last, they would leave the other processes without work."""
+
+
+def pytest_configure() -> None:
+    """One server of forks for all processes of a run."""
+    start_server()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

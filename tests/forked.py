@@ -1,25 +1,39 @@
-"""``python ...`` in a process forked from one that has imported MONAI already: the import alone takes nine seconds."""
+"""``python ...`` in a process forked from one that has imported MONAI already: the import alone takes seven seconds.
+
+One :mod:`tests.fork_server` serves all processes of a pytest run; it has imported nothing of ours, so a command imports
+the library that its own path names, as a process of its own would.
+"""
 
 from __future__ import annotations
 
+import array
 import atexit
-import multiprocessing
+import json
 import os
-import runpy
 import socket
 import subprocess
 import sys
 import tempfile
-import types
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[1]
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    ["ignite.handlers", "matplotlib.figure", "monai.bundle", "nibabel", "pandas", "skimage.filters",
-     "skimage.segmentation", "sklearn.metrics", "torch.utils.tensorboard"]
-)  # fmt: skip
+SERVER = "LUNG_NODULE_FORK_SERVER"
+"""The environment variable with the server's folder, which other processes of a pytest run inherit."""
+INTERPRETER = '''#!{python} -IS
+"""In the place of ``python``: has the fork server run the command with this process's streams, and waits for it."""
+import array, json, os, socket, sys
+command = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({socket!r})
+streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
+text = json.dumps(command).encode() + b"\\n"
+connection.sendall(text[connection.sendmsg([text], streams):])
+answer = connection.makefile().read()
+sys.exit(int(answer) if answer else 1)
+'''
 
 
 def run_module(
@@ -30,16 +44,19 @@ def run_module(
 
 
 def run_python(
-    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]
+    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], fork_children: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """What ``subprocess.run([sys.executable, *arguments])`` gives. Our own library is imported afresh.
 
     Args:
-        arguments: a script, ``-m`` and a module, or ``-c`` and a program; then what the program gets.
+        arguments: a script, ``-m`` and a module, or ``-c`` and a program (``-P`` may come first); then what the program
+            gets.
         folder: working directory.
         environment: variables of the process; ``PYTHONPATH`` comes before this repository on the path.
+        fork_children: :func:`interpreter` is the process's ``sys.executable``.
     """
-    (ended,) = _run_all([(list(arguments), dict(environment))], folder)
+    executable = interpreter() if fork_children else sys.executable
+    (ended,) = _run_all([(list(arguments), dict(environment))], folder, executable)
     return ended
 
 
@@ -55,74 +72,65 @@ def run_on_two_ranks(
     return _run_all([(list(arguments), variables) for variables in ranks], folder)
 
 
+def interpreter() -> str:
+    """An executable that takes the arguments of ``python`` and runs them in a fork, for programs that start others."""
+    return str(_server() / "python")
+
+
+def start_server() -> None:
+    """Start the server of this process and its children, unless they have one. It imports nothing before a run."""
+    if SERVER in os.environ:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="forks_")
+    path = str(Path(folder.name) / "socket")
+    script = Path(folder.name) / "python"
+    script.write_text(INTERPRETER.format(python=sys.executable, socket=path))
+    script.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("fork_server.py")), path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.environ[SERVER] = folder.name
+    atexit.register(folder.cleanup)
+    atexit.register(process.wait)
+    atexit.register(process.stdin.close)  # the last registered is the first to run
+
+
+def _server() -> Path:
+    start_server()
+    return Path(os.environ[SERVER])
+
+
 def _run_all(
-    commands: Sequence[tuple[list[str], dict[str, str]]], folder: Path
+    commands: Sequence[tuple[list[str], dict[str, str]]], folder: Path, executable: str = sys.executable
 ) -> list[subprocess.CompletedProcess[str]]:
-    with tempfile.TemporaryDirectory() as captured:
-        files = [[str(Path(captured) / f"{number}_{name}") for name in ("stdout", "stderr")]
-                 for number in range(len(commands))]  # fmt: skip
-        processes = [
-            SERVER.Process(target=_run, args=(arguments, str(folder), environment, out))
-            for (arguments, environment), out in zip(commands, files, strict=True)
+    common = {"folder": str(folder), "executable": executable}
+    with ExitStack() as stack:
+        files = [[stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)] for _ in commands]
+        running = [
+            stack.enter_context(_start(outputs, arguments=arguments, environment=environment, **common))
+            for (arguments, environment), outputs in zip(commands, files, strict=True)
         ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
+        answers = [stack.enter_context(connection.makefile()).read() for connection in running]
+        for outputs in files:
+            for out in outputs:
+                out.seek(0)
         return [
-            subprocess.CompletedProcess(arguments, process.exitcode, *(Path(file).read_text("utf-8") for file in out))
-            for (arguments, _), process, out in zip(commands, processes, files, strict=True)
+            subprocess.CompletedProcess(arguments, int(answer) if answer else -1, *(out.read() for out in outputs))
+            for (arguments, _), answer, outputs in zip(commands, answers, files, strict=True)
         ]
 
 
-def _run(arguments: list[str], folder: str, environment: dict[str, str], files: list[str]) -> None:
-    import torch
-
-    for descriptor, file in enumerate(files, start=1):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1")))
-    here = str(ROOT)
-    sys.path[:] = [
-        *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)),
-        *(entry for entry in sys.path if entry not in ("", here)),
-        here,  # as an editable install: last
-    ]
-    status = _status(arguments)
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def _status(arguments: list[str]) -> int:
-    """Run a program; its exit status, by the interpreter's own rules."""
-    try:
-        _execute(arguments)
-    except SystemExit as exit_:
-        if exit_.code is None or isinstance(exit_.code, int):
-            return exit_.code or 0
-        sys.stderr.write(f"{exit_.code}\n")
-        return 1
-    except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__)
-        return 1
-    return 0
-
-
-def _execute(arguments: list[str]) -> None:
-    first, *rest = arguments
-    if first == "-m":
-        sys.path.insert(0, os.getcwd())
-        sys.argv = rest
-        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-    elif first == "-c":
-        sys.argv = ["-c", *rest[1:]]
-        main = sys.modules["__main__"] = types.ModuleType("__main__")
-        exec(compile(rest[0], "<string>", "exec"), vars(main))
-    else:
-        sys.path.insert(0, str(Path(first).parent))
-        sys.argv = arguments
-        runpy.run_path(first, run_name="__main__")
+def _start(outputs: Sequence[IO[str]], **command: object) -> socket.socket:
+    """The connection to a process that runs a command; it answers with the exit status."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(_server() / "socket"))
+    text = json.dumps(command).encode() + b"\n"
+    with open(os.devnull) as nothing:
+        streams = array.array("i", [nothing.fileno(), *(out.fileno() for out in outputs)])
+        sent = connection.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+    connection.sendall(text[sent:])
+    return connection

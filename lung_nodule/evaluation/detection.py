@@ -134,7 +134,7 @@ def _classification(candidates: pd.DataFrame) -> dict[str, Any]:
     return {
         **classification_metrics(candidates[SCORE].to_numpy(), label),
         "threshold": 0.5,
-        "auc_interval": bootstrap_interval(candidates, auc, draws=200),
+        "auc_interval": bootstrap_interval(candidates[["patient_id", SCORE, "label"]], auc, draws=200),
         "baselines": {"majority_accuracy": majority_accuracy(label > 0.5)},
     }
 

@@ -127,8 +127,9 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a statistic over patients, whose nodules are drawn together.
 
     Args:
-        table: a row per nodule.
-        statistic: from rows to a number; draws where it is NaN (a class is missing) are left out.
+        table: a row per nodule; the fewer columns, the faster.
+        statistic: from rows (without the column ``group``) to a number; draws where it is NaN (a class is missing) are
+            left out.
         group: the column of the patients.
         draws: bootstrap samples.
         level: coverage.

@@ -95,7 +95,7 @@ def _segmentation(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "macro": {measure: table[measure].mean() for measure in MEASURES},
         "pooled": pooled.measures(),
-        "dice_interval": bootstrap_interval(table, lambda rows: rows["dice"].mean()),
+        "dice_interval": bootstrap_interval(table[["patient_id", "dice"]], lambda rows: rows["dice"].mean()),
         **coarse,
         "dice_voi": table["dice_voi"].mean(),
         "baselines": {"threshold_dice": table["threshold_dice"].mean()},
@@ -107,16 +107,17 @@ def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[st
     others = {
         name: classification_metrics(labelled[name].to_numpy(), label) for name in settings.get("other_scores", ())
     }
+    drawn = labelled[["patient_id", "malignancy_prob", "malignant", "diameter_mm"]]
     return {
         **classification_metrics(probability, label),
         "threshold": 0.5,
-        "auc_interval": bootstrap_interval(labelled, _auc),
+        "auc_interval": bootstrap_interval(drawn, _auc),
         **({"other_scores": others} if others else {}),
         "baselines": {
             "majority_accuracy": majority_accuracy(label > 0.5),
             **{f"{column}_auc": auc for column, auc in size_aucs(labelled).items()},
             "auc_above_diameter": _auc_above_diameter(labelled),
-            "auc_above_diameter_interval": bootstrap_interval(labelled, _auc_above_diameter),
+            "auc_above_diameter_interval": bootstrap_interval(drawn, _auc_above_diameter),
         },
     }
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +24,7 @@ from lung_nodule.errors import CheckpointError, InputError, user_error
 from lung_nodule.io import read_nifti
 from lung_nodule.methods import load_network
 from tests.bundles.unzipped import train_evaluate_and_infer_alone, unzipped
-from tests.forked import run_module, run_on_two_ranks, run_python
+from tests.forked import interpreter, run_module, run_on_two_ranks, run_python
 from tests.user_ct import CENTERS, DIAMETERS, FLIPPED, write_centers, write_centers_dataset, write_ct
 
 ROOT = Path(__file__).parents[2]
@@ -77,14 +76,15 @@ class BundleContract:
 
     def run_on_two(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> str:
         """The same with the multi-GPU overlay, by ``torchrun`` in two processes and by gloo on the CPU."""
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        command = ["--standalone", "--nproc_per_node=2"]
         command += self._on_two(run_id, config, {"dataset_dir": dataset, "output_dir": output, **options})
-        ended = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        environment = {**ENVIRONMENT, "PYTHON_EXEC": interpreter()}  # what torchrun starts
+        ended = run_module("torch.distributed.run", command, folder=ROOT, environment=environment)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
         return ended.stdout + ended.stderr
 
     def run_on_two_ranks(self, run_id: str, config: str, *, dataset: Path, output: Path, **options: object) -> None:
-        """The same in two forked processes, without ``torchrun`` and its three imports of MONAI."""
+        """The same in two processes without ``torchrun``."""
         command = self._on_two(run_id, config, {"dataset_dir": dataset, "output_dir": output, **options})
         for ended in run_on_two_ranks(command, folder=ROOT, environment=ENVIRONMENT):
             assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
