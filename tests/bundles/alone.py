@@ -52,10 +52,16 @@ class Visible(PathFinder):
 
 
 def hide_all_but(visible: set[str]) -> None:
-    """Hide installed distributions, and every editable install; the package's own modules stay."""
+    """Hide installed distributions, and every editable install; the package's own modules stay.
+
+    What the process has imported already is taken back, and so is this repository at the end of its path.
+    """
     named = packages_distributions().items()
     only_others = {module for module, names in named if not visible & {normal(name) for name in names}}
     Visible.hidden = {module for module in only_others if not Path(module).is_dir()}
+    for name in [name for name in sys.modules if name.partition(".")[0] in Visible.hidden]:
+        del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if not entry or not Path(entry, "lung_nodule").is_dir()]
     kept = [finder for finder in sys.meta_path if "Editable" not in getattr(finder, "__name__", "")]
     sys.meta_path = [Visible if finder is PathFinder else finder for finder in kept]
 

@@ -39,14 +39,12 @@ class TestE2EMTL(BundleContract):
         """12 training nodules with two crops each, 4 validation nodules; more once evaluated."""
         assert len(list((trained / "cache").glob("*.npz"))) >= 28
 
-    def test_inference_writes_masks_on_the_vois_grid(self, trained: Path, painted: Path) -> None:
-        if not (trained / "inference" / "predictions.csv").is_file():
-            self.run("inferring", "inference", dataset=painted, output=trained, folds="[0]")
+    def test_inference_writes_masks_on_the_vois_grid(self, inferred: Path, painted: Path) -> None:
         nodules = pd.read_csv(painted / "nodules.csv").set_index("nodule_id")
-        for nodule in pd.read_csv(trained / "inference" / "predictions.csv")["nodule_id"]:
+        for nodule in pd.read_csv(inferred / "predictions.csv")["nodule_id"]:
             ct = read_nifti(painted / nodules.loc[nodule, "ct"])
             for kind in ("probability", "mask"):
-                written = read_nifti(trained / "inference" / f"{nodule}_{kind}.nii.gz")
+                written = read_nifti(inferred / f"{nodule}_{kind}.nii.gz")
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
 
@@ -62,11 +60,13 @@ class TestE2EMTL(BundleContract):
         assert predictions["dice"].notna().all()
         assert not (tmp_path / "cache").exists()
 
-    def test_an_interrupted_training_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
+    def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+        self, trained: Path, painted: Path, tmp_path: Path
+    ) -> None:
         """The same weights to the bit, with shuffling, drawn crops and augmentation on."""
         whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
-        self.trainer(painted, whole).run()
-        trainer = self.trainer(painted, interrupted)
+        self.trainer(painted, whole, trained / "cache").run()
+        trainer = self.trainer(painted, interrupted, trained / "cache")
 
         @trainer.on(Events.EPOCH_COMPLETED(once=1))
         def stop(engine: Engine) -> None:
@@ -74,17 +74,17 @@ class TestE2EMTL(BundleContract):
 
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
-        self.trainer(painted, interrupted).run()
+        self.trainer(painted, interrupted, trained / "cache").run()
         expected, got = (torch.load(out / "train" / "last.pt", weights_only=True) for out in (whole, interrupted))
         assert expected["epoch"] == got["epoch"] == 2
         assert expected["best_metric"] == got["best_metric"]
         for name, weights in expected["network"].items():
             torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
 
-    def trainer(self, dataset: Path, output: Path) -> Engine:
+    def trainer(self, dataset: Path, output: Path, cache: Path) -> Engine:
         parser = ConfigParser()
         parser.read_config(self.configs / "train.json")
         changes = {**self.small, "max_epochs": 2, "cycles": 2, "dataset_dir": str(dataset), "output_dir": str(output)}
-        parser.update({**changes, "cache_dir": str(output.parent / "cache")})
+        parser.update({**changes, "cache_dir": str(cache)})
         parser.get_parsed_content("initialize")
         return parser.get_parsed_content("train#trainer")

@@ -74,12 +74,25 @@ def check_torchscript(path: Path, network: torch.nn.Module, bundle: str) -> None
             torch.testing.assert_close(scripted(image), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("changed", [False, True])
-@pytest.mark.parametrize("bundle", NETWORKS)
-def test_ckpt_export_is_the_network(bundle: str, changed: bool, tmp_path: Path) -> None:
-    """By scripting, MONAI's default, with nothing but the folders named; ablations too."""
-    copy, network = shipped(bundle, tmp_path, **(ABLATIONS[bundle] if changed else {}))
+@pytest.fixture(scope="module", params=NETWORKS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.Module]:
+    """A bundle with its ``model.ts``, by scripting, MONAI's default, with nothing but the folders named."""
+    return export(*shipped(request.param, tmp_path_factory.mktemp("exported")))
+
+
+def export(copy: Path, network: torch.nn.Module) -> tuple[Path, torch.nn.Module]:
     ckpt_export(config_file=str(copy / "configs" / "inference.json"), bundle_root=str(copy))
+    return copy, network
+
+
+def test_ckpt_export_is_the_network(exported: tuple[Path, torch.nn.Module]) -> None:
+    copy, network = exported
+    check_torchscript(copy / "models" / "model.ts", network, copy.name)
+
+
+@pytest.mark.parametrize("bundle", NETWORKS)
+def test_ckpt_export_is_the_network_of_an_ablation(bundle: str, tmp_path: Path) -> None:
+    copy, network = export(*shipped(bundle, tmp_path, **ABLATIONS[bundle]))
     check_torchscript(copy / "models" / "model.ts", network, bundle)
 
 
@@ -109,16 +122,15 @@ def test_the_card_names_these_arguments(bundle: str) -> None:
     assert ast.literal_eval(written) == ONNX
 
 
-@pytest.mark.parametrize("bundle", NETWORKS)
-def test_the_overlay_runs_a_torchscript_file(bundle: str, tmp_path: Path) -> None:
+def test_the_overlay_runs_a_torchscript_file(exported: tuple[Path, torch.nn.Module]) -> None:
     """``inference_trt.json`` with a scripted network in the engine's place: same answer, and no unknown option."""
-    copy, network = shipped(bundle, tmp_path)
-    torch.jit.script(network).save(str(copy / "models" / "model_trt.ts"))
+    copy, network = exported
+    shutil.copy(copy / "models" / "model.ts", copy / "models" / "model_trt.ts")
     parser = ConfigParser()
     parser.read_config([str(copy / "configs" / f"{name}.json") for name in ("inference", "inference_trt")])
     parser.update({"bundle_root": str(copy), "device": "cpu"})
     parser.get_parsed_content("initialize")
-    loaded, image = parser.get_parsed_content("network"), images(bundle, 2)
+    loaded, image = parser.get_parsed_content("network"), images(copy.name, 2)
     assert isinstance(loaded, torch.jit.ScriptModule)
     with torch.no_grad():
         torch.testing.assert_close(loaded(image), network(image), rtol=0, atol=1e-6)

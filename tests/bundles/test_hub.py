@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from ci.bundle_tools.archive import write_package
 from tests.bundles.test_load import in_a_repository
 from tests.bundles.unzipped import unzipped
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 HUB = '''
@@ -29,6 +28,11 @@ def snapshot_download(*, repo_id, revision, local_dir):
         calls.write(json.dumps([repo_id, revision, local_dir]) + "\\n")
     return shutil.copytree(os.environ["SNAPSHOT"], local_dir, dirs_exist_ok=True)
 '''
+FRESH = """
+import sys
+for name in [name for name in sys.modules if name.startswith("monai.bundle")]:
+    del sys.modules[name]  # it looks for huggingface_hub once, when it is imported
+"""
 CHECK = """
 import torch
 weights = torch.load(f"downloaded/{name}/models/model.pt", weights_only=True)
@@ -67,10 +71,8 @@ def test_a_pushed_package_loads_back(tmp_path: Path) -> None:
     empty.mkdir()
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(tmp_path / "hub"), "SNAPSHOT": str(snapshot), "CALLS": str(tmp_path / "calls")}
-    program = program_of_the_readme() + f"\nname = {bundle!r}" + CHECK
-    ended = subprocess.run(
-        [sys.executable, "-P", "-c", program], cwd=empty, env=environment, capture_output=True, text=True, check=False
-    )
+    program = FRESH + program_of_the_readme() + f"\nname = {bundle!r}" + CHECK
+    ended = run_python(["-P", "-c", program], folder=empty, environment=environment)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert f"library {empty / 'downloaded' / bundle / 'lung_nodule'}" in ended.stdout
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]

@@ -50,13 +50,12 @@ class TestMTNet(BundleContract):
         assert (tmp_path / "fine" / "best.pt").is_file()
         assert not (tmp_path / "model.pt").exists()
 
-    def test_inference_writes_masks_on_the_vois_grid(self, trained: Path, painted: Path) -> None:
-        self.run("inferring", "inference", dataset=painted, output=trained, folds="[0]")
+    def test_inference_writes_masks_on_the_vois_grid(self, inferred: Path, painted: Path) -> None:
         nodules = pd.read_csv(painted / "nodules.csv").set_index("nodule_id")
-        for nodule in pd.read_csv(trained / "inference" / "predictions.csv")["nodule_id"]:
+        for nodule in pd.read_csv(inferred / "predictions.csv")["nodule_id"]:
             ct = read_nifti(painted / nodules.loc[nodule, "ct"])
             for kind in ("coarse", "fine", "mask"):
-                written = read_nifti(trained / "inference" / f"{nodule}_{kind}.nii.gz")
+                written = read_nifti(inferred / f"{nodule}_{kind}.nii.gz")
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
 
@@ -122,23 +121,23 @@ class TestMTNet(BundleContract):
         self.coarse_trainer(painted, whole).run()
         trainer = self.coarse_trainer(painted, interrupted)
 
-        @trainer.on(Events.EPOCH_COMPLETED(once=2))
+        @trainer.on(Events.EPOCH_COMPLETED(once=1))
         def stop(engine: Engine) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
-        assert torch.load(interrupted / "coarse" / "last.pt", weights_only=True)["epoch"] == 2
+        assert torch.load(interrupted / "coarse" / "last.pt", weights_only=True)["epoch"] == 1
         self.coarse_trainer(painted, interrupted).run()
         expected, got = (torch.load(out / "coarse" / "last.pt", weights_only=True) for out in (whole, interrupted))
-        assert expected["epoch"] == got["epoch"] == 3
+        assert expected["epoch"] == got["epoch"] == 2
         for name, weights in expected["network"].items():
             torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
 
     def coarse_trainer(self, dataset: Path, output: Path, **options: object) -> Engine:
         parser = ConfigParser()
         parser.read_config(self.configs / "train.json")
-        changes = {**self.small, "max_epochs": 3, "dataset_dir": str(dataset), "output_dir": str(output), **options}
+        changes = {**self.small, "max_epochs": 2, "dataset_dir": str(dataset), "output_dir": str(output), **options}
         parser.update(changes)
         parser.get_parsed_content("initialize")
         return parser.get_parsed_content("coarse").trainer(max_epochs=changes["max_epochs"])

@@ -100,7 +100,7 @@ def test_every_packed_module_can_be_imported_and_no_other_is_packed(bundle: str,
     assert not list(root.rglob("*deployment*")) + list(root.rglob("*preprocessing*"))
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", [check for check in CHECKS if check != "code style"])  # the library's own files
 def test_an_unzipped_package_is_a_bundle(package: Path, check: str) -> None:
     CHECKS[check](package)
 

@@ -9,6 +9,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from tests.forked import run_python
+
 
 def unzipped(path: Path, into: Path) -> Path:
     """The root of a package, unzipped into an empty folder."""
@@ -19,24 +21,30 @@ def unzipped(path: Path, into: Path) -> Path:
 
 
 def run_alone(command: list[str], root: Path, *, search_path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A Python command in a package's root, with nothing or one folder on PYTHONPATH."""
+    """A Python command in a package's root (a fork), with nothing or one folder on PYTHONPATH."""
+    return run_python(command, folder=root, environment=_environment(search_path))
+
+
+def _environment(search_path: Path | None = None) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment |= {"PYTHONPATH": str(search_path)} if search_path else {}
-    return subprocess.run(
-        [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
+    return environment | ({"PYTHONPATH": str(search_path)} if search_path else {})
 
 
 def train_evaluate_and_infer_alone(
     package: Path, *, dataset: Path, small: dict[str, object], inference: dict[str, object] | None = None
 ) -> str:
-    """One small training, evaluation and inference into ``out`` (alone.py); what they said."""
+    """One small training, evaluation and inference into ``out`` (alone.py); what they said.
+
+    In a fresh process, as MONAI looks for its optional packages once, when it is imported.
+    """
     options = {
         "all": {"dataset_dir": str(dataset), "output_dir": "out", "device": "cpu"},
         "train": {key: value for key, value in small.items() if key != "device"},
         "inference": {"folds": [0], **(inference or {})},
     }
     command = [str(Path(__file__).with_name("alone.py")), json.dumps(options), "train", "evaluate", "inference"]
-    ended = run_alone(command, package)
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=package, env=_environment(), capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
     return ended.stdout
