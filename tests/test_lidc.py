@@ -47,14 +47,23 @@ def test_votes_needed(text: str, votes: list[int]) -> None:
         assert [votes_needed(consensus_policy(policy), readers) for readers in range(1, 9)] == votes
 
 
+@pytest.fixture(scope="module")
+def small_voi(painted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """A nodule's item whose CT has the 16 x 12 x 6 voxels about its centre, which are quick to write and to read."""
+    item = nodule_datalist(painted, folds=[0])[1]
+    ct, path = nibabel.load(item["ct"]), tmp_path_factory.mktemp("small") / "ct.nii"
+    nibabel.save(ct.slicer[20:36, 22:34, 9:15], path)
+    return {**item, "ct": str(path)}
+
+
 @pytest.mark.parametrize(("text", "votes"), TABLE)
 def test_the_conversion_and_the_bundles_make_the_same_mask(
-    text: str, votes: list[int], painted: Path, tmp_path: Path
+    text: str, votes: list[int], small_voi: dict[str, object], tmp_path: Path
 ) -> None:
     """Voxel i along x is marked by i of the readers."""
-    item, policy = nodule_datalist(painted, folds=[0])[1], DefaultParseValue(text)
+    item, policy = dict(small_voi), DefaultParseValue(text)
     ct = nibabel.load(item["ct"])
-    item["reader_masks"], load = str(tmp_path / "readers.nii.gz"), LoadVOI(consensus=policy)
+    item["reader_masks"], load = str(tmp_path / "readers.nii"), LoadVOI(consensus=policy)
     for readers, needed in enumerate(votes, start=1):
         marks = np.broadcast_to(np.arange(ct.shape[0])[:, None, None, None] > np.arange(readers), (*ct.shape, readers))
         nibabel.save(nibabel.Nifti1Image(marks.astype(np.uint8), ct.affine), item["reader_masks"])
@@ -64,8 +73,8 @@ def test_the_conversion_and_the_bundles_make_the_same_mask(
         whole = load(item)
         assert whole["mask"].sum() == expected.sum()
         stored = nibabel.Nifti1Image(expected.astype(np.uint8), ct.affine)
-        nibabel.save(stored, tmp_path / "expected.nii.gz")
-        direct = LoadVOI()({**item, "mask": str(tmp_path / "expected.nii.gz")})
+        nibabel.save(stored, tmp_path / "expected.nii")
+        direct = LoadVOI()({**item, "mask": str(tmp_path / "expected.nii")})
         np.testing.assert_array_equal(whole["mask"], direct["mask"])
 
 

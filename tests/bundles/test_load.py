@@ -126,8 +126,9 @@ def test_a_workflow_finds_its_bundle_from_any_folder(
     root = ROOT / "bundles" / bundle
     for config, kind in (("train", "train"), ("inference", "infer"), ("evaluate", "infer")):
         workflow = ConfigWorkflow(
-            workflow_type=kind, config_file=str(root / "configs" / f"{config}.json"), logging_file=False
-        )
+            workflow_type=kind, config_file=str(root / "configs" / f"{config}.json"), logging_file=False,
+            **{"network_def#width": 0.125},
+        )  # fmt: skip
         workflow.initialize()
         assert workflow.bundle_root == str(root)
         assert workflow.dataset_dir == str(ROOT / "data" / "lidc")
