@@ -13,7 +13,7 @@ from preprocessing.convert import convert
 from preprocessing.dataset import ConversionSettings
 from tests.preprocessing.conftest import published_table
 from tests.preprocessing.convert.test_conversion import check_against_dicom, digests, read_nodules
-from tests.preprocessing.layouts import LAYOUTS, rearrange
+from tests.preprocessing.layouts import LAYOUTS, files_in_order, rearrange
 
 PUBLISHED = ["LIDC-IDRI-0006_a0117", "LIDC-IDRI-0013_a0205"]
 
@@ -52,7 +52,11 @@ def test_vois_equal_the_dicom(real_dataset: Path, lidc_dicom: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["series UID", "uuid", "no names at all"])
-def test_every_layout_gives_the_same_files(name: str, real_dataset: Path, lidc_dicom: Path, tmp_path: Path) -> None:
-    root = rearrange(lidc_dicom, tmp_path / "root", LAYOUTS[name])
+def test_every_layout_gives_the_same_files_in_the_same_order(name: str, lidc_dicom: Path, tmp_path: Path) -> None:
+    assert files_in_order(rearrange(lidc_dicom, tmp_path, LAYOUTS[name])) == files_in_order(lidc_dicom)
+
+
+def test_another_layout_gives_the_same_dataset(real_dataset: Path, lidc_dicom: Path, tmp_path: Path) -> None:
+    root = rearrange(lidc_dicom, tmp_path / "root", LAYOUTS["no names at all"])
     assert convert(root, tmp_path / "out", patients=None, workers=1, settings=ConversionSettings()) == []
     assert digests(tmp_path / "out") == digests(real_dataset)
