@@ -170,6 +170,7 @@ class TritonServer:
             str(server),
             f"--model-repository={self.repository.resolve()}",
             f"--backend-directory={backends}",
+            "--disable-auto-complete-config",  # the configs are whole: every model's stub would be started twice
             "--allow-gpu-metrics=false",
             "--pinned-memory-pool-byte-size=0",
             "--backend-config=python,stub-timeout-seconds=120",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -148,6 +149,7 @@ def _place(dataset: FileDataset, scan: ScanRecord, drawing: Drawing, page: Page,
     dataset.PixelData = stored.astype("<i2").tobytes()
 
 
+@functools.cache
 def _outside_scanner() -> np.ndarray:
     """Pixels beyond the circle that the scanner reconstructs, bool [512, 512]."""
     axis = np.arange(SIZE) - (SIZE - 1) / 2

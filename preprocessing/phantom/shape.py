@@ -68,7 +68,9 @@ def _mask(annotation: AnnotationRecord, grid: Grid, box: Box) -> np.ndarray:
 def _distance(mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Distance to the mask's surface in mm, positive inside; the surface is half-way between voxel centres."""
     sampling = (grid.spacing_z, grid.pixel_mm, grid.pixel_mm)
-    inner = np.asarray(ndimage.distance_transform_edt(mask, sampling=sampling))
-    outer = np.asarray(ndimage.distance_transform_edt(~mask, sampling=sampling))
     half = grid.pixel_mm / 2
-    return np.where(mask, inner - half, half - outer).astype(np.float32)
+    distance = half - np.asarray(ndimage.distance_transform_edt(~mask, sampling=sampling))
+    tight = tuple(slice(max(at.min() - 1, 0), at.max() + 2) for at in np.nonzero(mask))  # holds what is nearest inside
+    inner = np.asarray(ndimage.distance_transform_edt(mask[tight], sampling=sampling))
+    np.copyto(distance[tight], inner - half, where=mask[tight])
+    return distance.astype(np.float32)

@@ -41,7 +41,7 @@ ONE_NET = {
     "mtcnn": {
         "bundle": "mtcnn",
         "version": "0.0.3",
-        "network": {"width": 0.25, "image_size": 32},
+        "network": {"width": 0.25, "conv_layers": 1, "image_size": 32},
         "patch": {"patch_mm": 40.0, "image_size": 32, "order": 1},
         "window": [-1000.0, 400.0],
         "view_weights": [0.04, 0.06, 0.08, 0.1, 0.12, 0.13, 0.14, 0.16, 0.17],

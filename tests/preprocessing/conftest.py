@@ -13,9 +13,10 @@ from preprocessing.dataset import ConversionSettings
 from preprocessing.lidc import database
 from preprocessing.lidc.records import ScanRecord
 from tests.io.dicom_series import UNTILTED, SeriesPlan, write_series
+from tests.preprocessing.forked import process_pool
 
 SMALL = "LIDC-IDRI-0078"
-SEVERAL = [SMALL, "LIDC-IDRI-0208", "LIDC-IDRI-0287"]
+SEVERAL = [SMALL, "LIDC-IDRI-0098", "LIDC-IDRI-0104"]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -29,8 +30,11 @@ def published_table(lidc_vois: Path, name: str) -> pd.DataFrame:
 
 
 def write_scan(root: Path, scan: ScanRecord, *, orientation: tuple[float, ...] = UNTILTED) -> Path:
-    """A series of 512 x 512 slices at the scan's own positions whose voxel values encode their positions."""
-    rows, columns = np.indices((512, 512))
+    """A series at the scan's own positions whose voxel values encode their positions.
+
+    The slices end 16 pixels behind the readers' contours: every one of the 512 x 512 would only be read and compressed.
+    """
+    rows, columns = np.indices(_shape_around_contours(scan))
 
     def stored(number: int) -> np.ndarray:
         return ((number * 131 + rows * 3 + columns * 7) % 1500).astype(np.int16)
@@ -49,6 +53,13 @@ def write_scan(root: Path, scan: ScanRecord, *, orientation: tuple[float, ...] =
     folder = root / scan.patient_id / "01-01-2000-NA-NA-1" / "3000-1"
     write_series(folder, plan)
     return folder
+
+
+def _shape_around_contours(scan: ScanRecord) -> tuple[int, int]:
+    """(rows, columns) that hold every contour of the scan with a margin."""
+    marks = [annotation.contours for nodule in database.nodules(scan) for annotation in nodule.annotations]
+    columns, rows = np.concatenate([contour.points for contours in marks for contour in contours]).max(axis=0)
+    return int(rows) + 17, int(columns) + 17
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +92,12 @@ def several_root(tmp_path_factory: pytest.TempPathFactory, small_root: Path) -> 
         write_scan(root, scan)
     (root / SMALL).symlink_to(small_root / SMALL)
     return root
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that convert scans are forked; those of the command line's own tests are spawned as a user's are."""
+    monkeypatch.setattr("preprocessing.convert.workers.process_pool", process_pool)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pydicom
 
+from preprocessing.convert.layouts import locate
+from preprocessing.convert.sources import series_of
+
 Place = Callable[[pydicom.Dataset, int], str]  # header and number of the file -> where it goes
 
 
@@ -45,6 +48,16 @@ def rearrange(root: Path, target: Path, place: Place, *, copy: bool = False) -> 
     (target / "LICENSE").write_text("CC BY 3.0")
     (target / "metadata.csv").write_text("a,b\n")
     return target
+
+
+def files_in_order(root: Path) -> dict[str, list[Path]]:
+    """Scan's name -> the files, without links, that a conversion reads, in the order in which it reads them."""
+    located = locate(root)
+    return {
+        scan.name: [path.resolve() for path in series_of(scan, located.sources[scan.name]).paths]
+        for scan in located.wanted
+        if scan.name in located.sources
+    }
 
 
 def _headers(root: Path) -> Iterator[tuple[int, Path, pydicom.Dataset]]:

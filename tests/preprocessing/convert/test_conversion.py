@@ -19,7 +19,7 @@ from preprocessing.dataset import ConversionSettings
 from preprocessing.dataset.rows import NODULE_COLUMNS
 from preprocessing.lidc import database
 from preprocessing.lidc.records import ScanRecord
-from tests.preprocessing.conftest import SMALL, published_table, write_scan
+from tests.preprocessing.conftest import SEVERAL, SMALL, published_table, write_scan
 
 VOI_KINDS = ("ct", "mask", "readers", "soft")
 
@@ -208,24 +208,25 @@ def linked(folder: Path, target: Path, *, without: set[str] = frozenset()) -> No
             (target / path.name).symlink_to(path)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_untrustworthy_scans_are_skipped_and_the_others_converted(
     tmp_path: Path, small_root: Path, small_scan: ScanRecord
 ) -> None:
     """One scan whole, one with two slices missing, one patient without any DICOM in the folder."""
-    other = database.scans(["LIDC-IDRI-0208"])[0]
+    other = database.scans([SEVERAL[1]])[0]
     files = write_scan(tmp_path / "whole", other)
-    linked(files, tmp_path / "root" / other.patient_id / "s", without={"000010.dcm", "000109.dcm"})
+    linked(files, tmp_path / "root" / other.patient_id / "s", without={"000010.dcm", "000100.dcm"})
     linked(next(small_root.glob("*/*/*")), tmp_path / "root" / SMALL / "s")
     (tmp_path / "root" / "LIDC-IDRI-0254").mkdir()
     (tmp_path / "root" / "LIDC-IDRI-0254" / "078.xml").write_text("<xml/>")
     refused = convert(tmp_path / "root", tmp_path / "out", patients=None, workers=2, settings=ConversionSettings())
     skipped = pd.read_csv(tmp_path / "out" / "skipped.csv").set_index("patient_id")
-    assert [item.scan.patient_id for item in refused] == skipped.index.tolist() == ["LIDC-IDRI-0208", "LIDC-IDRI-0254"]
-    gone = other.slice_positions[[9, 108]]
-    assert f"missing slices at z = {gone[0]:g}, {gone[1]:g} mm" in skipped.loc["LIDC-IDRI-0208", "reason"]
+    assert [item.scan.patient_id for item in refused] == skipped.index.tolist() == [SEVERAL[1], "LIDC-IDRI-0254"]
+    gone = other.slice_positions[[9, 99]]
+    assert f"missing slices at z = {gone[0]:g}, {gone[1]:g} mm" in skipped.loc[SEVERAL[1], "reason"]
     assert "no file of its CT series" in skipped.loc["LIDC-IDRI-0254", "reason"]
     assert set(read_nodules(tmp_path / "out")["patient_id"]) == {SMALL}
-    assert not list((tmp_path / "out").rglob("*0208*"))
+    assert not list((tmp_path / "out").rglob(f"*{SEVERAL[1]}*"))
 
 
 def test_no_scan_at_all_writes_no_dataset(tmp_path: Path, small_root: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from preprocessing.phantom.series import is_written, write_series
 from preprocessing.phantom.write import plan
 from tests.preprocessing.lidc.test_masks import rectangle
 
+SETTINGS = ConversionSettings(margin_mm=5)
 STEP_HU = 2  # per mm of z
 REFUSED = {
     "differing_duplicates": "different slices at one position, at ",
@@ -58,8 +61,8 @@ REMARKS = {
 
 
 def pattern() -> np.ndarray:
-    """[row, column], encoding the position of a pixel."""
-    rows, columns = np.indices((512, 512))
+    """[row, column], encoding the position of a pixel; the same pixel over and over far from those that are checked."""
+    rows, columns = np.indices((512, 512)).clip([[[150]], [[190]]], [[[350]], [[250]]])
     return (rows * 3 + columns * 7) % 500
 
 
@@ -72,13 +75,24 @@ def cheap_drawing(scan: ScanRecord, *, turned: bool) -> Drawing:
     return Drawing(hu=hu, corner_mm=(-150.0, -160.0))
 
 
-def converted(tmp_path: Path, name: str, settings: ConversionSettings = ConversionSettings(margin_mm=5)) -> Path:  # noqa: B008
-    """The hard case's scans with cheap voxels, converted."""
-    for scan, case in plan([], [name]):
-        write_series(tmp_path / "dicom", scan, cheap_drawing(scan, turned=case.turned), case)
-        assert is_written(tmp_path / "dicom", scan, case)
-    convert(tmp_path / "dicom", tmp_path / "out", patients=None, workers=1, settings=settings)
-    return tmp_path / "out"
+@pytest.fixture(scope="module")
+def dicom_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From a hard case's name to a folder with its scans, with cheap voxels; each is written once."""
+
+    @functools.cache
+    def write(name: str) -> Path:
+        root = tmp_path_factory.mktemp(name)
+        for scan, case in plan([], [name]):
+            write_series(root, scan, cheap_drawing(scan, turned=case.turned), case)
+            assert is_written(root, scan, case)
+        return root
+
+    return write
+
+
+def converted(dicom: Path, out: Path, settings: ConversionSettings = SETTINGS) -> Path:
+    convert(dicom, out, patients=None, workers=1, settings=settings)
+    return out
 
 
 def flags_of(text: object) -> set[str]:
@@ -86,9 +100,9 @@ def flags_of(text: object) -> set[str]:
 
 
 @pytest.mark.parametrize("name", [name for name, case in HARD_CASES.items() if not case.refused])
-def test_handled(tmp_path: Path, name: str) -> None:
+def test_handled(dicom_of: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     """Every voxel's value belongs to the voxel's own position; masks match the contours; the tables agree."""
-    out = converted(tmp_path, name)
+    out = converted(dicom_of(name), tmp_path)
     scans = pd.read_csv(out / "scans.csv").set_index("scan")
     nodules = pd.read_csv(out / "nodules.csv").set_index("nodule_id")
     assert len(pd.read_csv(out / "skipped.csv")) == 0
@@ -144,10 +158,10 @@ def drawn_pixels(annotation: AnnotationRecord) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_refused_by_name(dicom_of: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="none of the 1 scans could be converted"):
-        converted(tmp_path, name)
-    (row,) = pd.read_csv(tmp_path / "out" / "skipped.csv").itertuples()
+        converted(dicom_of(name), tmp_path)
+    (row,) = pd.read_csv(tmp_path / "skipped.csv").itertuples()
     ((scan, _),) = plan([], [name])
     assert row.scan == scan.name
     assert REFUSED[name] in row.reason
@@ -170,11 +184,11 @@ def test_the_cases_show_every_flag_of_a_scan() -> None:
 
 @pytest.mark.parametrize(("rule", "source", "number"), [("first", 0, "lowest"), ("last", 4, "highest")])
 def test_different_slices_at_one_position_can_be_chosen_from(
-    tmp_path: Path, rule: str, source: int, number: str
+    dicom_of: Callable[[str], Path], tmp_path: Path, rule: str, source: int, number: str
 ) -> None:
     """The case's additional file, its last, has the middle slice's position and the pixels of the fourth above."""
     ((scan, _),) = plan([], ["differing_duplicates"])
-    out = converted(tmp_path, "differing_duplicates", ConversionSettings(margin_mm=5, duplicates=rule))
+    out = converted(dicom_of("differing_duplicates"), tmp_path, ConversionSettings(margin_mm=5, duplicates=rule))
     ((row),) = pd.read_csv(out / "scans.csv").itertuples()
     middle, z = len(scan.slice_positions) // 2, scan.slice_positions
     assert flags_of(row.flags) == PADDED | {"differing_duplicates"}
@@ -188,13 +202,12 @@ def test_different_slices_at_one_position_can_be_chosen_from(
 
 
 def test_a_rule_for_duplicates_joins_a_dataset_but_does_not_change_what_it_chose(
-    tmp_path: Path, small_root: Path
+    dicom_of: Callable[[str], Path], tmp_path: Path, small_root: Path
 ) -> None:
     """After a refusal the scan can be added with a rule; only scans that the rule affects are bound to it."""
     usual, first, last = (ConversionSettings(margin_mm=5, duplicates=rule) for rule in DUPLICATE_RULES)
-    out = tmp_path / "out"
-    convert(small_root, out, patients=None, workers=1, settings=usual)
-    assert converted(tmp_path, "differing_duplicates", first) == out
+    out = converted(small_root, tmp_path, usual)
+    convert(dicom_of("differing_duplicates"), out, patients=None, workers=1, settings=first)
     assert len(pd.read_csv(out / "scans.csv")) == 2
     for settings in (usual, last):
         line = f"LIDC-IDRI-0351_s0 in .* was made with --duplicates first, not {settings.duplicates}: give the same"

@@ -17,13 +17,13 @@ from preprocessing.convert import convert
 from preprocessing.convert.layouts import locate
 from preprocessing.dataset import ConversionSettings
 from preprocessing.lidc import database
-from preprocessing.lidc.records import ScanRecord
-from tests.preprocessing.conftest import SEVERAL, SMALL, write_scan
+from tests.preprocessing.conftest import SEVERAL, write_scan
 from tests.preprocessing.convert.test_conversion import digests, linked
-from tests.preprocessing.layouts import LAYOUTS, rearrange
+from tests.preprocessing.layouts import LAYOUTS, files_in_order, rearrange
 
 SETTINGS = ConversionSettings(margin_mm=5.0)
-PAIR = SEVERAL[:2]
+PAIR = SEVERAL[1:]
+FIRST, SECOND = PAIR
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +44,21 @@ def expected(pair_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_gives_the_same_files_in_the_same_order(name: str, pair_root: Path, tmp_path: Path) -> None:
+    """A scan is converted from these files alone, whatever they are called."""
+    found = files_in_order(rearrange(pair_root, tmp_path, LAYOUTS[name]))
+    assert found == files_in_order(pair_root)
+    assert [len(paths) for paths in found.values()] == [len(scan.slice_positions) for scan in database.scans(PAIR)]
+
+
+@pytest.mark.parametrize("name", ["patient, study, series", "uuid", "half by name, half not"])
 def test_every_layout_gives_the_same_dataset(
     name: str, pair_root: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
+    """Found by names alone, by headers alone, and by both."""
     root = rearrange(pair_root, tmp_path / "root", LAYOUTS[name])
     assert convert(root, tmp_path / "out", patients=None, workers=1, settings=SETTINGS) == []
     assert digests(tmp_path / "out") == expected
-
-
-def scan_digests(found: dict[str, str]) -> dict[str, str]:
-    return {name: digest for name, digest in found.items() if SMALL in name}
 
 
 @pytest.mark.parametrize("name", ["series UID", "uuid", "patient, study, series", "lower-case patients"])
@@ -163,7 +168,7 @@ def test_what_was_found_and_converted_is_counted(
     assert "converted 2 of 1010 patients, 2 of 1018 scans" in lines
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        assert main([*arguments, "--patients", SMALL]) == 0
+        assert main([*arguments, "--patients", FIRST]) == 0
     assert f"found 1 of 1 patients, 1 of 1 scans under {pair_root}" in caplog.text
 
 
@@ -177,18 +182,18 @@ def test_complete_means_every_scan(pair_root: Path, tmp_path: Path, caplog: pyte
     assert main([*arguments, "--complete", "--patients", ",".join(PAIR)]) == 0
     one = tmp_path / "one"
     one.mkdir()
-    (one / SMALL).symlink_to(pair_root / SMALL)
+    (one / FIRST).symlink_to(pair_root / FIRST)
     arguments[2] = str(one)
-    assert main([*arguments, "--complete", "--patients", SMALL]) == 0
+    assert main([*arguments, "--complete", "--patients", FIRST]) == 0
     assert main([*arguments, "--complete", "3"]) == 2
 
 
 def test_a_refused_scan_is_a_gap_too(pair_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    linked(next((pair_root / PAIR[1]).glob("*/*")), tmp_path / "root" / PAIR[1], without={"000010.dcm"})
-    (tmp_path / "root" / SMALL).symlink_to(pair_root / SMALL)
+    linked(next((pair_root / SECOND).glob("*/*")), tmp_path / "root" / SECOND, without={"000010.dcm"})
+    (tmp_path / "root" / FIRST).symlink_to(pair_root / FIRST)
     arguments = ["convert", "--dicom_root", str(tmp_path / "root"), "--out", str(tmp_path / "out"), "--margin_mm", "5"]
     assert main([*arguments, "--complete", "--patients", ",".join(PAIR)]) == 2
-    assert f"--complete: 1 of 2 scans are missing in {tmp_path / 'out'}: {PAIR[1]}_s0; skipped.csv" in caplog.text
+    assert f"--complete: 1 of 2 scans are missing in {tmp_path / 'out'}: {SECOND}_s0; skipped.csv" in caplog.text
     assert (tmp_path / "out" / "MANIFEST.sha256").is_file()
 
 
@@ -200,31 +205,31 @@ def foreign(folder: Path, z: float, name: str) -> None:
     header.save_as(folder / name)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_slices_that_the_database_does_not_list_are_left_out_and_reported(
     workers: int,
     pair_root: Path,
-    small_scan: ScanRecord,
     expected: dict[str, str],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Beyond both ends and between two slices: the volume is that of the readers' slices."""
-    folder = tmp_path / "root" / SMALL / "s"
-    linked(next((pair_root / SMALL).glob("*/*")), folder)
-    z = small_scan.slice_positions
+    folder = tmp_path / "root" / FIRST / "s"
+    linked(next((pair_root / FIRST).glob("*/*")), folder)
+    z = database.scans([FIRST])[0].slice_positions
     places = [z[0] - 3.0, (z[20] + z[21]) / 2, z[-1] + 40.0]
     for number, place in enumerate(places):
         foreign(folder, float(place), f"a{number}.dcm")
-    (tmp_path / "root" / PAIR[1]).symlink_to(pair_root / PAIR[1])
+    (tmp_path / "root" / SECOND).symlink_to(pair_root / SECOND)
     with caplog.at_level(logging.WARNING):
         assert convert(tmp_path / "root", tmp_path / "out", patients=None, workers=workers, settings=SETTINGS) == []
-    row = pd.read_csv(tmp_path / "out" / "scans.csv").set_index("patient_id").loc[SMALL]
+    row = pd.read_csv(tmp_path / "out" / "scans.csv").set_index("patient_id").loc[FIRST]
     assert "extra_slices" in row["flags"].split(";")
     for place in places:
         assert f"{round(float(place), 3):g}" in row["remarks"]
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith(f"{SMALL}_s0: ")
+    assert message.startswith(f"{FIRST}_s0: ")
     assert row["remarks"] in message
     volumes = {name for name in expected if name.endswith(".nii.gz")}
     assert {name: digests(tmp_path / "out")[name] for name in volumes} == {name: expected[name] for name in volumes}

@@ -53,7 +53,7 @@ def test_a_dataset_s_user_keeps_files_in_it(
     convert(several_root, out, patients=[SMALL], workers=1, settings=ConversionSettings())
     assert own.items() <= contents(out).items()
     (out / "scans" / f"{SMALL}_s0_ct.nii.gz").write_bytes(b"damaged")
-    convert(several_root, out, patients=SEVERAL[:2], workers=2, settings=ConversionSettings())
+    convert(several_root, out, patients=SEVERAL[:2], workers=1, settings=ConversionSettings())
     assert own.items() <= contents(out).items()
     assert sorted(verify(out)) == sorted(
         f"extra: {name}" + " (left by an interrupted run)" * (Path(name).name.startswith(".")) for name in own
@@ -147,12 +147,12 @@ def test_somebody_else_s_files_are_not_written_over(
 
 @pytest.fixture
 def small_disk(small_dataset: Path, tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that holds one scan and a half."""
+    """A file system of its own that holds one scan and a bit."""
     if os.geteuid() or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system: the patched writer below tests the same")
     folder = tmp_path / "disk"
     folder.mkdir()
-    size = int(1.5 * sum(path.stat().st_size for path in small_dataset.rglob("*") if path.is_file()))
+    size = int(1.2 * sum(path.stat().st_size for path in small_dataset.rglob("*") if path.is_file()))
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
@@ -160,59 +160,72 @@ def small_disk(small_dataset: Path, tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def run_convert(root: Path, out: Path, *, workers: int, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "preprocessing", "convert", "--dicom_root", str(root), "--out", str(out)]
-    return subprocess.run(
-        [*command, "--workers", str(workers)],
-        cwd=REPOSITORY,
-        env=os.environ | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def arguments(root: Path, out: Path) -> list[str]:
+    return ["convert", "--dicom_root", str(root), "--out", str(out)]
 
 
-def check_full_disk(ended: subprocess.CompletedProcess[str], out: Path, finished: dict[str, bytes]) -> None:
-    """One line that names the folder, status 2, the finished scan as it was, and nothing else of any scan."""
-    assert ended.returncode == 2, ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert ended.stderr.splitlines()[-1] == (
+def files_of_scans(dataset: Path) -> dict[str, bytes]:
+    return {name: content for name, content in contents(dataset).items() if "/" in name}
+
+
+def check_full_disk(said: str, out: Path, finished: dict[str, bytes]) -> None:
+    """One line that names the folder, the finished scan as it was, and nothing else of any scan."""
+    assert said == (
         f"preprocessing: cannot write to {out}: No space left on device; finished scans are kept: make room, then run "
         "the same command again, or give --out on another disk"
     )
-    assert {name: content for name, content in contents(out).items() if "/" in name} == finished
+    assert files_of_scans(out) == finished
     assert not list(out.rglob(".*"))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk(small_disk: Path, several_root: Path, small_dataset: Path, workers: int) -> None:
-    out = Path(shutil.copytree(small_dataset, small_disk / "out"))
-    finished = {name: content for name, content in contents(out).items() if "/" in name}
-    check_full_disk(run_convert(several_root, out, workers=workers), out, finished)
-
-
-FULL = """import errno, os
-whole = os.replace
-def full(source, target):
-    if "LIDC-IDRI-0208" in str(target) and str(target).endswith("{ending}"):
-        raise OSError(errno.ENOSPC, "No space left on device", str(target))
-    whole(source, target)
-os.replace = full
-"""
-
-
-@pytest.mark.parametrize(("ending", "workers"), [("_soft.nii.gz", 2), (".png", 1), (".json", 2)])
-def test_a_disk_that_is_full_for_one_file(
-    ending: str, workers: int, several_root: Path, small_dataset: Path, tmp_path: Path
+def test_a_full_disk(
+    small_disk: Path, several_root: Path, small_dataset: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every process of the run meets the same error when the file gets its name; then there is room again."""
-    (tmp_path / "sitecustomize.py").write_text(FULL.format(ending=ending))
+    out = Path(shutil.copytree(small_dataset, small_disk / "out"))
+    finished = files_of_scans(out)
+    assert main(arguments(several_root, out)) == 2
+    check_full_disk(caplog.messages[-1], out, finished)
+
+
+def test_the_command_line_and_its_processes_on_a_full_disk(
+    small_disk: Path, several_root: Path, small_dataset: Path
+) -> None:
+    out = Path(shutil.copytree(small_dataset, small_disk / "out"))
+    finished = files_of_scans(out)
+    command = [sys.executable, "-m", "preprocessing", *arguments(several_root, out), "--workers", "2"]
+    ended = subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    check_full_disk(ended.stderr.splitlines()[-1], out, finished)
+
+
+@pytest.mark.parametrize("ending", ["_soft.nii.gz", ".png", ".json"])
+def test_a_disk_that_is_full_for_one_file(
+    ending: str,
+    several_root: Path,
+    small_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The error comes when the file gets its name; then there is room again."""
+    replace = os.replace
+
+    def full(source: str, target: str) -> None:
+        if SEVERAL[1] in str(target) and str(target).endswith(ending):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target)
+
     root, out = tmp_path / "root", Path(shutil.copytree(small_dataset, tmp_path / "out"))
     root.mkdir()
     for patient in SEVERAL[:2]:
         (root / patient).symlink_to(several_root / patient)
-    finished = {name: content for name, content in contents(out).items() if "/" in name}
-    check_full_disk(run_convert(root, out, workers=workers, PYTHONPATH=str(tmp_path)), out, finished)
-    assert run_convert(root, out, workers=workers).returncode == 0
+    finished = files_of_scans(out)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        assert main(arguments(root, out)) == 2
+    check_full_disk(caplog.messages[-1], out, finished)
+    assert main(arguments(root, out)) == 0
     assert verify(out) == []
     assert finished.items() <= contents(out).items()
 

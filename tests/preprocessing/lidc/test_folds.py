@@ -11,10 +11,9 @@ import pytest
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, holdout_patients
 from preprocessing.lidc import database
-from preprocessing.lidc.cohorts import chosen_nodules, class_counts
-from preprocessing.lidc.fold_assignment import assign_folds, fold_summary, make_folds
+from preprocessing.lidc.cohorts import class_counts
+from preprocessing.lidc.fold_assignment import assign_folds, fold_summary
 from preprocessing.lidc.folds import committed_folds, fold_file
-from preprocessing.lidc.presets import PRESETS
 from preprocessing.phantom import DEFAULT_PATIENTS
 
 
@@ -94,31 +93,6 @@ def committed(preset: str) -> pd.Series:
     return table.set_index("patient_id")["fold"]
 
 
-def nodules_of(preset: str) -> pd.DataFrame:
-    return pd.DataFrame(row for *_, row in chosen_nodules(PRESETS[preset]))
-
-
-def test_the_committed_files_follow_from_the_database_and_the_published_folds() -> None:
-    made = make_folds()
-    assert list(made) == list(PRESETS)
-    assert {path.stem for path in fold_file("all").parent.glob("*.csv")} == {*PRESETS, "published"}
-    for name, table in made.items():
-        pd.testing.assert_series_equal(table.set_index("patient_id")["fold"], committed(name), check_dtype=False)
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_no_patient_crosses_and_the_holdout_stands_in_no_fold(preset: str) -> None:
-    folds, everyone = committed(preset), committed("all")
-    held = folds.index[folds == HOLDOUT]
-    numbered = folds.index[folds != HOLDOUT]
-    assert set(folds[numbered]) == set("01234")
-    assert set(held) == holdout_patients() & set(folds.index)
-    assert not holdout_patients() & set(numbered)
-    assert folds.eq(everyone[folds.index]).all()
-    owners = {scan.patient_id for scan in database.scans()} if preset == "all" else set(nodules_of(preset).patient_id)
-    assert set(folds.index) == owners
-
-
 def test_every_patient_of_the_collection_has_a_fold_and_both_scans_of_one_the_same() -> None:
     assert len(committed("all")) == 1010
     assert (committed("all") == HOLDOUT).sum() == 334
@@ -127,19 +101,6 @@ def test_every_patient_of_the_collection_has_a_fold_and_both_scans_of_one_the_sa
 def test_no_phantom_shows_the_holdout() -> None:
     assert not holdout_patients() & set(DEFAULT_PATIENTS)
     assert set("01") <= set(committed("all")[list(DEFAULT_PATIENTS)])
-
-
-@pytest.mark.parametrize(("preset", "within"), [("all", 2), ("benchmark", 2), ("luna16", 3), ("mtmrnet", 2)])
-def test_committed_folds_are_even_in_malignancy(preset: str, within: int) -> None:
-    summary = fold_summary(committed_folds(nodules_of(preset)["patient_id"]), nodules_of(preset)).drop(index=HOLDOUT)
-    assert (np.ptp(summary.drop(columns="patients"), axis=0) <= within).all()
-
-
-@pytest.mark.parametrize("preset", ["mtcnn", "mtnet"])
-def test_folds_of_other_rules_are_nearly_even(preset: str) -> None:
-    nodules, statistic = nodules_of(preset), PRESETS[preset].statistic
-    summary = fold_summary(committed_folds(nodules["patient_id"]), nodules, statistic=statistic).drop(index=HOLDOUT)
-    assert ((summary - summary.mean()).abs() <= 0.2 * summary.mean()).all(axis=None)
 
 
 def test_folds_do_not_depend_on_who_was_asked_for() -> None:
