@@ -129,7 +129,7 @@ def write_step(folder: Path, step: str, filling: Filling) -> None:
     shutil.copyfile(STEPS / f"{step}.py", folder / "model.py")
     shutil.copyfile(STEPS / "served_view.py", folder / "served_view.py")
     copy_core(folder)
-    settings = {key: value for key, value in filling.settings.items() if key != "patients_seen"}
+    settings = {key: value for key, value in filling.settings.items() if not key.startswith("patients_")}
     described: dict[str, Any] = {"view": _copied(filling.view, folder), "settings": settings}
     if issubclass(filling.view, CubeView):
         described["make_channels"] = _copy_channels(folder)

@@ -35,6 +35,10 @@ class Kind:
         """The same kind, which also takes None: the option is not used."""
         return Kind(f"{self.allowed}, or None", lambda value: value is None or self.accepts(value))
 
+    def or_(self, word: str) -> Kind:
+        """The same kind, which also takes a word."""
+        return Kind(f"{self.allowed}, or {word}", lambda value: value == word or self.accepts(value))
+
 
 def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number; True and False are none."""
@@ -96,7 +100,7 @@ def fold_of(count: int) -> Kind:
 def evaluated_fold_of(count: int) -> Kind:
     """What may be evaluated: a numbered fold, or the hold-out."""
     numbered = fold_of(count)
-    return Kind(f"{numbered.allowed}, or holdout", lambda value: value == "holdout" or numbered.accepts(value))
+    return numbered.or_("holdout")
 
 
 def folds(of: Kind) -> Kind:
