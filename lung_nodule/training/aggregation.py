@@ -43,7 +43,7 @@ class Aggregate(Transform):
         self.measure = measure
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        outputs, ct, diameter = self._outputs(data["pred"]), np.asarray(data["ct"]), data.get("diameter_mm")
+        outputs, ct, diameter = self._outputs(data["pred"]), data.get("ct"), data.get("diameter_mm")
         prediction = self.view.predict(outputs, data["patch"], ct, diameter)
         result = {**data, "prediction": prediction}
         if prediction.score is not None:

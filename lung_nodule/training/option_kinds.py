@@ -89,6 +89,7 @@ FLAG = one_of(True, False)
 PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value, str) and bool(value.strip())))
 FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(str(value)).is_file())
 TEXT = Kind("text", lambda value: isinstance(value, str))
+NAMES = Kind("a list of names", lambda value: isinstance(value, list | tuple) and all(map(TEXT.accepts, value)))
 PATIENT = Kind("a patient's name", lambda value: is_whole(value) or (TEXT.accepts(value) and bool(str(value).strip())))
 
 

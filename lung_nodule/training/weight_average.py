@@ -52,21 +52,31 @@ class LentWeights:
     def __init__(self, network: nn.Module, other: nn.Module) -> None:
         self.network = network
         self.other = other
+        self.lent = False
 
     def attach(self, engine: Engine) -> None:
         """Called by the evaluator."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.exchange())
-        engine.add_event_handler(Events.COMPLETED, lambda _: self.exchange())
+        engine.add_event_handler(Events.STARTED, lambda _: self._lend())
+        engine.add_event_handler(Events.COMPLETED, lambda _: self._take_back())
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
 
-    def exchange(self) -> None:
-        """Exchange the weights and the buffers of the two networks."""
+    def _lend(self) -> None:
+        self._exchange()
+        self.lent = True
+
+    def _take_back(self) -> None:
+        if self.lent:
+            self._exchange()
+        self.lent = False
+
+    def _failed(self, _: Engine, error: BaseException) -> None:
+        """Ignite reports an error of a step twice, of the step and of the run."""
+        self._take_back()
+        raise error
+
+    def _exchange(self) -> None:
         with torch.no_grad():
             for own, other in zip(self.network.state_dict().values(), self.other.state_dict().values(), strict=True):
                 kept = own.clone()
                 own.copy_(other)
                 other.copy_(kept)
-
-    def _failed(self, _: Engine, error: BaseException) -> None:
-        self.exchange()
-        raise error
