@@ -28,9 +28,10 @@ class Run:
         self.trainer = Engine(self.step)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
         self.history: list[dict[str, torch.Tensor]] = []
+        validator = SimpleNamespace(state=SimpleNamespace(best_metric=-1.0, best_metric_epoch=-1))
         ViewCheckpoints(
             directory=folder, network=self.network, views=self.selection, state={"optimizer": self.optimizer},
-            evaluator=SimpleNamespace(state=SimpleNamespace(best_metric=-1.0, best_metric_epoch=-1)), settings={},
+            evaluator=validator if kept_epoch == "best" else None, settings={},
         ).attach(self.trainer)  # fmt: skip
 
     def step(self, engine: Engine, batch: int) -> None:
