@@ -162,7 +162,7 @@ def _copy_class(copied: type, folder: Path) -> str:
     package = folder.joinpath(*packages)
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    shutil.copy(inspect.getfile(copied), package)
+    shutil.copy(Path(core.__file__).parents[1].joinpath(*copied.__module__.split(".")[1:]).with_suffix(".py"), package)
     return f"{copied.__module__}:{copied.__name__}"
 
 

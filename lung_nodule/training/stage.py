@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -54,7 +54,7 @@ class Stage:
         upstream: ``best.pt`` of the stage before this one: none of its weights may change while this one is trained.
         initialized: the modules that take the upstream weights when this stage starts.
         pretrained: weights from elsewhere that the stage starts from.
-        validation_loader: validation batches; None where nothing is set aside (``kept_epoch`` must be ``"last"``).
+        validation_loader: validation batches; of no nodule where none is set aside (``kept_epoch`` must be ``"last"``).
         validation_network: what the validator runs; ``network`` when not given.
         validation_targets: as ``targets``; the same when not given.
         validation_inferer: runs the network in validation.
@@ -84,11 +84,11 @@ class Stage:
     loss: nn.Module
     optimizer: Optimizer
     lr_scheduler: LRScheduler
+    validation_loader: DataLoader
     validation_inferer: Inferer
     key_metric: Mapping[str, Metric]
     settings: Mapping[str, Any]
     seed: int
-    validation_loader: DataLoader | None = None
     trained: nn.Module | None = None
     steps_by_epoch: bool = False
     memory_format: torch.memory_format = torch.preserve_format
@@ -152,7 +152,6 @@ class Stage:
     @cached_property
     def validator(self) -> SupervisedEvaluator:
         """The validation engine, which the trainer runs."""
-        assert self.validation_loader is not None, "a stage without validation data has no validator"
         return SupervisedEvaluator(
             device=torch.device(self.device),
             val_data_loader=self.validation_loader,
@@ -187,7 +186,7 @@ class Stage:
         return self.network if self.trained is None else self.trained
 
     def _validation(self) -> list[ValidationHandler]:
-        if self.validation_loader is None:
+        if not len(cast(Sized, self.validation_loader.dataset)):
             return []
         return [ValidationHandler(interval=self.val_interval, validator=self.validator)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from monai.data import DataLoader, Dataset
 from torch import nn
 
 from lung_nodule.training.weight_average import LentWeights, WeightAverage
@@ -76,7 +77,10 @@ def test_a_resumed_stage_ends_with_the_same_average(tmp_path: Path) -> None:
 
 
 def test_the_last_epoch_is_kept_with_or_without_a_validation(tmp_path: Path) -> None:
-    for name, changes in {"alone": {"validation_loader": None}, "validated": {"val_interval": 2}}.items():
+    for name, changes in {
+        "alone": {"validation_loader": DataLoader(Dataset([]))},
+        "validated": {"val_interval": 2},
+    }.items():
         stage = toy(tmp_path / name, kept_epoch="last", **changes)
         stage.trainer(max_epochs=3).run()
         kept = torch.load(tmp_path / name / "best.pt", weights_only=True)
