@@ -20,7 +20,7 @@ from lung_nodule.training.batches import PrepareTargets
 from lung_nodule.training.randomness import run
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -28,8 +28,10 @@ logger = logging.getLogger(__name__)
 
 PENALTY = 1.0
 """Of the logistic regression (L2, on standardized features)."""
-RIDGE_PENALTY = 10.0
-"""Of the attributes' linear regressions."""
+MEDIAN_PENALTY = 0.01
+"""Of the attributes' median regressions (L1, on standardized features)."""
+MEASURED = ("mask_", "ball_")
+"""How the names of measurements begin."""
 
 
 def fit_readout(
@@ -45,7 +47,7 @@ def fit_readout(
 ) -> None:
     """Run a trained network on validation nodules, fit the read-out, and write it into the model's side file.
 
-    A logistic regression from ``features`` to the class, and ridge regressions to the readers' mean ratings. Nothing is
+    A logistic regression from ``features`` to the class, and median regressions to the readers' mean ratings. Nothing is
     done without features, or on ranks other than the first.
 
     Args:
@@ -84,6 +86,10 @@ def fit_readout(
 def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: Sequence[str] = ()) -> dict[str, Any]:
     """The read-out as :meth:`lung_nodule.core.Readout.from_settings` takes it, and how many nodules it was fitted on.
 
+    Malignancy is read from ``features``, an attribute from the network's own rating of it, its ``logit`` and every
+    measurement. The attributes' regressions are of the median, as their error is an absolute one and their ratings pile
+    up at the ends of the scales; an L1 penalty leaves out what does not help.
+
     Args:
         table: a row per nodule with the features, ``malignant`` (1, 0 or NaN) and ``<attribute>_mean``.
         features: names of its columns.
@@ -92,30 +98,46 @@ def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: 
     Raises:
         InputError: a feature does not exist, or the nodules that have all of them lack a class.
     """
-    missing = [name for name in features if name not in table]
+    measured = [str(name) for name in table if str(name).startswith(MEASURED)] if attributes else []
+    used = {
+        "malignancy": list(features),
+        **{name: ["logit", *([name] if name in table else []), *measured] for name in attributes},
+    }
+    every = list(dict.fromkeys(name for names in used.values() for name in names))
+    missing = [name for name in every if name not in table]
     if missing:
         raise InputError(f"the read-out has no {', '.join(missing)}: name some of {', '.join(_numbers(table))}")
-    usable = table[np.isfinite(table[list(features)].to_numpy(float)).all(axis=1)]
-    values = usable[list(features)].to_numpy(float)
-    classified = usable["malignant"].notna().to_numpy()
-    if usable.loc[classified, "malignant"].nunique() < 2:
+    usable = table[np.isfinite(table[every].to_numpy(float)).all(axis=1)]
+    if usable["malignant"].dropna().nunique() < 2:
         raise InputError("the read-out needs validation nodules of both classes with a mask: train longer")
-    mean, deviation = values.mean(axis=0), values.std(axis=0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
+    values = usable[every]
+    mean, deviation = values.mean(), values.std(ddof=0)
+    deviation = deviation.where(deviation > 0, 1.0)
     standardized = (values - mean) / deviation
-    logistic = LogisticRegression(C=1 / PENALTY, max_iter=1000)
-    logistic.fit(standardized[classified], usable.loc[classified, "malignant"].to_numpy() > 0.5)
-    outputs = {"malignancy": _output(logistic.coef_[0], logistic.intercept_[0])}
-    for name in attributes:
-        ridge = Ridge(RIDGE_PENALTY).fit(standardized, usable[f"{name}_mean"])
-        outputs[name] = _output(ridge.coef_, ridge.intercept_)
+    fits = {name: _weights(name, standardized[names], usable) for name, names in used.items()}
+    outputs = {
+        name: {"weights": weights.reindex(every, fill_value=0.0).tolist(), "intercept": intercept}
+        for name, (weights, intercept) in fits.items()
+    }
     return {
-        "features": list(features),
+        "features": every,
         "mean": mean.tolist(),
         "deviation": deviation.tolist(),
         "outputs": outputs,
         "nodules": len(usable),
     }
+
+
+def _weights(output: str, standardized: pd.DataFrame, nodules: pd.DataFrame) -> tuple[pd.Series, float]:
+    """Weights by feature, and the intercept, of one output."""
+    if output == "malignancy":
+        rows = nodules["malignant"].notna()
+        model: Any = LogisticRegression(C=1 / PENALTY, max_iter=1000)
+        model.fit(standardized[rows], nodules.loc[rows, "malignant"] > 0.5)
+    else:
+        model = QuantileRegressor(quantile=0.5, alpha=MEDIAN_PENALTY)
+        model.fit(standardized, nodules[f"{output}_mean"])
+    return pd.Series(np.ravel(model.coef_), standardized.columns), float(np.ravel(model.intercept_)[0])
 
 
 def _row(engine: Engine, view: NoduleView, attributes: Sequence[str]) -> dict[str, float]:
@@ -124,10 +146,6 @@ def _row(engine: Engine, view: NoduleView, attributes: Sequence[str]) -> dict[st
     measured = view.measured(nodule["prediction"], np.asarray(nodule["ct"]), nodule.get("diameter_mm"))
     rated = {f"{name}_mean": nodule[f"{name}_mean"] for name in attributes}
     return {**features_of(nodule["prediction"], measured), "malignant": nodule["malignant"], **rated}
-
-
-def _output(weights: Any, intercept: Any) -> dict[str, Any]:
-    return {"weights": np.asarray(weights, dtype=float).tolist(), "intercept": float(intercept)}
 
 
 def _numbers(table: pd.DataFrame) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lung_nodule.core import Prediction, Readout, SlicePatch
 from lung_nodule.errors import InputError
 from lung_nodule.training import fitted_readout
-from lung_nodule.training.readout_fit import PENALTY, RIDGE_PENALTY
+from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY
 
 FEATURES = ["logit", "mask_log_volume"]
 
@@ -22,7 +22,7 @@ def table(nodules: int = 60) -> pd.DataFrame:
     random = np.random.default_rng(0)
     rows = pd.DataFrame(random.normal([0.0, 5.0], [2.0, 1.0], (nodules, 2)), columns=FEATURES)
     rows["malignant"] = (rows.sum(axis=1) + random.normal(size=nodules) > 5).astype(float)
-    rows["lobulation_mean"] = 2 + 0.3 * rows["mask_log_volume"]
+    rows["lobulation_mean"] = 2 + 0.3 * rows["mask_log_volume"] + random.exponential(0.2, nodules)
     rows.loc[::10, "malignant"] = np.nan
     rows.loc[3, "mask_log_volume"] = np.nan
     return rows
@@ -35,7 +35,9 @@ def test_the_fit_is_scikit_learns_and_the_views_agree() -> None:
     scaler = StandardScaler().fit(usable[FEATURES])
     classified = usable[usable["malignant"].notna()]
     logistic = LogisticRegression(C=1 / PENALTY).fit(scaler.transform(classified[FEATURES]), classified["malignant"])
-    ridge = make_pipeline(StandardScaler(), Ridge(RIDGE_PENALTY)).fit(usable[FEATURES], usable["lobulation_mean"])
+    median = make_pipeline(StandardScaler(), QuantileRegressor(alpha=MEDIAN_PENALTY)).fit(
+        usable[FEATURES], usable["lobulation_mean"]
+    )
     readout = Readout.from_settings(fitted)
     assert readout is not None
     assert fitted["nodules"] == len(usable)
@@ -45,7 +47,7 @@ def test_the_fit_is_scikit_learns_and_the_views_agree() -> None:
         joined = readout(Prediction(patch, probability), {"mask_log_volume": row["mask_log_volume"]})
         one = pd.DataFrame([row])[FEATURES]
         assert joined.score == pytest.approx(logistic.predict_proba(scaler.transform(one))[0, 1], abs=1e-4)
-        assert joined.attributes["lobulation"] == pytest.approx(ridge.predict(one)[0], abs=1e-6)
+        assert joined.attributes["lobulation"] == pytest.approx(median.predict(one)[0], abs=1e-6)
 
 
 def test_what_cannot_be_fitted_is_said() -> None:
