@@ -47,8 +47,7 @@ def fit_readout(
 ) -> None:
     """Run a trained network on validation nodules, fit the read-out, and write it into the model's side file.
 
-    A logistic regression from ``features`` to the class, and median regressions to the readers' mean ratings. Nothing is
-    done without features, or on ranks other than the first.
+    Nothing is done without features, or on ranks other than the first. What is fitted: :func:`fitted_readout`.
 
     Args:
         model_path: the ``.pt`` file, whose side file gets the entry ``readout``.
