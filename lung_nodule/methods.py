@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lung_nodule.core import CubeView, NoduleView, PlanesView, SlicesView, SquareView
+from lung_nodule.data.channels import ImageChannels
 from lung_nodule.errors import CheckpointError, InputError
 from lung_nodule.networks import (
     E2EMTL,
@@ -59,6 +60,7 @@ class Method:
         predictor: the same weights by name, whose ``forward`` gives that tensor: what evaluation and inference run.
         view: how it samples a nodule; names the tensor's channels.
         parts: what is served; by default the whole network under the method's name.
+        make_channels: what the view needs to make its image's channels; its file is copied beside the served steps.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Method:
     predictor: type[nn.Module]
     view: type[NoduleView]
     parts: tuple[ServedPart, ...] = ()
+    make_channels: type | None = None
 
     @property
     def served(self) -> tuple[ServedPart, ...]:
@@ -107,7 +110,7 @@ register(
 )
 register(Method("mtmrnet", MTMRNet, MTMRNetPredictor, SquareView))
 register(Method("mtcnn", MTCNN, MTCNNPredictor, PlanesView))
-register(Method("e2emtl", E2EMTL, E2EMTLPredictor, CubeView))
+register(Method("e2emtl", E2EMTL, E2EMTLPredictor, CubeView, make_channels=ImageChannels))
 
 
 def method_named(name: str) -> Method:

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "networks": {"networks"},
     "losses": {"losses"},
     "data": {"data", "core", "io"},
-    "methods.py": {"networks", "core"},
+    "methods.py": {"data", "networks", "core"},
     "training": {"training", "calling", "methods", "data", "networks", "losses", "core", "io"},
     "evaluation": {"evaluation", "methods", "data", "networks", "losses", "core", "io"},
     "deployment": {"deployment", "methods", "data", "networks", "losses", "core", "io"},

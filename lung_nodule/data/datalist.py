@@ -130,17 +130,21 @@ def patients_of(datalist: Sequence[dict[str, Any]]) -> list[str]:
     return sorted({item["patient_id"] for item in datalist})
 
 
-def refuse_seen_patients(datalist: Sequence[dict[str, Any]], settings: dict[str, Any]) -> list[dict[str, Any]]:
+def refuse_seen_patients(
+    datalist: Sequence[dict[str, Any]], settings: dict[str, Any], *, split: str = "test"
+) -> list[dict[str, Any]]:
     """The datalist itself, unless it holds a patient that the model was trained or validated on.
 
     Args:
         datalist: what is to be evaluated.
         settings: the model's side file.
+        split: ``"validation"`` allows the patients of the validation; figures on them choose, they are no result.
 
     Raises:
         InputError: patients overlap, whatever their folds are called.
     """
-    seen = sorted(set(patients_of(datalist)) & set(settings["patients_seen"]))
+    allowed = set(settings["patients_validated"]) if split == "validation" else set()
+    seen = sorted(set(patients_of(datalist)) & set(settings["patients_seen"]) - allowed)
     if seen:
         raise InputError(
             f"{len(seen)} of the {len(patients_of(datalist))} patients to evaluate took part in this model's training "

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from lung_nodule.lidc import FOLDS
 
-
-def validation_fold(fold: int, *, folds: int = FOLDS) -> int:
-    """The fold after the test fold; it selects the weights.
-
-    Args:
-        fold: number of the test fold.
-        folds: how many there are.
-    """
-    return (fold + 1) % folds
+EVERY_FOLD = "all"
+"""In place of the test fold: everything is trained on, and nothing is left to validate or test."""
 
 
-def training_folds(*others: int, folds: int = FOLDS) -> list[int]:
-    """All folds but these.
+def validation_fold(fold: int | str, *, folds: int = FOLDS) -> int | None:
+    """The fold after the test fold; it selects the weights. None where every fold is trained on.
 
     Args:
-        others: numbers of the test fold and of the validation fold.
+        fold: number of the test fold, or ``"all"``.
         folds: how many there are.
     """
-    return [fold for fold in range(folds) if fold not in others]
+    return None if isinstance(fold, str) else (fold + 1) % folds
+
+
+def training_folds(fold: int | str, validation: int | None, *, folds: int = FOLDS) -> list[int]:
+    """All folds but those of test and validation.
+
+    Args:
+        fold: number of the test fold, or ``"all"``.
+        validation: number of the validation fold, or None.
+        folds: how many there are.
+    """
+    return [number for number in range(folds) if number not in (fold, validation)]

@@ -114,7 +114,7 @@ def _filling(
         raise InputError(f"{side_file} cannot be used ({error}): take the one training wrote") from None
     shapes = tensor_shapes(nets, view.image_shape)
     _check_channels(checkpoint, client, shapes)
-    return Filling(client["image_size"], client, shapes, method.view, settings), view.image_shape
+    return Filling(client["image_size"], client, shapes, method.view, settings, method.make_channels), view.image_shape
 
 
 def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from google.protobuf import text_format
 from lung_nodule import core, errors, lidc
-from lung_nodule.core import CubeView, NoduleView
-from lung_nodule.data import channels
+from lung_nodule.core import NoduleView
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
@@ -69,6 +68,7 @@ class Filling:
         shapes: by model, its tensors' shapes without the batch, for the models that are nets.
         view: the view of the Python steps.
         settings: the side file that the view is built from.
+        make_channels: as :class:`~lung_nodule.methods.Method` has it.
     """
 
     image_size: int
@@ -76,6 +76,7 @@ class Filling:
     shapes: Mapping[str, Mapping[str, Sequence[int]]]
     view: type[NoduleView]
     settings: Mapping[str, Any]
+    make_channels: type | None = None
 
     def __call__(self, config: ModelConfig) -> ModelConfig:
         """The config, filled in."""
@@ -129,10 +130,10 @@ def write_step(folder: Path, step: str, filling: Filling) -> None:
     shutil.copyfile(STEPS / f"{step}.py", folder / "model.py")
     shutil.copyfile(STEPS / "served_view.py", folder / "served_view.py")
     copy_core(folder)
-    settings = {key: value for key, value in filling.settings.items() if key != "patients_seen"}
+    settings = {key: value for key, value in filling.settings.items() if not key.startswith("patients_")}
     described: dict[str, Any] = {"view": _copied(filling.view, folder), "settings": settings}
-    if issubclass(filling.view, CubeView):
-        described["make_channels"] = _copy_channels(folder)
+    if filling.make_channels is not None:
+        described["make_channels"] = _copy_class(filling.make_channels, folder)
     write_json(folder / "view.json", described)
 
 
@@ -155,13 +156,14 @@ def _copied(view: type[NoduleView], folder: Path) -> str:
     return f"{source.stem}:{view.__name__}"
 
 
-def _copy_channels(folder: Path) -> str:
-    """The maker of image channels, for a cube's view."""
-    package = folder / "lung_nodule" / "data"
-    package.mkdir()
+def _copy_class(copied: type, folder: Path) -> str:
+    """``module:Class`` of a class of the library, whose file is put next to the step in a package of the same name."""
+    *packages, _ = copied.__module__.split(".")
+    package = folder.joinpath(*packages)
+    package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    shutil.copy(channels.__file__, package)
-    return f"{channels.__name__}:{channels.ImageChannels.__name__}"
+    shutil.copy(Path(core.__file__).parents[1].joinpath(*copied.__module__.split(".")[1:]).with_suffix(".py"), package)
+    return f"{copied.__module__}:{copied.__name__}"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from lung_nodule.evaluation.metrics import (
 from lung_nodule.evaluation.rows import COUNTS
 
 SYNTHETIC = "SYNTHETIC DATA: these figures show that the software runs. They are no result."
+VALIDATION = "VALIDATION FOLD: it chose the weights, so these figures are no result."
 KEPT = ("name", "consensus", "licence", "source")
 MEASURES = ("dice", "jaccard", "accuracy", "recall", "specificity")
 
@@ -49,7 +50,7 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
             "classification": _classification(scored, settings) if len(scored) else None,
             "attributes": attribute_results(table, settings.get("attribute_medians", {})),
             "settings": settings,
-            "notes": _notes(table, dataset),
+            "notes": [*_notes(table, dataset), *([VALIDATION] if settings.get("split") == "validation" else [])],
         }
     )
 

@@ -24,6 +24,7 @@ from lung_nodule.training.metric_inputs import (
 )
 from lung_nodule.training.options import check_options, require_folds, require_validation
 from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
+from lung_nodule.training.readout_fit import fit_readout, fitted_readout
 from lung_nodule.training.resume import resume_settings
 from lung_nodule.training.schedules import three_rates
 from lung_nodule.training.stage import Stage, trainer_of
@@ -53,6 +54,8 @@ __all__ = [
     "distributed_data_parallel",
     "end_ranks",
     "expected_errors_in_one_line",
+    "fit_readout",
+    "fitted_readout",
     "fixed_randomness",
     "mean_score_and_label",
     "part_of_rank",

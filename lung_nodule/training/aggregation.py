@@ -20,27 +20,38 @@ class Aggregate(Transform):
 
     * the score under its name: float32 ``[1]``; with ``malignancy_label`` where the item has a class.
     * ``segmentation``, of a view that segments: bool ``[S, H, W]``, the mask on the patch's grid.
+    * ``measured``, where asked for: what the view measures of the nodule, by name.
 
     Args:
         view: the method's.
         channels: names of the channels of ``pred``, where a network was asked for some of the view's alone.
         score: what the network was trained to say, ``malignancy_prob`` or ``nodule_prob``.
+        measure: whether to add ``measured``.
     """
 
     def __init__(
-        self, view: NoduleView, *, channels: Sequence[str] | None = None, score: str = "malignancy_prob"
+        self,
+        view: NoduleView,
+        *,
+        channels: Sequence[str] | None = None,
+        score: str = "malignancy_prob",
+        measure: bool = False,
     ) -> None:
         self.view = view
         self.channels = tuple(view.channels if channels is None else channels)
         self.score = score
+        self.measure = measure
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        prediction = self.view.aggregate(self._outputs(data["pred"]), data["patch"])
+        outputs, ct, diameter = self._outputs(data["pred"]), data.get("ct"), data.get("diameter_mm")
+        prediction = self.view.predict(outputs, data["patch"], ct, diameter)
         result = {**data, "prediction": prediction}
         if prediction.score is not None:
             result[self.score] = torch.tensor([prediction.score], dtype=torch.float32)
         if "malignancy" in data:
             result["malignancy_label"] = torch.as_tensor(data["malignancy"]).cpu()
+        if self.measure:
+            result["measured"] = self.view.measured(prediction, ct, diameter)
         if self.view.segments:
             result["segmentation"] = prediction.on_patch()
         return result

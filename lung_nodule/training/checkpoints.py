@@ -42,7 +42,9 @@ class StageCheckpoints:
         directory: the stage's folder.
         network: the module whose weights are the stage's result.
         state: what a resumed run needs (optimizer, learning-rate schedule), by name.
-        evaluator: the validation engine; its key metric picks the best epoch (greater is better).
+        evaluator: the validation engine; its key metric picks the best epoch (greater is better). without one
+            the last epoch is kept.
+        result: the module that has the weights to keep; ``network`` when not given.
         settings: what the checkpoint was made with; a run with others refuses to resume it.
         schedule: settings that may follow from the number of epochs: others are refused unless that has changed.
         upstream: ``best.pt`` of the earlier stage whose weights this one is trained with.
@@ -54,13 +56,15 @@ class StageCheckpoints:
         directory: str | Path,
         network: torch.nn.Module,
         state: dict[str, Any],
-        evaluator: Engine,
+        evaluator: Engine | None,
         settings: dict[str, Any],
         schedule: dict[str, Any] | None = None,
         upstream: str | Path | None = None,
+        result: torch.nn.Module | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.network = network
+        self.result = network if result is None else result
         self.state = state
         self.evaluator = evaluator
         self.settings = settings
@@ -98,8 +102,9 @@ class StageCheckpoints:
             raise InputError(f"{path} cannot be resumed ({reason}); remove it or name another --output_dir") from error
         engine.state.epoch = saved["epoch"]
         engine.state.iteration = saved["epoch"] * engine.state.epoch_length
-        cast(Any, self.evaluator.state).best_metric = saved["best_metric"]
-        cast(Any, self.evaluator.state).best_metric_epoch = saved["best_epoch"]
+        if self.evaluator is not None:
+            cast(Any, self.evaluator.state).best_metric = saved["best_metric"]
+            cast(Any, self.evaluator.state).best_metric_epoch = saved["best_epoch"]
         logger.info(f"{self.directory}: resumed after epoch {saved['epoch']} of {engine.state.max_epochs}")
 
     def _is_stale(self, saved: dict[str, Any]) -> bool:
@@ -171,17 +176,23 @@ class StageCheckpoints:
         idist.barrier()
 
     def _save_best(self, engine: Engine) -> None:
-        best_epoch = cast(Any, self.evaluator.state).best_metric_epoch
-        if best_epoch == engine.state.epoch or not (self.directory / "best.pt").is_file():
-            self._write("best.pt", self.network.state_dict())
+        if self._best(engine)[1] == engine.state.epoch or not (self.directory / "best.pt").is_file():
+            self._write("best.pt", self.result.state_dict())
 
     def _save_last(self, engine: Engine) -> None:
-        metric, epoch = cast(Any, self.evaluator.state).best_metric, cast(Any, self.evaluator.state).best_metric_epoch
+        metric, epoch = self._best(engine)
         state = {name: part.state_dict() for name, part in self.state.items()}
         position = {"epoch": engine.state.epoch, "best_metric": float(metric), "best_epoch": int(epoch)}
         length = {"max_epochs": engine.state.max_epochs, "extended": self.extended, "schedule": self.schedule}
         made_with = {"settings": self.settings, **length}
         self._write("last.pt", {"network": self.network.state_dict(), **made_with, **position, **state})
+
+    def _best(self, engine: Engine) -> tuple[float, int]:
+        """Metric and number of the best epoch; without a validation the current one is."""
+        if self.evaluator is None:
+            return float("nan"), engine.state.epoch
+        state = cast(Any, self.evaluator.state)
+        return state.best_metric, state.best_metric_epoch
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         save_tensors(self.directory / name, content)

@@ -35,6 +35,10 @@ class Kind:
         """The same kind, which also takes None: the option is not used."""
         return Kind(f"{self.allowed}, or None", lambda value: value is None or self.accepts(value))
 
+    def or_(self, word: str) -> Kind:
+        """The same kind, which also takes a word."""
+        return Kind(f"{self.allowed}, or {word}", lambda value: value == word or self.accepts(value))
+
 
 def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number; True and False are none."""
@@ -85,6 +89,7 @@ FLAG = one_of(True, False)
 PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value, str) and bool(value.strip())))
 FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(str(value)).is_file())
 TEXT = Kind("text", lambda value: isinstance(value, str))
+NAMES = Kind("a list of names", lambda value: isinstance(value, list | tuple) and all(map(TEXT.accepts, value)))
 PATIENT = Kind("a patient's name", lambda value: is_whole(value) or (TEXT.accepts(value) and bool(str(value).strip())))
 
 
@@ -96,7 +101,7 @@ def fold_of(count: int) -> Kind:
 def evaluated_fold_of(count: int) -> Kind:
     """What may be evaluated: a numbered fold, or the hold-out."""
     numbered = fold_of(count)
-    return Kind(f"{numbered.allowed}, or holdout", lambda value: value == "holdout" or numbered.accepts(value))
+    return numbered.or_("holdout")
 
 
 def folds(of: Kind) -> Kind:

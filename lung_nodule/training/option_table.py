@@ -17,6 +17,7 @@ from lung_nodule.training.option_kinds import (
     FILE,
     FLAG,
     LARGEST_SEED,
+    NAMES,
     PATH,
     PATIENT,
     POSITIVE,
@@ -27,6 +28,7 @@ from lung_nodule.training.option_kinds import (
     evaluated_fold_of,
     fold_of,
     folds,
+    is_number,
     names,
     number,
     one_of,
@@ -55,6 +57,7 @@ SHARED: dict[str, Kind] = {
     "activation_maps": FLAG,
     "reconstructions": FLAG,
     "slices": one_of("patch", "mask"),
+    "split": one_of("test", "validation"),
     "width": POSITIVE,
     "image_size": whole(least=32, multiple_of=16),
     "crop_margin_prob": SHARE,
@@ -65,6 +68,10 @@ SHARED: dict[str, Kind] = {
     "slices_per_nodule": whole(),
     "max_epochs": whole(),
     "val_interval": whole(),
+    "readout_features": NAMES,
+    "readout_attributes": NAMES,
+    "kept_epoch": one_of("best", "last"),
+    "average_decay": Kind("a number above 0 and below 1", lambda v: is_number(v) and 0 < v < 1).or_none(),
     "learning_rate": POSITIVE,
     "batch_size": whole(),
 }
@@ -156,7 +163,7 @@ def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = FOLDS) -> dict[s
     """
     fold, tested = fold_of(folds_in_all), evaluated_fold_of(folds_in_all)
     of_workflow = {
-        "train": {"fold": fold, "validation_fold": fold, "training_folds": folds(fold)},
+        "train": {"fold": fold.or_("all"), "validation_fold": fold.or_none(), "training_folds": folds(fold)},
         "evaluate": {"fold": tested, "crop_margin_mm": number().or_none()},
         "inference": {
             "folds": folds(tested),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lung_nodule.calling import calling_parser
+from lung_nodule.data.folds import EVERY_FOLD
 from lung_nodule.data.tasks import TASKS, refuse_crop_changes, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.option_table import kinds_of
@@ -49,11 +50,14 @@ def _check_training(parser: ConfigParser) -> None:
     """What single options do not show: validation, folds, crops of a task without masks, the network's own rules."""
     options = parser.get()
     epochs = {name: option_value(parser, name) for name in options if name.endswith("max_epochs")}
-    require_validation(val_interval=option_value(parser, "val_interval"), **epochs)
+    kept = option_value(parser, "kept_epoch")
+    if kept == "best":
+        require_validation(val_interval=option_value(parser, "val_interval"), **epochs)
     require_folds(
         test=option_value(parser, "fold"),
         validation=option_value(parser, "validation_fold"),
         training=option_value(parser, "training_folds"),
+        kept_epoch=kept,
     )
     if "task" in options:
         crops = {name: option_value(parser, name) for name in ("crop_margin_prob", "pad_parenchyma_prob")}
@@ -61,14 +65,18 @@ def _check_training(parser: ConfigParser) -> None:
     parser.get_parsed_content("network_def")
 
 
-def require_folds(*, test: int, validation: int, training: int | Sequence[int]) -> None:
+def require_folds(
+    *, test: int | str, validation: int | None, training: int | Sequence[int], kept_epoch: str = "best"
+) -> None:
     """Test, validation and training folds share none; the hold-out has no number, so that nothing is trained on it.
 
     Raises:
-        InputError: a fold is in two parts.
+        InputError: a fold is in two parts; or every fold is trained on, and the best epoch is to be kept.
     """
+    if test == EVERY_FOLD and kept_epoch == "best":
+        raise InputError("--fold all leaves no fold to validate: keep the last epoch, with --kept_epoch last")
     training = [training] if isinstance(training, int) else list(training)
-    together = [test, validation, *training]
+    together = [fold for fold in (test, validation, *training) if fold is not None]
     shared = sorted({fold for fold in together if together.count(fold) > 1})
     if shared:
         raise InputError(

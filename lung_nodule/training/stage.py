@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -18,6 +18,7 @@ from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained
 from lung_nodule.training.loaders import TrainingLoader
 from lung_nodule.training.randomness import SeedEpochs
 from lung_nodule.training.time_left import TimeLeft
+from lung_nodule.training.weight_average import WeightAverage
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, StatsHandler, TensorBoardStatsHandler, ValidationHandler
 from monai.inferers import Inferer
@@ -53,12 +54,15 @@ class Stage:
         upstream: ``best.pt`` of the stage before this one: none of its weights may change while this one is trained.
         initialized: the modules that take the upstream weights when this stage starts.
         pretrained: weights from elsewhere that the stage starts from.
-        validation_loader: validation batches.
+        validation_loader: validation batches; of no nodule where none is set aside (``kept_epoch`` must be ``"last"``).
         validation_network: what the validator runs; ``network`` when not given.
         validation_targets: as ``targets``; the same when not given.
         validation_inferer: runs the network in validation.
         postprocessing: of the validator's outputs.
         key_metric: by its name; the epoch where it is largest gives the stage's weights, the last of equals.
+        kept_epoch: ``"best"``, by the key metric, or ``"last"``: the weights of the last epoch.
+        average_decay: validate and keep a running average of the weights, as :class:`WeightAverage` takes it; their
+            last values when not given.
         additional_metrics: by name, for the log.
         val_interval: epochs from one validation to the next.
         settings: what a resumed run must agree on, as :func:`~lung_nodule.training.resume_settings` collects it.
@@ -97,6 +101,8 @@ class Stage:
     postprocessing: Transform | None = None
     additional_metrics: Mapping[str, Metric] = field(default_factory=dict)
     val_interval: int = 1
+    kept_epoch: str = "best"
+    average_decay: float | None = None
     schedule: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: Callable[..., StageCheckpoints] = StageCheckpoints
     small_version: str | None = None
@@ -109,7 +115,7 @@ class Stage:
         Args:
             max_epochs: how many epochs the stage has in all.
         """
-        return SupervisedTrainer(
+        engine = SupervisedTrainer(
             max_epochs=max_epochs,
             device=torch.device(self.device),
             train_data_loader=self.dataloader,
@@ -123,7 +129,7 @@ class Stage:
                 *self._upstream_weights(),
                 SeedEpochs(seed=self.seed, transform=self.dataloader.transform),
                 self._rates(),
-                ValidationHandler(interval=self.val_interval, validator=self.validator),
+                *self._validation(),
                 self._checkpoints(),  # after the validation, whose best epoch it keeps
                 *([self.pretrained] if self.pretrained is not None else []),  # after what resumes
                 *self._training_log(),
@@ -132,6 +138,16 @@ class Stage:
             ],
             decollate=False,
         )
+        if self.average is not None:
+            self.average.attach(engine)
+        return engine
+
+    @cached_property
+    def average(self) -> WeightAverage | None:
+        """The running average of what is trained, where the stage keeps one."""
+        if self.average_decay is None:
+            return None
+        return WeightAverage(network=self._result, decay=self.average_decay)
 
     @cached_property
     def validator(self) -> SupervisedEvaluator:
@@ -145,7 +161,12 @@ class Stage:
             postprocessing=self.postprocessing,
             key_val_metric=dict(self.key_metric),
             additional_metrics=dict(self.additional_metrics),
-            val_handlers=[*self.validation_handlers, *self._validation_log(), BroadcastBuffers(self.network)],
+            val_handlers=[
+                *([] if self.average is None else [self.average.lent]),
+                *self.validation_handlers,
+                *self._validation_log(),
+                BroadcastBuffers(self.network),
+            ],
             decollate=False,
             metric_cmp_fn=_at_least,
         )
@@ -159,12 +180,24 @@ class Stage:
         schedule: Any = self.lr_scheduler  # MONAI names torch's former base class
         return LrScheduleHandler(schedule, print_lr=False, epoch_level=self.steps_by_epoch)
 
+    @property
+    def _result(self) -> nn.Module:
+        """The module whose weights are the stage's result."""
+        return self.network if self.trained is None else self.trained
+
+    def _validation(self) -> list[ValidationHandler]:
+        if not len(cast(Sized, self.validation_loader.dataset)):
+            return []
+        return [ValidationHandler(interval=self.val_interval, validator=self.validator)]
+
     def _checkpoints(self) -> StageCheckpoints:
+        average = {} if self.average is None else {"average": self.average}
         return self.checkpoints(
             directory=self.directory,
-            network=self.network if self.trained is None else self.trained,
-            state={"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler},
-            evaluator=self.validator,
+            network=self._result,
+            state={"optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler, **average},
+            result=self._result if self.average is None else self.average.averaged.module,
+            evaluator=self.validator if self.kept_epoch == "best" else None,
             settings=dict(self.settings),
             schedule=dict(self.schedule),
             upstream=self.upstream,

@@ -27,16 +27,19 @@ class ViewSelection:
     Args:
         network: the nine networks.
         patience: validations without a better AUC after which a view stops.
+        kept_epoch: ``"best"`` as described, or ``"last"``: every view is trained to the end, and its weight is that of
+            the last validation; the same for all views where nothing is validated.
 
     Raises:
         InputError: ``patience`` is below 1.
     """
 
-    def __init__(self, *, network: MTCNN, patience: int = 10) -> None:
+    def __init__(self, *, network: MTCNN, patience: int = 10, kept_epoch: str = "best") -> None:
         if patience < 1:
             raise InputError(f"patience must be at least 1 validation, got {patience}")
         self.network = network
         self.patience = patience
+        self.selects = kept_epoch == "best"
         views = len(network.views)
         self.aucs, self.epochs, self.waited = [-1.0] * views, [0] * views, [0] * views
         self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
@@ -60,6 +63,9 @@ class ViewSelection:
 
     def update(self, aucs: Sequence[float], *, epoch: int) -> None:
         """Record a validation: the AUC of every view after an epoch."""
+        if not self.selects:
+            self.aucs, self.epochs = list(aucs), [epoch] * len(aucs)
+            return
         for view in self.network.running:
             if aucs[view] > self.aucs[view]:
                 self.aucs[view], self.epochs[view], self.waited[view] = aucs[view], epoch, 0
@@ -91,8 +97,10 @@ class ViewSelection:
         The AUCs are those of the inner validation fold: a training AUC is near 1 for every view, and the test fold must
         have no influence.
         """
-        weights = fusion_weights(self.aucs).tolist()
-        return {"view_weights": weights, "view_aucs": list(self.aucs), "view_epochs": list(self.epochs)}
+        validated = any(self.epochs)
+        weights = fusion_weights(self.aucs if validated else [1.0] * len(self.aucs)).tolist()
+        aucs = list(self.aucs) if validated else []
+        return {"view_weights": weights, "view_aucs": aucs, "view_epochs": list(self.epochs)}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and tensors."""
@@ -129,7 +137,9 @@ class ViewCheckpoints(StageCheckpoints):
         self._end(engine)
 
     def _save_best(self, engine: Engine) -> None:
-        if engine.state.epoch in self.views.epochs or not (self.directory / "best.pt").is_file():
+        if not self.views.selects:
+            super()._save_best(engine)
+        elif engine.state.epoch in self.views.epochs or not (self.directory / "best.pt").is_file():
             self._write("best.pt", self.views.weights)
 
     def _end(self, engine: Engine) -> None:

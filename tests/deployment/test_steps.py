@@ -19,6 +19,8 @@ from lung_nodule.methods import METHODS
 from tests.deployment.conftest import ONE_NET, SETTINGS
 
 SIDE_FILES = {"mtnet": SETTINGS, **ONE_NET}
+READ_OUT = {"mtnet": "mask_log_volume", "mtmrnet": "ball_hu_mean", "e2emtl": "mask_calcified"}
+"""Methods with a read-out, and what each of them measures in this test."""
 SHAPE, SPACING, CENTER, DIAMETER = (40, 44, 24), (0.9, 0.8, 1.5), (19.25, 22.5, 11.75), 12.0
 GEOMETRY = {"SPACING": np.float32(SPACING), "CENTER": np.float32(CENTER), "DIAMETER": np.float32([DIAMETER])}
 OUTPUTS = {
@@ -85,10 +87,22 @@ def started(folder: Path, inputs: list[str], outputs: list[str], parameters: dic
     return model
 
 
-def written(folder: Path, name: str, step: str) -> Path:
-    method, settings = METHODS[name], {**SIDE_FILES[name], "patients_seen": ["LIDC-IDRI-0001"]}
+def side_file(name: str, read_out: bool) -> dict:
+    """A method's side file, with a read-out that doubles the network's logit and adds a measurement."""
+    if not read_out:
+        return SIDE_FILES[name]
+    outputs = {"malignancy": {"weights": [2.0, 0.1], "intercept": -0.5}}
+    features = ["logit", READ_OUT[name]]
+    return {
+        **SIDE_FILES[name],
+        "readout": {"features": features, "mean": [0.0, 1.0], "deviation": [1.0, 2.0], "outputs": outputs},
+    }
+
+
+def written(folder: Path, name: str, step: str, read_out: bool = False) -> Path:
+    method, settings = METHODS[name], {**side_file(name, read_out), "patients_seen": ["LIDC-IDRI-0001"]}
     (folder / step).mkdir(parents=True)
-    write_step(folder / step, step, Filling(0, {}, {}, method.view, settings))
+    write_step(folder / step, step, Filling(0, {}, {}, method.view, settings, method.make_channels))
     assert "LIDC-IDRI" not in (folder / step / "view.json").read_text()
     return folder / step
 
@@ -111,30 +125,33 @@ def outputs_of(name: str, images: np.ndarray) -> dict[str, np.ndarray]:
     return {"PRED": rng.random((slices, 9), dtype=np.float32)}
 
 
-def expected_of(name: str, images: np.ndarray) -> tuple[np.ndarray, Prediction]:
+def expected_of(name: str, images: np.ndarray, read_out: bool) -> tuple[np.ndarray, Prediction]:
     """The view's own images and prediction, without the steps."""
     options = {"make_channels": CubeChannels(**SIDE_FILES[name]["channels"])} if name == "e2emtl" else {}
-    view = METHODS[name].view.from_settings(SIDE_FILES[name], **options)
+    view = METHODS[name].view.from_settings(side_file(name, read_out), **options)
     prepared = view.prepare(lung(), np.float32(SPACING), np.float32(CENTER), DIAMETER)
     given = outputs_of(name, images)
     named = view.named(given["PRED"]) if "PRED" in given else {key.lower(): value[:, 0] for key, value in given.items()}
-    return prepared.images, view.aggregate(named, prepared.patch)
+    return prepared.images, view.predict(named, prepared.patch, lung(), DIAMETER)
 
 
-@pytest.mark.parametrize("name", SIDE_FILES)
-def test_a_voi_goes_through_both_steps_as_through_the_view(name: str, tmp_path: Path, process: None) -> None:
+@pytest.mark.parametrize(
+    ("name", "read_out"), [*((name, False) for name in SIDE_FILES), *((name, True) for name in READ_OUT)]
+)
+def test_a_voi_goes_through_both_steps_as_through_the_view(
+    name: str, read_out: bool, tmp_path: Path, process: None
+) -> None:
     given = {"VOI": lung(), **GEOMETRY}
-    before = started(written(tmp_path, name, "preprocess"), list(given), ["IMAGE", "SHAPE"], {"max_slices": "160"})
+    before = started(written(tmp_path, name, "preprocess", read_out), list(given), ["IMAGE"], {"max_slices": "160"})
     (prepared,) = before.execute([given])
     assert prepared.error is None
-    assert prepared.tensors["SHAPE"].tolist() == list(SHAPE)
     images = prepared.tensors["IMAGE"]
     for module in [key for key in sys.modules if key.split(".")[0] in ("lung_nodule", "served_view")]:
         del sys.modules[module]  # every step has a process of its own
-    request = {**outputs_of(name, images), **GEOMETRY, "SHAPE": prepared.tensors["SHAPE"]}
-    after = started(written(tmp_path, name, "postprocess"), list(request), OUTPUTS[name])
+    request = {**outputs_of(name, images), **given}
+    after = started(written(tmp_path, name, "postprocess", read_out), list(request), OUTPUTS[name])
     (answered,) = after.execute([request])
-    wanted_images, wanted = expected_of(name, images)
+    wanted_images, wanted = expected_of(name, images, read_out)
     np.testing.assert_array_equal(images, wanted_images)
     assert list(answered.tensors) == OUTPUTS[name]
     assert answered.tensors["MALIGNANCY_PROBABILITY"] == pytest.approx([wanted.score])
@@ -169,7 +186,7 @@ REFUSED = {
 def test_what_cannot_be_answered_is_refused_with_the_reason(case: str, tmp_path: Path, process: None) -> None:
     name, changes, message = REFUSED[case]
     request = {"VOI": lung(), **GEOMETRY, **changes}
-    step = started(written(tmp_path, name, "preprocess"), list(request), ["IMAGE", "SHAPE"], {"max_slices": "9"})
+    step = started(written(tmp_path, name, "preprocess"), list(request), ["IMAGE"], {"max_slices": "9"})
     (refused,) = step.execute([request])
     assert refused.error.code == TritonError.INVALID_ARG
     assert message in refused.error.message

@@ -33,7 +33,6 @@ ensemble_scheduling {
       input_map { key: "SPACING" value: "SPACING" }
       input_map { key: "CENTER" value: "CENTER" }
       output_map { key: "IMAGE" value: "image" }
-      output_map { key: "SHAPE" value: "shape" }
     },
     {
       model_name: "toy_net" model_version: -1
@@ -43,7 +42,7 @@ ensemble_scheduling {
     {
       model_name: "toy_postprocess" model_version: -1
       input_map { key: "PRED" value: "pred" }
-      input_map { key: "SHAPE" value: "shape" }
+      input_map { key: "VOI" value: "VOI" }
       input_map { key: "SPACING" value: "SPACING" }
       input_map { key: "CENTER" value: "CENTER" }
       output_map { key: "MALIGNANCY_PROBABILITY" value: "MALIGNANCY_PROBABILITY" }
@@ -56,7 +55,7 @@ name: "toy_postprocess"
 backend: "python"
 input [
   { name: "PRED" data_type: TYPE_FP32 dims: [ -1, 1 ] },
-  { name: "SHAPE" data_type: TYPE_INT32 dims: [ 3 ] },
+  { name: "VOI" data_type: TYPE_FP32 dims: [ -1, -1, -1 ] },
   { name: "SPACING" data_type: TYPE_FP32 dims: [ 3 ] },
   { name: "CENTER" data_type: TYPE_FP32 dims: [ 3 ] }
 ]

@@ -19,18 +19,19 @@ RISING = [0.5, 0.6, 0.7, 0.8, 0.9]
 class Run:
     """A real network and optimizer on noise, whose validation returns given values."""
 
-    def __init__(self, folder: Path, aucs: list[list[float]], patience: int = 2) -> None:
+    def __init__(self, folder: Path, aucs: list[list[float]], patience: int = 2, kept_epoch: str = "best") -> None:
         torch.manual_seed(0)
         self.aucs, self.epochs = aucs, []
         self.network = MTCNN(width=0.125, image_size=24)
-        self.selection = ViewSelection(network=self.network, patience=patience)
+        self.selection = ViewSelection(network=self.network, patience=patience, kept_epoch=kept_epoch)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01)
         self.trainer = Engine(self.step)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
         self.history: list[dict[str, torch.Tensor]] = []
+        validator = SimpleNamespace(state=SimpleNamespace(best_metric=-1.0, best_metric_epoch=-1))
         ViewCheckpoints(
             directory=folder, network=self.network, views=self.selection, state={"optimizer": self.optimizer},
-            evaluator=SimpleNamespace(state=SimpleNamespace(best_metric=-1.0, best_metric_epoch=-1)), settings={},
+            evaluator=validator if kept_epoch == "best" else None, settings={},
         ).attach(self.trainer)  # fmt: skip
 
     def step(self, engine: Engine, batch: int) -> None:
@@ -123,3 +124,17 @@ def test_aucs_are_measured_by_view() -> None:
 def test_patience_is_at_least_one() -> None:
     with pytest.raises(ValueError, match="patience must be at least 1"):
         ViewSelection(network=MTCNN(width=0.125, image_size=24), patience=0)
+
+
+def test_with_the_last_epoch_kept_no_view_stops_and_the_last_validation_weighs(tmp_path: Path) -> None:
+    run = Run(tmp_path, aucs_with([0.9, 0.8, 0.7, 0.6, 0.5]), patience=1, kept_epoch="last").go(5)
+    best = torch.load(tmp_path / "best.pt", weights_only=True)
+    torch.testing.assert_close(best, dict(run.network.state_dict()), rtol=0, atol=0)
+    assert run.selection.settings()["view_aucs"] == [0.5] + [0.9] * 8
+    assert not run.selection.finished
+
+
+def test_without_a_validation_the_views_weigh_the_same() -> None:
+    settings = ViewSelection(network=MTCNN(width=0.125, image_size=24), kept_epoch="last").settings()
+    assert settings["view_weights"] == [pytest.approx(1 / 9)] * 9
+    assert settings["view_aucs"] == []

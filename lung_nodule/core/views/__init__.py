@@ -4,24 +4,30 @@ from .base import NoduleView, Patch, Prepared, floats
 from .cube import CubeView
 from .planes import PLANES, PlanesView, fused_score, fusion_weights, nine_planes
 from .prediction import Prediction
+from .readout import NETWORK_SCORE, Linear, Readout, features_of, logit
 from .slices import SlicesView, nodule_score, slice_weights
 from .square import SQUARES, AdaptiveSquare, SquareView
 
 __all__ = [
+    "NETWORK_SCORE",
     "PLANES",
     "SQUARES",
     "AdaptiveSquare",
     "CubeView",
+    "Linear",
     "NoduleView",
     "Patch",
     "PlanesView",
     "Prediction",
     "Prepared",
+    "Readout",
     "SlicesView",
     "SquareView",
+    "features_of",
     "floats",
     "fused_score",
     "fusion_weights",
+    "logit",
     "nine_planes",
     "nodule_score",
     "slice_weights",

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..cube_patch import CubePatch
+from ..measurements import ball, measure
 from ..slice_patch import SlicePatch
 from .prediction import Prediction
+from .readout import Readout
 
 Patch = SlicePatch | CubePatch
 Shape = tuple[int, ...]
@@ -44,6 +46,8 @@ class NoduleView(ABC):
     """Whether the images of a nodule are its slices, so that their number differs from nodule to nodule."""
     segments: bool = False
     """Whether the method gives a mask."""
+    readout: Readout | None = None
+    """What joins the network's scores with measurements of the nodule; without one, the scores are the network's."""
 
     @classmethod
     @abstractmethod
@@ -102,6 +106,40 @@ class NoduleView(ABC):
             outputs: by name of :attr:`channels`, float32 ``[N, ...]``, a map or a score per image.
             patch: of the images.
         """
+
+    def predict(
+        self, outputs: Mapping[str, np.ndarray], patch: Any, ct: np.ndarray, diameter: float | None = None
+    ) -> Prediction:
+        """:meth:`aggregate`, then the read-out, where the model has one: what a user gets.
+
+        Args:
+            outputs: as :meth:`aggregate`.
+            patch: of the images.
+            ct: VOI ``[X, Y, Z]`` in HU.
+            diameter: as :meth:`reach_mm`.
+        """
+        prediction = self.aggregate(outputs, patch)
+        if self.readout is None or prediction.score is None:
+            return prediction
+        return self.readout(prediction, self.measured(prediction, ct, diameter))
+
+    def measured(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
+        """Measurements of the nodule by name: within the method's own mask, or within the ball of a declared diameter.
+
+        Empty for a method that has neither.
+
+        Args:
+            prediction: for the nodule.
+            ct: VOI ``[X, Y, Z]`` in HU.
+            diameter: as :meth:`reach_mm`.
+        """
+        spacing = np.array(prediction.patch.spacing)
+        if self.segments:
+            return {f"mask_{name}": value for name, value in measure(ct, prediction.mask, spacing).items()}
+        if diameter is None or "diameter_mm" not in self.needs:
+            return {}
+        inside = ball(ct.shape, spacing, np.array(prediction.patch.center), diameter)
+        return {f"ball_{name}": value for name, value in measure(ct, inside, spacing).items()}
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..cube_patch import ScannedCube
 from ..intensity import checked_window, window
 from .base import NoduleView, Shape, Vector
 from .prediction import Prediction
+from .readout import Readout
 
 ImageChannels = Callable[[np.ndarray], np.ndarray]
 """From a windowed cube ``[S, H, W]`` in 0..1 to the network's channels, float32 ``[C, S, H, W]`` in 0..1."""
@@ -31,6 +32,7 @@ class CubeView(NoduleView):
             made; ``ct`` alone when not given.
         make_channels: makes these channels; the core can make only ``ct``.
         multi_task: whether the network also classifies.
+        readout: joins the score with measurements of the mask.
 
     Raises:
         InputError: ``hu_window`` is no window.
@@ -52,6 +54,7 @@ class CubeView(NoduleView):
     channel_options: Mapping[str, Any] | None = None
     make_channels: ImageChannels | None = None
     multi_task: bool = True
+    readout: Readout | None = None
 
     segments = True
 
@@ -73,6 +76,7 @@ class CubeView(NoduleView):
             },
             make_channels=make_channels,
             multi_task=settings["network"].get("multi_task", True),
+            readout=Readout.from_settings(settings.get("readout")),
         )
 
     @property

@@ -14,6 +14,7 @@ from ..intensity import checked_window, window
 from ..slice_patch import SlicePatch
 from .base import NoduleView, Shape, Vector
 from .prediction import Prediction
+from .readout import Readout
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class SlicesView(NoduleView):
         image_size: pixels along that edge.
         z_patch_mm: extent along z in mm; as ``patch_mm`` when not given.
         hu_window: HU that become 0 and 1.
+        readout: joins the score with measurements of the mask.
 
     Raises:
         InputError: ``hu_window`` is no window.
@@ -46,6 +48,7 @@ class SlicesView(NoduleView):
     image_size: int
     z_patch_mm: float | None = None
     hu_window: tuple[float, float] = NETWORK_WINDOW
+    readout: Readout | None = None
 
     slicewise = True
     segments = True
@@ -63,6 +66,7 @@ class SlicesView(NoduleView):
             image_size=int(patch["image_size"]),
             z_patch_mm=None if z_patch_mm is None else float(z_patch_mm),
             hu_window=checked_window(settings["window"]),
+            readout=Readout.from_settings(settings.get("readout")),
         )
 
     @property

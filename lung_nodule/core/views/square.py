@@ -15,6 +15,7 @@ from ..ratings import original_scale
 from ..slice_patch import SlicePatch
 from .base import NoduleView, Shape, Vector
 from .prediction import Prediction
+from .readout import Readout
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class SquareView(NoduleView):
         crop: a name of :data:`SQUARES`.
         hu_window: HU that become 0 and 1.
         attributes: whether the network predicts the eight attributes besides malignancy.
+        readout: joins the scores with the declared diameter and the density within it.
 
     Raises:
         InputError: ``crop`` or ``hu_window`` is none of those.
@@ -94,6 +96,7 @@ class SquareView(NoduleView):
     crop: str = "adaptive"
     hu_window: tuple[float, float] = NETWORK_WINDOW
     attributes: bool = True
+    readout: Readout | None = None
 
     needs = ("diameter_mm",)
     slicewise = True
@@ -111,6 +114,7 @@ class SquareView(NoduleView):
             crop=settings["patch"]["crop"],
             hu_window=checked_window(settings["window"]),
             attributes=settings["network"].get("regression", True),
+            readout=Readout.from_settings(settings.get("readout")),
         )
 
     @property

@@ -11,11 +11,11 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from served_view import GEOMETRY, array, diameter_of, load_view, tensors
+from served_view import OF_REQUEST, array, diameter_of, load_view, tensors
 
 
 class TritonPythonModel:
-    """The nets' outputs, SHAPE, SPACING, CENTER (and DIAMETER) -> the tensors that the config names.
+    """The nets' outputs, VOI, SPACING, CENTER (and DIAMETER) -> the tensors that the config names.
 
     ``MALIGNANCY_PROBABILITY`` ``[1]``; ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, its last one,
     and ``MASK`` (uint8), all on the VOI's grid; ``ATTRIBUTES``, their values or probabilities in the view's order.
@@ -32,14 +32,15 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        shape, spacing, center = (tuple(array(request, name).tolist()) for name in ("SHAPE", "SPACING", "CENTER"))
-        patch = self._view.patch(shape, spacing, center, diameter_of(request, self._inputs))
-        prediction = self._view.aggregate(self._given(request), patch)
+        voi, diameter = array(request, "VOI"), diameter_of(request, self._inputs)
+        spacing, center = (tuple(array(request, name).tolist()) for name in ("SPACING", "CENTER"))
+        patch = self._view.patch(voi.shape, spacing, center, diameter)
+        prediction = self._view.predict(self._given(request), patch, voi, diameter)
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, _tensor(prediction, name)) for name in self._outputs])
 
     def _given(self, request) -> dict[str, np.ndarray]:
         """The nets' outputs, float32 ``[N, ...]`` by name of the view's channels."""
-        names = [name for name in self._inputs if name not in GEOMETRY]
+        names = [name for name in self._inputs if name not in OF_REQUEST]
         if names == ["PRED"]:
             return self._view.named(array(request, "PRED"))
         return {name.lower(): array(request, name)[:, 0] for name in names}

@@ -15,7 +15,7 @@ from served_view import array, core, diameter_of, load_view, tensors
 
 
 class TritonPythonModel:
-    """VOI, SPACING, CENTER (and DIAMETER) -> IMAGE ``[N, C, ...]`` in 0..1, SHAPE of the VOI."""
+    """VOI, SPACING, CENTER (and DIAMETER) -> IMAGE ``[N, C, ...]`` in 0..1."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the view; of a slice-wise one ``max_slices`` bounds the slices of a nodule."""
@@ -40,9 +40,7 @@ class TritonPythonModel:
         except ValueError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
         image = np.ascontiguousarray(self._view.images(voi, patch), dtype=np.float32)
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor("IMAGE", image), pb_utils.Tensor("SHAPE", np.asarray(voi.shape, dtype=np.int32))]
-        )
+        return pb_utils.InferenceResponse([pb_utils.Tensor("IMAGE", image)])
 
     def _check_extent(self, patch) -> None:
         """A patch of few voxels shows no nodule, one of very many slices does not fit into a batch."""

@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE))
 
 from lung_nodule import core  # noqa: E402
 
-GEOMETRY = ("SHAPE", "SPACING", "CENTER", "DIAMETER")
+OF_REQUEST = ("VOI", "SPACING", "CENTER", "DIAMETER")
 
 
 def load_view() -> core.NoduleView:

@@ -1,0 +1,151 @@
+"""Fit a model's read-out on nodules that the network was not trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import ignite.distributed as idist
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine, Events
+from lung_nodule.core import NoduleView, features_of
+from lung_nodule.errors import InputError
+from lung_nodule.io import write_json
+from lung_nodule.networks import read_settings
+from lung_nodule.training.aggregation import Aggregate
+from lung_nodule.training.batches import PrepareTargets
+from lung_nodule.training.randomness import run
+from monai.engines import SupervisedEvaluator
+from monai.inferers import Inferer
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from torch import nn
+from torch.utils.data import DataLoader
+
+logger = logging.getLogger(__name__)
+
+PENALTY = 1.0
+"""Of the logistic regression (L2, on standardized features)."""
+MEDIAN_PENALTY = 0.01
+"""Of the attributes' median regressions (L1, on standardized features)."""
+MEASURED = ("mask_", "ball_")
+"""How the names of measurements begin."""
+
+
+def fit_readout(
+    model_path: str | Path,
+    *,
+    network: nn.Module,
+    loader: DataLoader,
+    inferer: Inferer,
+    view: NoduleView,
+    features: Sequence[str],
+    attributes: Sequence[str] = (),
+    device: Any = "cpu",
+) -> None:
+    """Run a trained network on validation nodules, fit the read-out, and write it into the model's side file.
+
+    Nothing is done without features, or on ranks other than the first. What is fitted: :func:`fitted_readout`.
+
+    Args:
+        model_path: the ``.pt`` file, whose side file gets the entry ``readout``.
+        network: gives the view's one tensor.
+        loader: of validation nodules, one a batch, with ``malignant`` and the attributes' means.
+        inferer: runs the network.
+        view: of the method, without a read-out.
+        features: names, of :func:`lung_nodule.core.features_of`.
+        attributes: the ratings to be read out.
+        device: of the network.
+
+    Raises:
+        InputError: a feature does not exist, or no nodule has all of them.
+    """
+    if not features or idist.get_rank() > 0:
+        return
+    evaluator = SupervisedEvaluator(
+        device=device,
+        val_data_loader=loader,
+        network=network,
+        inferer=inferer,
+        prepare_batch=PrepareTargets("malignancy"),
+        postprocessing=Aggregate(view),
+        decollate=False,
+    )
+    rows: list[dict[str, float]] = []
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rows.append(_row(engine, view, attributes)))
+    run(evaluator, seed=0)
+    readout = fitted_readout(pd.DataFrame(rows), features=features, attributes=attributes)
+    path = Path(model_path)
+    write_json(path.with_suffix(".json"), {**read_settings(path), "readout": readout})
+    logger.info(f"{path}: read-out of {', '.join(features)} fitted on {readout['nodules']} validation nodules")
+
+
+def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: Sequence[str] = ()) -> dict[str, Any]:
+    """The read-out as :meth:`lung_nodule.core.Readout.from_settings` takes it, and how many nodules it was fitted on.
+
+    Malignancy is read from ``features``, an attribute from the network's own rating of it, its ``logit`` and every
+    measurement. The attributes' regressions are of the median, as their error is an absolute one and their ratings pile
+    up at the ends of the scales; an L1 penalty leaves out what does not help.
+
+    Args:
+        table: a row per nodule with the features, ``malignant`` (1, 0 or NaN) and ``<attribute>_mean``.
+        features: names of its columns.
+        attributes: the ratings to be read out.
+
+    Raises:
+        InputError: a feature does not exist, or the nodules that have all of them lack a class.
+    """
+    measured = [str(name) for name in table if str(name).startswith(MEASURED)] if attributes else []
+    used = {
+        "malignancy": list(features),
+        **{name: ["logit", *([name] if name in table else []), *measured] for name in attributes},
+    }
+    every = list(dict.fromkeys(name for names in used.values() for name in names))
+    missing = [name for name in every if name not in table]
+    if missing:
+        raise InputError(f"the read-out has no {', '.join(missing)}: name some of {', '.join(_numbers(table))}")
+    usable = table[np.isfinite(table[every].to_numpy(float)).all(axis=1)]
+    if usable["malignant"].dropna().nunique() < 2:
+        raise InputError("the read-out needs validation nodules of both classes with a mask: train longer")
+    values = usable[every]
+    mean, deviation = values.mean(), values.std(ddof=0)
+    deviation = deviation.where(deviation > 0, 1.0)
+    standardized = (values - mean) / deviation
+    fits = {name: _weights(name, standardized[names], usable) for name, names in used.items()}
+    outputs = {
+        name: {"weights": weights.reindex(every, fill_value=0.0).tolist(), "intercept": intercept}
+        for name, (weights, intercept) in fits.items()
+    }
+    return {
+        "features": every,
+        "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "outputs": outputs,
+        "nodules": len(usable),
+    }
+
+
+def _weights(output: str, standardized: pd.DataFrame, nodules: pd.DataFrame) -> tuple[pd.Series, float]:
+    """Weights by feature, and the intercept, of one output."""
+    if output == "malignancy":
+        rows = nodules["malignant"].notna()
+        model: Any = LogisticRegression(C=1 / PENALTY, max_iter=1000)
+        model.fit(standardized[rows], nodules.loc[rows, "malignant"] > 0.5)
+    else:
+        model = QuantileRegressor(quantile=0.5, alpha=MEDIAN_PENALTY)
+        model.fit(standardized, nodules[f"{output}_mean"])
+    return pd.Series(np.ravel(model.coef_), standardized.columns), float(np.ravel(model.intercept_)[0])
+
+
+def _row(engine: Engine, view: NoduleView, attributes: Sequence[str]) -> dict[str, float]:
+    """The features of an iteration's nodule, its class and its ratings."""
+    nodule = cast(dict[str, Any], {**cast(Mapping, engine.state.batch), **cast(Mapping, engine.state.output)})
+    measured = view.measured(nodule["prediction"], np.asarray(nodule["ct"]), nodule.get("diameter_mm"))
+    rated = {f"{name}_mean": nodule[f"{name}_mean"] for name in attributes}
+    return {**features_of(nodule["prediction"], measured), "malignant": nodule["malignant"], **rated}
+
+
+def _numbers(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table if name != "malignant" and not str(name).endswith("_mean")]

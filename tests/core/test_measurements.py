@@ -1,0 +1,73 @@
+"""Measurements of a nodule against scipy, scikit-image and analytic cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lung_nodule.core import MEASUREMENTS, ball, measure
+
+SPACING = np.array([0.7, 0.8, 1.5])
+
+
+def nodule(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy CT and an irregular mask that touches one face."""
+    random = np.random.default_rng(seed)
+    mask = ndimage.gaussian_filter(random.normal(size=(20, 18, 9)), 2) > 0.05
+    mask[:, :, 5:] = False
+    return random.normal(-300, 400, mask.shape), mask
+
+
+def test_densities_are_those_of_the_masked_voxels() -> None:
+    ct, mask = nodule()
+    measured, voxels = measure(ct, mask, SPACING), ct[mask]
+    assert tuple(measured) == MEASUREMENTS
+    assert measured["hu_mean"] == pytest.approx(voxels.mean())
+    assert measured["hu_std"] == pytest.approx(voxels.std())
+    assert [measured[f"hu_{q}"] for q in (10, 50, 90)] == pytest.approx(np.percentile(voxels, [10, 50, 90]))
+    assert measured["calcified"] == pytest.approx(np.mean(voxels > 200))
+    assert np.exp(measured["log_volume"]) == pytest.approx(mask.sum() * SPACING.prod())
+
+
+def test_border_and_surroundings_are_scipys_shells() -> None:
+    ct, mask = nodule(1)
+    outer = ndimage.binary_dilation(mask) & ~mask
+    inner = mask & ~ndimage.binary_erosion(mask)
+    gradient = np.gradient(np.clip(ct, -1000, 400), *SPACING)
+    measured = measure(ct, mask, SPACING)
+    assert measured["surroundings"] == pytest.approx(ct[outer].mean())
+    assert measured["edge"] == pytest.approx(np.sqrt(np.sum(np.square(gradient), axis=0))[inner | outer].mean())
+
+
+def test_the_surface_of_a_box_is_its_faces() -> None:
+    mask = np.zeros((9, 9, 9), dtype=bool)
+    mask[2:5, 3:7, 4:6] = True
+    a, b, c = np.array([3, 4, 2]) * SPACING
+    measured = measure(np.zeros(mask.shape), mask, SPACING)
+    assert np.exp(measured["log_surface"]) == pytest.approx(2 * (a * b + b * c + a * c))
+
+
+def test_a_measurement_depends_on_the_nodule_not_on_the_crop() -> None:
+    ct, mask = nodule(2)
+    inside = np.zeros_like(mask)
+    inside[2:-2, 2:-2, 2:-2] = mask[2:-2, 2:-2, 2:-2]
+    wide, grown = np.pad(ct, 6, mode="reflect"), np.pad(inside, 6)
+    assert measure(wide, grown, SPACING) == pytest.approx(measure(ct, inside, SPACING))
+
+
+def test_an_empty_mask_has_no_measurements() -> None:
+    measured = measure(np.zeros((4, 4, 4)), np.zeros((4, 4, 4), dtype=bool), SPACING)
+    assert tuple(measured) == MEASUREMENTS
+    assert np.isnan(list(measured.values())).all()
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        measure(np.zeros((4, 4, 4)), np.zeros((4, 4, 3), dtype=bool), SPACING)
+
+
+def test_a_ball_has_its_volume_and_is_never_empty() -> None:
+    inside = ball((60, 60, 40), SPACING, np.array([30.2, 29.7, 20.1]), 24.0)
+    assert inside.sum() * SPACING.prod() == pytest.approx(np.pi / 6 * 24**3, rel=0.01)
+    assert ball((9, 9, 9), SPACING, np.array([4.4, 4.4, 4.4]), 0.01).sum() == 1

@@ -1,0 +1,60 @@
+"""A read-out: what it joins, what it leaves, what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lung_nodule.core import NETWORK_SCORE, Prediction, Readout, SlicePatch, features_of, logit
+
+PATCH = SlicePatch((8, 8, 4), (1.0, 1.0, 2.0), (4.0, 4.0, 2.0), 8.0, 16)
+SETTINGS: dict[str, Any] = {
+    "features": ["logit", "mask_log_volume"],
+    "mean": [0.5, 6.0],
+    "deviation": [2.0, 0.5],
+    "outputs": {
+        "malignancy": {"weights": [1.0, 0.5], "intercept": -0.25},
+        "lobulation": {"weights": [0.0, 10.0], "intercept": 2.0},
+    },
+}
+
+
+def test_malignancy_is_logistic_and_ratings_are_linear_within_their_scale() -> None:
+    readout = Readout.from_settings(SETTINGS)
+    assert readout is not None
+    given = Prediction(PATCH, 0.8, attributes={"lobulation": 1.5, "texture": 4.0}, other_scores={"other": 0.1})
+    joined = readout(given, {"mask_log_volume": 5.9})
+    features = (np.array([np.log(0.8 / 0.2), 5.9]) - [0.5, 6.0]) / [2.0, 0.5]
+    assert joined.score == pytest.approx(1 / (1 + np.exp(-(features @ [1.0, 0.5] - 0.25))))
+    assert joined.attributes == {"lobulation": 1.0, "texture": 4.0}  # 0 is below the scale
+    assert joined.other_scores == {"other": 0.1, NETWORK_SCORE: 0.8}
+    assert readout(given, {"mask_log_volume": 7.0}).attributes["lobulation"] == 5.0
+
+
+def test_without_a_mask_the_prediction_stays_the_networks() -> None:
+    readout = Readout.from_settings(SETTINGS)
+    assert readout is not None
+    joined = readout(Prediction(PATCH, 0.3, attributes={"lobulation": 1.5}), {"mask_log_volume": float("nan")})
+    assert (joined.score, joined.attributes) == (0.3, {"lobulation": 1.5})
+
+
+def test_a_model_without_a_readout_has_none() -> None:
+    assert Readout.from_settings(None) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": [0.5]}, {"deviation": [2.0, 0.0]}, {"outputs": {"malignancy": {"weights": [1], "intercept": 0}}}],
+)
+def test_a_readout_that_does_not_fit_together_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="read-out of 2 features"):
+        Readout.from_settings({**SETTINGS, **change})
+
+
+def test_features_are_the_networks_and_the_measured() -> None:
+    prediction = Prediction(PATCH, 1.0, attributes={"texture": 4.0})
+    assert features_of(prediction, {"a": 2.0}) == {"logit": logit(1.0), "texture": 4.0, "a": 2.0}
+    assert np.isfinite(logit(1.0))
+    assert logit(0.0) == pytest.approx(-logit(1.0))

@@ -1,0 +1,57 @@
+"""Fitting a read-out: equal to scikit-learn's pipeline, and to what the served model computes from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lung_nodule.core import Prediction, Readout, SlicePatch
+from lung_nodule.errors import InputError
+from lung_nodule.training import fitted_readout
+from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY
+
+FEATURES = ["logit", "mask_log_volume"]
+
+
+def table(nodules: int = 60) -> pd.DataFrame:
+    """Nodules whose class follows from both features; every tenth has no class, one has no mask."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame(random.normal([0.0, 5.0], [2.0, 1.0], (nodules, 2)), columns=FEATURES)
+    rows["malignant"] = (rows.sum(axis=1) + random.normal(size=nodules) > 5).astype(float)
+    rows["lobulation_mean"] = 2 + 0.3 * rows["mask_log_volume"] + random.exponential(0.2, nodules)
+    rows.loc[::10, "malignant"] = np.nan
+    rows.loc[3, "mask_log_volume"] = np.nan
+    return rows
+
+
+def test_the_fit_is_scikit_learns_and_the_views_agree() -> None:
+    rows = table()
+    fitted = fitted_readout(rows, features=FEATURES, attributes=["lobulation"])
+    usable = rows[rows["mask_log_volume"].notna()]
+    scaler = StandardScaler().fit(usable[FEATURES])
+    classified = usable[usable["malignant"].notna()]
+    logistic = LogisticRegression(C=1 / PENALTY).fit(scaler.transform(classified[FEATURES]), classified["malignant"])
+    median = make_pipeline(StandardScaler(), QuantileRegressor(alpha=MEDIAN_PENALTY)).fit(
+        usable[FEATURES], usable["lobulation_mean"]
+    )
+    readout = Readout.from_settings(fitted)
+    assert readout is not None
+    assert fitted["nodules"] == len(usable)
+    patch = SlicePatch((8, 8, 4), (1.0, 1.0, 2.0), (4.0, 4.0, 2.0), 8.0, 16)
+    for row in usable.head(5).to_dict("records"):
+        probability = 1 / (1 + np.exp(-row["logit"]))
+        joined = readout(Prediction(patch, probability), {"mask_log_volume": row["mask_log_volume"]})
+        one = pd.DataFrame([row])[FEATURES]
+        assert joined.score == pytest.approx(logistic.predict_proba(scaler.transform(one))[0, 1], abs=1e-4)
+        assert joined.attributes["lobulation"] == pytest.approx(median.predict(one)[0], abs=1e-6)
+
+
+def test_what_cannot_be_fitted_is_said() -> None:
+    with pytest.raises(InputError, match="no mask_volume: name some of logit, mask_log_volume"):
+        fitted_readout(table(), features=["mask_volume"])
+    with pytest.raises(InputError, match="both classes"):
+        fitted_readout(table().assign(malignant=1.0), features=FEATURES)
