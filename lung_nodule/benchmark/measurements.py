@@ -13,6 +13,7 @@ from lung_nodule.benchmark.intensity_measurements import histogram_measurements,
 from lung_nodule.benchmark.plain_masks import against_the_others, region_grown, threshold_at_center
 from lung_nodule.benchmark.shape import shape_measurements
 from lung_nodule.benchmark.texture import texture_measurements
+from lung_nodule.core import measure
 from lung_nodule.errors import InputError
 from lung_nodule.io import read_nifti, read_table, write_table
 from lung_nodule.io.progress_bar import progress
@@ -41,7 +42,10 @@ def radiomics(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str
 
 
 def measure_nodule(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A nodule's row: ``radiomics_<name>``, ``crop_extent_mm``, ``threshold_dice``, ``region_dice``, ``reader<i>_dice``.
+    """A nodule's row.
+
+    ``crop_extent_mm``; ``threshold_dice``, ``region_dice`` and ``reader<i>_dice`` of masks that need no network;
+    ``true_<name>`` of :func:`lung_nodule.core.measure` and ``radiomics_<name>``, both on the readers' consensus mask.
 
     Args:
         item: of :func:`lung_nodule.data.nodule_datalist`.
@@ -56,12 +60,16 @@ def measure_nodule(item: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{item['mask']} is empty: convert the scan again")
     center = volume.to_index(np.array([item[f"center_{axis}_ras"] for axis in "xyz"]))
     readers = read_nifti(item["reader_masks"]).canonical().data > 0
-    plain = {"threshold_dice": threshold_at_center(ct, center, spacing), "region_dice": region_grown(ct, center, spacing)}
+    plain = {
+        "threshold_dice": threshold_at_center(ct, center, spacing),
+        "region_dice": region_grown(ct, center, spacing),
+    }
     return {
         "nodule_id": item["nodule_id"],
         "crop_extent_mm": float(ct.shape[2] * spacing[2]),
         **{name: dice(found, mask) for name, found in plain.items()},
         **{f"reader{i}_dice": dice(own, rest) for i, (own, rest) in enumerate(against_the_others(readers))},
+        **{f"true_{name}": value for name, value in measure(ct, mask, spacing).items()},
         **{f"{PREFIX}{name}": value for name, value in radiomics(ct, mask, spacing).items()},
     }
 

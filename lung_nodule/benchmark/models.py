@@ -1,4 +1,4 @@
-"""The models of the baselines, all scikit-learn's; missing measurements are filled with the training nodules' median."""
+"""The models of the baselines, all scikit-learn's; a missing measurement counts as the training nodules' median."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
@@ -44,10 +46,8 @@ def _largest_distance(points: np.ndarray) -> float:
     """Between two voxels' centres; only corners of the convex hull can be farthest apart."""
     if len(points) < 2:
         return 0.0
-    try:
+    with suppress(QhullError):  # all voxels lie in one plane or line
         points = points[ConvexHull(points).vertices]
-    except QhullError:
-        pass  # all voxels in one plane or line
     return float(pdist(points).max())
 
 

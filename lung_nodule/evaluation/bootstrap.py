@@ -34,6 +34,12 @@ class PatientBootstrap:
         drawn += np.arange(draws)[:, None] * count
         self.times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count).astype(np.float32)
 
+    def once(self) -> PatientBootstrap:
+        """The same patients, each drawn once: figures of the data themselves, in the same way."""
+        whole = PatientBootstrap(list(self.index), draws=1)
+        whole.times[:] = 1
+        return whole
+
     def weights(self, patients: Sequence[str]) -> np.ndarray:
         """float32 ``[draws, N]``: how often each draw holds each row."""
         return self.times[:, [self.index[patient] for patient in patients]]

@@ -113,7 +113,9 @@ def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[st
     probability, label = labelled["malignancy_prob"].to_numpy(), labelled["malignant"].to_numpy()
     patients = labelled["patient_id"].tolist()
     bootstrap = PatientBootstrap(patients)
-    aucs, diameters = (bootstrap.aucs(labelled[column], label, patients) for column in ("malignancy_prob", "diameter_mm"))
+    aucs, diameters = (
+        bootstrap.aucs(labelled[column], label, patients) for column in ("malignancy_prob", "diameter_mm")
+    )
     others = {
         name: classification_metrics(labelled[name].to_numpy(), label) for name in settings.get("other_scores", ())
     }
