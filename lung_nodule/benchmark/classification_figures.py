@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from lung_nodule.evaluation import classification_metrics
 from lung_nodule.evaluation.metrics import area_under_curve
-from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss
 
 UNDECIDED = 3.0
@@ -98,7 +97,7 @@ def calibration_error(probability: np.ndarray, label: np.ndarray) -> float:
 
 
 def rank_correlation(one: pd.Series, other: pd.Series) -> float:
-    """Spearman's; NaN where either is constant."""
+    """Spearman's, of two columns of one table; NaN where either is constant."""
     if one.nunique() < 2 or other.nunique() < 2:
         return float("nan")
-    return float(spearmanr(one, other).statistic)
+    return float(one.rank().corr(other.rank()))

@@ -47,8 +47,8 @@ def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -
         NaN for a shell without voxels: a small nodule has no core, a tight crop nothing around it.
     """
     ct = np.clip(ct, -1000, 1000).astype(np.float32)
-    outside = np.zeros(mask.shape) if mask.all() else distance_transform_edt(~mask, sampling=spacing)
-    distance = outside - distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    outside = np.zeros(mask.shape) if mask.all() else border_distance(~mask, spacing)
+    distance = outside - border_distance(np.pad(mask, 1), spacing)[1:-1, 1:-1, 1:-1]
     gradient = gaussian_gradient_magnitude(ct, sigma=tuple(0.7 / np.asarray(spacing, dtype=float)))
     border = (np.abs(distance) <= 1.0) | (mask & (distance >= -float(max(spacing))))
     profile = {name: _mean(ct[(distance > low) & (distance <= high)]) for name, (low, high) in SHELLS_MM.items()}
@@ -60,6 +60,11 @@ def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -
         "gradient_std": float(gradient[border].std()) if border.any() else np.nan,
         "surroundings_dense": _mean((near > SOLID_HU).astype(float)),
     }
+
+
+def border_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """``[X, Y, Z]`` distance in mm of every voxel of a mask from the nearest voxel outside of it; 0 outside."""
+    return np.asarray(distance_transform_edt(mask, sampling=np.asarray(spacing, dtype=float)))
 
 
 def _mean(values: np.ndarray) -> float:

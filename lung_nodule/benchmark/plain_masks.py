@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from lung_nodule.benchmark.intensity_measurements import border_distance
 from lung_nodule.core import central_component
 from lung_nodule.lidc import votes_needed
-from scipy.ndimage import distance_transform_edt
 
 THRESHOLD_HU, LUNG_HU = -400.0, -850.0
 SEED_MM, OPENING_MM = 2.0, 1.5
@@ -32,10 +32,10 @@ def region_grown(ct: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.
     seed = float(np.median(ct[distance <= max(SEED_MM, distance.min())]))
     grown = _at_center(ct > max((seed + LUNG_HU) / 2, LUNG_HU + 100), center, spacing)
     padded = np.pad(grown, 1, mode="edge")
-    core = distance_transform_edt(padded, sampling=spacing) > OPENING_MM
+    core = border_distance(padded, spacing) > OPENING_MM
     if not core.any() or padded.all():
         return grown
-    opened = (distance_transform_edt(~core, sampling=spacing) <= OPENING_MM)[1:-1, 1:-1, 1:-1] & grown
+    opened = (border_distance(~core, spacing) <= OPENING_MM)[1:-1, 1:-1, 1:-1] & grown
     return _at_center(opened, center, spacing)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,11 +74,10 @@ def _both_classes(rows: pd.DataFrame) -> bool:
     return scores_malignancy(rows) and set(rows["malignant"].dropna()) == {0.0, 1.0}
 
 
-def _curve(axes: Axes, rows: pd.DataFrame, name: str, style: dict[str, float]) -> None:
+def _curve(axes: Axes, rows: pd.DataFrame, name: str, style: dict[str, Any]) -> None:
     known = rows[rows["malignant"].notna()]
     false, true, _ = roc_curve(known["malignant"], ranking_score(known))
-    dashed = {} if "alpha" not in style else {"linestyle": "--" if "mask" in name else "-"}
-    axes.plot(false, true, label=name, **style, **dashed)
+    axes.plot(false, true, label=name, linestyle="--" if "mask" in name else "-", **style)
 
 
 def calibrated(networks: Tables) -> Figure | None:

@@ -22,7 +22,7 @@ from lung_nodule.benchmark.readers import rating_spread, reader_rows
 from lung_nodule.benchmark.report import benchmark_markdown
 from lung_nodule.benchmark.results import benchmark_results
 from lung_nodule.benchmark.run_cells import run_cells
-from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation
+from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_shared
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
@@ -122,10 +122,10 @@ def of_given_weights(
         found = find_weights(weights, bundles, known)
         dataset = read_dataset(dataset_dir, [*range(FOLDS), "holdout"])
         refuse_seen(found, dataset.patients)
+        fitted_on = None if fit_dir is None else read_dataset(fit_dir, range(FOLDS))
+        refuse_shared(set() if fitted_on is None else fitted_on.patients, dataset.patients)
         nodules = with_measurements(dataset, out)
-        splits = []
-        if fit_dir is not None:
-            splits = [another_dataset(with_measurements(read_dataset(fit_dir, range(FOLDS)), out), nodules)]
+        splits = [] if fitted_on is None else [another_dataset(with_measurements(fitted_on, out), nodules)]
         folds = list(dict.fromkeys(item["fold"] for item in dataset.items))
         cells = given_cells(found, folds=folds, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint)
         failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)

@@ -40,18 +40,26 @@ def cross_validation(nodules: pd.DataFrame, folds: Sequence[int]) -> list[Split]
     return splits
 
 
-def another_dataset(fitted_on: pd.DataFrame, nodules: pd.DataFrame) -> Split:
-    """All nodules of a dataset as the test, fitted on another one, whose last fold validates.
+def refuse_shared(fitted_on: set[str], tested: set[str]) -> None:
+    """Refuse to fit baselines on patients that they are tested on.
 
     Raises:
-        InputError: a patient is in both, or the other dataset has a single fold.
+        InputError: a patient is in both.
     """
-    shared = sorted(set(fitted_on["patient_id"]) & set(nodules["patient_id"]))
+    shared = sorted(fitted_on & tested)
     if shared:
         raise InputError(
             f"{len(shared)} patients ({shared[0]}, ...) are in --fit_dir and in --dataset_dir: baselines must not be "
             "fitted on what they are tested on; name another --fit_dir or leave it out"
         )
+
+
+def another_dataset(fitted_on: pd.DataFrame, nodules: pd.DataFrame) -> Split:
+    """All nodules of a dataset as the test, fitted on another one, whose last fold validates.
+
+    Raises:
+        InputError: the other dataset has a single fold.
+    """
     folds = sorted(set(fitted_on["fold"]))
     if len(folds) < 2:
         raise InputError(f"--fit_dir needs two numbered folds, one of them for thresholds, and has {folds}")

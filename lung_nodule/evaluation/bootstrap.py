@@ -44,15 +44,15 @@ class PatientBootstrap:
         """float32 ``[draws, N]``: how often each draw holds each row."""
         return self.times[:, [self.index[patient] for patient in patients]]
 
-    def means(self, values: Sequence[float], patients: Sequence[str]) -> np.ndarray:
+    def means(self, values: Sequence[float] | np.ndarray, patients: Sequence[str]) -> np.ndarray:
         """``[draws]`` means of values; NaN where a draw holds none of their patients."""
         weights = self.weights(patients)
         with np.errstate(invalid="ignore"):
             return weights @ np.asarray(values, dtype=np.float64) / weights.sum(axis=1, dtype=np.float64)
 
-    def aucs(self, score: Sequence[float], label: Sequence[float], patients: Sequence[str]) -> np.ndarray:
+    def aucs(self, score: np.ndarray, label: np.ndarray, patients: Sequence[str]) -> np.ndarray:
         """``[draws]`` areas under the ROC curve, ties counted half; NaN where a draw lacks a class."""
-        return weighted_aucs(np.asarray(score), np.asarray(label), self.weights(patients))
+        return weighted_aucs(score, label, self.weights(patients))
 
     def interval(self, values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
         """Percentile interval ``[low, high]`` of the draws that are numbers; None with fewer than two patients."""

@@ -114,7 +114,7 @@ def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[st
     patients = labelled["patient_id"].tolist()
     bootstrap = PatientBootstrap(patients)
     aucs, diameters = (
-        bootstrap.aucs(labelled[column], label, patients) for column in ("malignancy_prob", "diameter_mm")
+        bootstrap.aucs(labelled[column].to_numpy(), label, patients) for column in ("malignancy_prob", "diameter_mm")
     )
     others = {
         name: classification_metrics(labelled[name].to_numpy(), label) for name in settings.get("other_scores", ())
