@@ -39,6 +39,7 @@ class Cell:
         seed: of its training; None where weights are given.
         fold: that it tests, a number or ``holdout``.
         folder: absolute; ``log.txt``, ``cell.json``, ``model.pt``, ``test/``, ``validation/``.
+        dataset_dir: absolute; what is trained and tested on.
         steps: its commands, in order.
         made_with: everything that its figures depend on, as JSON: compared before a finished cell is kept.
     """
@@ -47,6 +48,7 @@ class Cell:
     seed: int | None
     fold: int | str
     folder: Path
+    dataset_dir: Path
     steps: tuple[Step, ...]
     made_with: dict[str, Any] = field(hash=False)
 
@@ -59,6 +61,16 @@ class Cell:
     def log(self) -> Path:
         """Where the output of its commands goes."""
         return self.folder / "log.txt"
+
+    @property
+    def shown_log(self) -> Path:
+        """The log as seen from the benchmark's folder."""
+        return self.log.relative_to(self.benchmark)
+
+    @property
+    def benchmark(self) -> Path:
+        """The benchmark's folder, which holds ``cells/<bundle>/<seed>/<fold>``."""
+        return self.folder.parents[3]
 
     def predictions(self, split: str) -> Path:
         """The table of a split, ``test`` or ``validation``."""

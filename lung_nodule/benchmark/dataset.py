@@ -39,6 +39,12 @@ class Dataset:
     fingerprint: str
 
     @property
+    def shown(self) -> dict[str, Any]:
+        """What a reader elsewhere can know it by: not its folder."""
+        kept = {key: value for key, value in self.described.items() if key != "dataset_dir"}
+        return {**kept, "fingerprint": self.fingerprint}
+
+    @property
     def nodules(self) -> pd.DataFrame:
         """A row per nodule with its references."""
         return pd.DataFrame(self.items)[[*REFERENCES, *ATTRIBUTE_COLUMNS]]

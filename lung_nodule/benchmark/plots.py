@@ -60,7 +60,8 @@ def roc(networks: Tables, baselines: Tables) -> Figure | None:
         return None
     figure = Figure(figsize=(7.5, 7), layout="constrained")
     axes = figure.subplots()
-    for tables, style in ((baselines, {"linewidth": 1.0, "alpha": 0.8}), (networks, {"linewidth": 2.6})):
+    styles = {"linewidth": 2.6, "zorder": 3}, {"linewidth": 1.0, "alpha": 0.8}
+    for tables, style in zip((networks, baselines), styles, strict=True):
         for name, rows in tables.items():
             if name != CONSTANT.name and _both_classes(rows):
                 _curve(axes, rows, name, style)

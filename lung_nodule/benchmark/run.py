@@ -25,7 +25,7 @@ from lung_nodule.benchmark.run_cells import run_cells
 from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_shared
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.errors import InputError
-from lung_nodule.io import write_json, write_text
+from lung_nodule.io import file_sha256, write_json, write_text
 from lung_nodule.io.lock import only_writer
 from lung_nodule.io.software import this_software
 from lung_nodule.lidc import FOLDS
@@ -131,8 +131,8 @@ def of_given_weights(
         failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
         protocol = {
             "kind": "given weights",
-            "weights": {name: str(path) for name, path in found.items()},
-            "baselines_fitted_on": None if fit_dir is None else str(fit_dir),
+            "weights_sha256": {name: file_sha256(path) for name, path in found.items()},
+            "baselines_fitted_on": None if fitted_on is None else fitted_on.shown,
         }
         _write(out, dataset, nodules, splits, _finished(cells, failed), failed, protocol)
     return failed
@@ -175,7 +175,7 @@ def _write(
             "software": this_software().as_dict(),
             "failed": {one.cell: one.reason for one in failed},
         },
-        notes=_notes(dataset, splits, failed),
+        notes=_notes(dataset, splits, failed, trained=done[0].seed is not None),
         spread_of_readers=None if dataset.annotations is None else rating_spread(dataset.annotations),
     )
     write_predictions(out / "predictions.csv", table)
@@ -203,9 +203,10 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     return pd.concat([one for one in tables if len(one)], ignore_index=True)
 
 
-def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed]) -> list[str]:
+def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed], *, trained: bool) -> list[str]:
     return [
         *(f"MISSING: {one.cell} failed, so its nodules are in no figure of that bundle." for one in failed),
+        *([] if trained else ["Given weights have no validation fold here, so no threshold was chosen for them."]),
         *([] if splits else ["Baselines that must be fitted are left out: --fit_dir names a dataset to fit them on."]),
         *([] if dataset.annotations is not None else ["The dataset has no annotations.csv, so no reader is compared."]),
     ]

@@ -84,7 +84,7 @@ def _on_cluster(cells: Sequence[Cell], address: str) -> Iterator[Failed | None]:
     """A worker's own environment says how many threads a cell takes."""
     from lung_nodule.io.cluster import on_workers
 
-    folders = {cell.folder.parents[3] for cell in cells}
+    folders = {folder for cell in cells for folder in (cell.dataset_dir, cell.benchmark)}
     return on_workers(run_cell, cells, address, folders=folders, killed=lambda cell, why: Failed(cell.name, why))
 
 
@@ -109,7 +109,7 @@ def run_cell(
             for step in cell.steps:
                 reason = _run_step(cell, step, {**os.environ, **(environment or {})}, stop)
                 if reason is not None:
-                    return Failed(cell.name, f"{step.name}: {reason} ({cell.log} has the rest)")
+                    return Failed(cell.name, f"{step.name}: {reason} ({cell.shown_log} has the rest)")
             cell.finish(software=this_software().name, minutes=round((time.monotonic() - began) / 60, 2))
     except Stopped:
         return Failed(cell.name, "stopped; the same command continues it")

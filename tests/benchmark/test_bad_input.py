@@ -99,7 +99,15 @@ def weights(folder: Path, *, bundle: str, belongs_to: str, seen: list[str]) -> P
     (folder / bundle).mkdir(parents=True)
     (folder / bundle / "model.pt").write_bytes(b"weights")
     cohort = {"min_readers": 3, "max_slice_thickness_mm": 2.5}
-    side = {"bundle": belongs_to, "network": {}, "patch": {}, "window": [-1000, 400], "patients_seen": seen, "fold": 0, "cohort": cohort}
+    side = {
+        "bundle": belongs_to,
+        "network": {},
+        "patch": {},
+        "window": [-1000, 400],
+        "patients_seen": seen,
+        "fold": 0,
+        "cohort": cohort,
+    }
     (folder / bundle / "model.json").write_text(json.dumps(side))
     return folder
 

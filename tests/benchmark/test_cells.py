@@ -174,5 +174,5 @@ def test_a_cluster_runs_the_same_cells(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("lung_nodule.io.cluster.on_workers", on_workers)
     assert run_cells(cells(tmp_path), scheduler="tcp://there:1") == []
-    assert seen["folders"] == {tmp_path}
+    assert seen["folders"] == {tmp_path}, "dataset and output are one folder here"
     assert seen["killed"] == Failed("mtcnn, seed 0, fold 0", "out of memory")
