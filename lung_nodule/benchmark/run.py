@@ -169,9 +169,10 @@ def _write(
         table,
         networks,
         baselines,
-        described=dataset.described,
+        described=dataset.shown,
         protocol={
             **protocol,
+            "configurations": {cell.bundle: cell.made_with["configuration"] for cell in done},
             "software": this_software().as_dict(),
             "failed": {one.cell: one.reason for one in failed},
         },
