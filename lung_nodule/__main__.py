@@ -1,4 +1,4 @@
-"""Command lines: ``python -m lung_nodule export | serve | predict | check_plans``."""
+"""Command lines: ``python -m lung_nodule export | serve | predict | check_plans | benchmark``."""
 
 from __future__ import annotations
 
@@ -125,10 +125,62 @@ def check_plans(repository: str) -> Job:
     return Job(action)
 
 
+def benchmark(
+    dataset_dir: str,
+    out: str,
+    bundles: str | None = None,
+    seeds: int = 3,
+    folds: str | int = 5,
+    processes: int = 1,
+    scheduler: str | None = None,
+    options: str | None = None,
+    evaluate_only: bool = False,
+    weights: str | None = None,
+    fit_dir: str | None = None,
+) -> Job:
+    """Train and test bundles by patient-grouped cross-validation, and compare them with what needs no network.
+
+    Writes benchmark.md, benchmark.json, predictions.csv (every nodule, every method) and pictures. A finished
+    training is kept, so the same command continues a stopped one. The exit status is 1 when a training or an evaluation
+    failed; the others are in the tables.
+
+    Args:
+        dataset_dir: A dataset as `python -m preprocessing convert` writes it.
+        out: The folder to write to.
+        bundles: Their names, separated by commas. Default: all.
+        seeds: Trainings per fold, with the seeds 0, 1, ...
+        folds: How many folds are tested, beginning with 0; or their numbers, separated by commas ("3," for one).
+        processes: Trainings side by side on this machine, each with its share of the cores.
+        scheduler: tcp://host:port of a Dask scheduler whose workers train instead.
+        options: A JSON file with options by bundle that are added to the training, {"mtnet": {"max_epochs": 5}}.
+        evaluate_only: Trains nothing; tests given weights on all nodules, the hold-out included, and refuses patients
+            that their training saw.
+        weights: The folder of <bundle>/model.pt for evaluate_only. Default: the bundles' own in bundles/.
+        fit_dir: With evaluate_only, a dataset of other patients on which the baselines are fitted.
+    """
+    from lung_nodule.benchmark.arguments import planned
+
+    return Job(
+        planned(
+            dataset_dir=dataset_dir,
+            out=out,
+            bundles=bundles,
+            seeds=seeds,
+            folds=folds,
+            processes=processes,
+            scheduler=scheduler,
+            options=options,
+            evaluate_only=evaluate_only,
+            weights=weights,
+            fit_dir=fit_dir,
+        )
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
-    commands = {"export": export, "serve": serve, "predict": predict, "check_plans": check_plans}
-    return run(commands, name="lung_nodule", arguments=arguments)
+    commands = (export, serve, predict, check_plans, benchmark)
+    return run({command.__name__: command for command in commands}, name="lung_nodule", arguments=arguments)
 
 
 if __name__ == "__main__":

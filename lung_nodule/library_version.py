@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 LIBRARY = Path(lung_nodule.__file__).parent
 VERSION_FILE = "LIBRARY_VERSION.json"
-NOT_PACKED = ("deployment", "__main__.py", "ruff.toml")
-"""What a package has no use for: export, server, client and report need the repository."""
+NOT_PACKED = ("benchmark", "deployment", "__main__.py", "ruff.toml")
+"""What a package has no use for: benchmark, export, server, client and report need the repository."""
 KEY = "lung_nodule"
 """The entry of a packaged ``configs/metadata.json`` that holds the version."""
 

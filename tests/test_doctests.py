@@ -17,6 +17,7 @@ ENTRY_POINTS = {
     "lung_nodule.evaluation": [
         "FreeResponse",
         "Overlap",
+        "PatientBootstrap",
         "bootstrap_interval",
         "classification_metrics",
         "threshold_mask",

@@ -108,8 +108,8 @@ def main(dataset_dir: str, bundles: Any = None, steps: int = 8, out: str | None 
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen = names(bundles, "--bundles") or list(STAGES)
-    results = {bundle: compare(bundle, dataset_dir=dataset_dir, steps=steps) for bundle in chosen}
-    results["threads"] = torch.get_num_threads()
+    bundles_found = {bundle: compare(bundle, dataset_dir=dataset_dir, steps=steps) for bundle in chosen}
+    results = {**bundles_found, "threads": torch.get_num_threads()}
     print(json.dumps(results, indent=2))
     if out is not None:
         write_json(out, results)

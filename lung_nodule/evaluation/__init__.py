@@ -1,6 +1,7 @@
 """From predictions to metrics, intervals, trivial baselines and files."""
 
 from lung_nodule.evaluation.activation_maps import SaveActivationMaps
+from lung_nodule.evaluation.bootstrap import PatientBootstrap
 from lung_nodule.evaluation.candidate_report import CandidateReport
 from lung_nodule.evaluation.detection import detection_results
 from lung_nodule.evaluation.free_response import FreeResponse, match
@@ -15,6 +16,7 @@ __all__ = [
     "EvaluationReport",
     "FreeResponse",
     "Overlap",
+    "PatientBootstrap",
     "SaveActivationMaps",
     "SaveFindings",
     "SaveNodules",

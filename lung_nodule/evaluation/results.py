@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lung_nodule.evaluation.bootstrap import PatientBootstrap
 from lung_nodule.evaluation.metrics import (
     SIZE_BASELINES,
     Overlap,
     area_under_curve,
-    bootstrap_interval,
     classification_metrics,
     majority_accuracy,
     size_aucs,
@@ -96,29 +96,39 @@ def _segmentation(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "macro": {measure: table[measure].mean() for measure in MEASURES},
         "pooled": pooled.measures(),
-        "dice_interval": bootstrap_interval(table[["patient_id", "dice"]], lambda rows: rows["dice"].mean()),
+        "dice_interval": _dice_interval(table[table["dice"].notna()]),
         **coarse,
         "dice_voi": table["dice_voi"].mean(),
         "baselines": {"threshold_dice": table["threshold_dice"].mean()},
     }
 
 
+def _dice_interval(table: pd.DataFrame) -> list[float] | None:
+    patients = table["patient_id"].tolist()
+    bootstrap = PatientBootstrap(patients)
+    return bootstrap.interval(bootstrap.means(table["dice"].to_numpy(), patients))
+
+
 def _classification(labelled: pd.DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
     probability, label = labelled["malignancy_prob"].to_numpy(), labelled["malignant"].to_numpy()
+    patients = labelled["patient_id"].tolist()
+    bootstrap = PatientBootstrap(patients)
+    aucs, diameters = (
+        bootstrap.aucs(labelled[column].to_numpy(), label, patients) for column in ("malignancy_prob", "diameter_mm")
+    )
     others = {
         name: classification_metrics(labelled[name].to_numpy(), label) for name in settings.get("other_scores", ())
     }
-    drawn = labelled[["patient_id", "malignancy_prob", "malignant", "diameter_mm"]]
     return {
         **classification_metrics(probability, label),
         "threshold": 0.5,
-        "auc_interval": bootstrap_interval(drawn, _auc),
+        "auc_interval": bootstrap.interval(aucs),
         **({"other_scores": others} if others else {}),
         "baselines": {
             "majority_accuracy": majority_accuracy(label > 0.5),
             **{f"{column}_auc": auc for column, auc in size_aucs(labelled).items()},
             "auc_above_diameter": _auc_above_diameter(labelled),
-            "auc_above_diameter_interval": bootstrap_interval(drawn, _auc_above_diameter),
+            "auc_above_diameter_interval": bootstrap.interval(aucs - diameters),
         },
     }
 

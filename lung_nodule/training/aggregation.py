@@ -43,8 +43,9 @@ class Aggregate(Transform):
         self.measure = measure
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        outputs, ct, diameter = self._outputs(data["pred"]), data.get("ct"), data.get("diameter_mm")
-        prediction = self.view.predict(outputs, data["patch"], ct, diameter)
+        ct: Any = data.get("ct")  # only what is measured needs it
+        diameter = data.get("diameter_mm")
+        prediction = self.view.predict(self._outputs(data["pred"]), data["patch"], ct, diameter)
         result = {**data, "prediction": prediction}
         if prediction.score is not None:
             result[self.score] = torch.tensor([prediction.score], dtype=torch.float32)

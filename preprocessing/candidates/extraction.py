@@ -13,14 +13,14 @@ import pandas as pd
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, holdout_patients
 from lung_nodule.io import file_sha256, read_table
+from lung_nodule.io.lock import only_writer
+from lung_nodule.io.progress_bar import progress
 from preprocessing.candidates.candidate_folder import check_folder, remove_unfinished
 from preprocessing.candidates.candidate_scan import FOLDER, CandidateTask, Record, finished_record, write_scan
 from preprocessing.candidates.candidate_settings import CandidateSettings
 from preprocessing.candidates.candidate_tables import write_folder
 from preprocessing.candidates.luna16_folds import scan_folds
 from preprocessing.candidates.luna16_tables import Source, read_candidates, read_findings, read_subsets
-from preprocessing.common.lock import only_writer
-from preprocessing.common.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from lung_nodule.errors import InputError
 from lung_nodule.io import may_be_image, sort_series, walk
 from lung_nodule.io.find import EMPTY
-from preprocessing.common.progress_bar import progress
+from lung_nodule.io.progress_bar import progress
 from preprocessing.convert.sources import Sources, listed
 from preprocessing.lidc import database
 from preprocessing.lidc.records import ScanRecord

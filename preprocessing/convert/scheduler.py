@@ -1,57 +1,29 @@
-"""Convert scans on a Dask cluster of several machines.
-
-Every machine must see the DICOM files and the dataset under the same paths (a shared file system); only the tasks are
-sent. The scheduler and its workers are started by the user:
-
-    dask scheduler
-    dask worker tcp://host:8786 --nworkers 8 --nthreads 1      on every machine
-"""
+"""Convert scans on a Dask cluster of several machines, which see the DICOM files and the dataset."""
 
 from __future__ import annotations
 
-import logging
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
-from lung_nodule.errors import InputError
+from lung_nodule.io.cluster import on_workers
 from preprocessing.convert.scan_task import Refused, ScanTask
 from preprocessing.convert.workers import attempt
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
-
-logger = logging.getLogger(__name__)
-
-CONNECT_S, POLL_S, WITHOUT_WORKERS_S = 20, 5, 120
 
 
 def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | None]:
     """Convert scans on a Dask cluster, yielding each outcome as it comes.
-
-    A scan whose worker dies is passed to another worker; after several failures (Dask's ``allowed-failures``, 3) it is
-    refused.
 
     Args:
         tasks: the scans.
         address: of the scheduler, ``tcp://host:port``.
 
     Raises:
-        InputError: ``distributed`` is not installed, the scheduler cannot be reached, or workers are missing or unfit.
+        InputError: as :func:`lung_nodule.io.cluster.on_workers`.
     """
     tasks = [_with_absolute_paths(task) for task in tasks]
-    if not tasks:
-        return
-    with _connect(address) as client:
-        _check_workers(client, address, {folder for task in tasks for folder in _folders(task)})
-        waiting = {client.submit(attempt, task, pure=False): task for task in tasks}
-        while waiting:
-            for future in _finished(client, list(waiting), address):
-                yield _outcome(future, waiting.pop(future))
-                future.release()
+    folders = {folder for task in tasks for folder in _folders(task)}
+    return on_workers(attempt, tasks, address, folders=folders, killed=lambda task, why: Refused(task.scan, why))
 
 
 def _with_absolute_paths(task: ScanTask) -> ScanTask:
@@ -63,72 +35,3 @@ def _folders(task: ScanTask) -> set[Path]:
     """The folders that a worker must see; missing ones are left out, as the scan itself will be refused."""
     needed = {task.out, *(file.parent for file in task.sources.files)}
     return needed | {folder for folder in task.sources.folders if folder.is_dir()}
-
-
-def _connect(address: str) -> Client:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError('--scheduler needs Dask: pip install "lung-nodule[cluster]"') from error
-    try:
-        return Client(address, timeout=CONNECT_S)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler at {address}: start one with `dask scheduler`") from error
-
-
-def _check_workers(client: Client, address: str, folders: set[Path]) -> None:
-    """Check that each worker has one thread and sees the folders."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    if not workers:
-        raise InputError(f"the scheduler at {address} has no worker: `dask worker {address} --nworkers 8 --nthreads 1`")
-    threaded = sorted(name for name, worker in workers.items() if worker["nthreads"] != 1)
-    if threaded:
-        raise InputError(f"workers with several threads ({', '.join(threaded)}): start them with --nthreads 1")
-    try:
-        unseen = cast(dict[str, Any], client.run(_unseen, sorted(folders)))
-        absent = {name: seen for name, seen in unseen.items() if seen}
-    except ImportError as error:
-        raise InputError(f"a worker at {address} cannot import {error.name}: install this package there") from error
-    for name, (host, folder) in sorted(absent.items()):
-        raise InputError(f"the worker {name} on {host} does not see {folder}: every machine must, under the same path")
-    logger.info("%d workers at %s", len(workers), address)
-
-
-def _unseen(folders: Sequence[Path]) -> tuple[str, str] | None:
-    """Runs on a worker: its host and the first folder that it does not see."""
-    return next(((socket.gethostname(), str(folder)) for folder in folders if not folder.is_dir()), None)
-
-
-def _finished(client: Client, futures: list[Future], address: str) -> set[Future]:
-    """Wait until some are done.
-
-    Raises:
-        InputError: there was no worker for two minutes, or the connection to the scheduler was lost.
-    """
-    from distributed import CancelledError, wait
-
-    alive = time.monotonic()
-    while True:
-        try:
-            waited = cast(Any, wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED"))
-            return set(waited.done)
-        except CancelledError as error:
-            raise InputError(
-                f"lost the scheduler at {address}: finished scans are kept, start it and run the same command again"
-            ) from error
-        except TimeoutError:
-            if client.status == "running" and client.scheduler_info()["workers"]:
-                alive = time.monotonic()
-            elif time.monotonic() - alive > WITHOUT_WORKERS_S:
-                raise InputError(
-                    f"no worker is left at {address}: finished scans are kept, run the same command again"
-                ) from None
-
-
-def _outcome(future: Future, task: ScanTask) -> Refused | None:
-    from distributed import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker:
-        return Refused(task.scan, "its workers were killed repeatedly (out of memory?)")

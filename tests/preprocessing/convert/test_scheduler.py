@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 
 from lung_nodule.errors import InputError
+from lung_nodule.io import cluster as cluster_module
 from preprocessing.__main__ import main
-from preprocessing.convert import scheduler
 from preprocessing.convert.conversion import convert, plan
 from preprocessing.convert.layouts import locate
+from preprocessing.convert.scheduler import on_cluster
 from preprocessing.dataset import ConversionSettings, verify
 from tests.preprocessing.conftest import SEVERAL, SMALL
 
@@ -80,7 +81,7 @@ def test_a_refusal_travels_and_a_relative_path_too(
 def assert_refused(root: Path, out: Path, address: str, match: str) -> None:
     (task,) = plan(locate(root, [SMALL]), out, SETTINGS)
     with pytest.raises(InputError, match=match):
-        list(scheduler.on_cluster([task], address))
+        list(on_cluster([task], address))
 
 
 def test_a_folder_that_the_workers_do_not_see(
@@ -104,12 +105,12 @@ def test_a_cluster_without_workers(small_root: Path, tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_loses_its_workers(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "POLL_S", 0.1)
-    monkeypatch.setattr(scheduler, "WITHOUT_WORKERS_S", 0.5)
+    monkeypatch.setattr(cluster_module, "POLL_S", 0.1)
+    monkeypatch.setattr(cluster_module, "WITHOUT_WORKERS_S", 0.5)
     with cluster(n_workers=1, processes=False) as shrinking:
-        monkeypatch.setattr(scheduler, "_check_workers", lambda *arguments: shrinking.scale(0))
+        monkeypatch.setattr(cluster_module, "_check_workers", lambda *arguments: shrinking.scale(0))
         assert_refused(
-            small_root, tmp_path, shrinking.scheduler_address, "no worker is left at .* finished scans are kept"
+            small_root, tmp_path, shrinking.scheduler_address, "no worker is left at .* finished work is kept"
         )
 
 
@@ -118,13 +119,13 @@ def test_a_scheduler_that_goes(small_root: Path, tmp_path: Path, monkeypatch: py
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     command += ["--no-dashboard", "--scheduler-file", str(address_file)]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    monkeypatch.setattr(scheduler, "_check_workers", lambda *arguments: threading.Timer(0.5, running.kill).start())
+    monkeypatch.setattr(cluster_module, "_check_workers", lambda *arguments: threading.Timer(0.5, running.kill).start())
     try:
         while not (address_file.exists() and address_file.read_text().endswith("}")):
             assert running.poll() is None
             time.sleep(0.05)
         address = json.loads(address_file.read_text())["address"]
-        assert_refused(small_root, tmp_path, address, "lost the scheduler at .*: finished scans are kept")
+        assert_refused(small_root, tmp_path, address, "lost the scheduler at .*: finished work is kept")
     finally:
         running.kill()
         running.wait()
@@ -133,13 +134,13 @@ def test_a_scheduler_that_goes(small_root: Path, tmp_path: Path, monkeypatch: py
 def test_a_refused_cluster_leaves_no_empty_folder(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_module, "CONNECT_S", 0.5)
     arguments = ["convert", "--dicom_root", str(small_root), "--out", str(tmp_path / "new" / "out")]
     assert main([*arguments, "--scheduler", "tcp://127.0.0.1:9"]) == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_scheduler_there(small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_module, "CONNECT_S", 0.5)
     assert_refused(small_root, tmp_path, "tcp://127.0.0.1:9", "no Dask scheduler at tcp://127.0.0.1:9")
     assert_refused(small_root, tmp_path, "nonsense://x", "no Dask scheduler at nonsense://x")

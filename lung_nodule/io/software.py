@@ -1,4 +1,4 @@
-"""The version of this software, as written to every scan's record, ``scans.csv`` and ``dataset.json``."""
+"""The version of this software, as written to what it makes: records, tables, ``dataset.json``, ``benchmark.json``."""
 
 from __future__ import annotations
 

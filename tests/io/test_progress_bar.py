@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from preprocessing.common import progress_bar as module
-from preprocessing.common.progress_bar import progress
+from lung_nodule.io import progress_bar as module
+from lung_nodule.io.progress_bar import progress
 
 
 class Terminal(io.StringIO):

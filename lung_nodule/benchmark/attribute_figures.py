@@ -1,0 +1,45 @@
+"""Figures of the attributes: error and rank correlation of ratings, AUC and accuracy of high against low."""
+
+from __future__ import annotations
+
+import pandas as pd
+from lung_nodule.benchmark.classification_figures import rank_correlation
+from lung_nodule.evaluation.metrics import area_under_curve
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
+
+
+def rated(rows: pd.DataFrame) -> list[str]:
+    """Attributes whose rating a method predicts."""
+    return [name for name in ATTRIBUTES if f"{name}_pred" in rows and rows[f"{name}_pred"].notna().any()]
+
+
+def binarised(rows: pd.DataFrame) -> list[str]:
+    """Attributes of which a method says whether they are high."""
+    return [name for name in ATTRIBUTE_THRESHOLDS if f"{name}_prob" in rows and rows[f"{name}_prob"].notna().any()]
+
+
+def is_high(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Whether the readers' mean reaches the attribute's threshold: 1.0 or 0.0."""
+    return (rows[f"{name}_mean"] >= ATTRIBUTE_THRESHOLDS[name]).astype(float)
+
+
+def attribute_figures(rows: pd.DataFrame) -> dict[str, float]:
+    """Figures of one method and seed.
+
+    Args:
+        rows: with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both.
+
+    Returns:
+        ``<attribute>_mae`` and ``_spearman`` of ratings, ``_auc`` and ``_accuracy`` of high against low.
+    """
+    figures: dict[str, float] = {}
+    for name in rated(rows):
+        known = rows[rows[f"{name}_pred"].notna()]
+        figures[f"{name}_mae"] = float((known[f"{name}_pred"] - known[f"{name}_mean"]).abs().mean())
+        figures[f"{name}_spearman"] = rank_correlation(known[f"{name}_pred"], known[f"{name}_mean"])
+    for name in binarised(rows):
+        known = rows[rows[f"{name}_prob"].notna()]
+        score, high = known[f"{name}_prob"].to_numpy(dtype=float), is_high(known, name).to_numpy()
+        figures[f"{name}_auc"] = area_under_curve(score, high)
+        figures[f"{name}_accuracy"] = float(((score >= 0.5) == (high > 0.5)).mean())
+    return figures

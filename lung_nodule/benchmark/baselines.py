@@ -1,0 +1,98 @@
+"""The rows of the baselines that use no network, fitted inside the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from lung_nodule.benchmark.fitting import high_columns, malignancy_columns, rating_columns
+from lung_nodule.benchmark.measurements import radiomics_columns
+from lung_nodule.benchmark.methods_without_network import (
+    ATTRIBUTES_DIAMETER,
+    ATTRIBUTES_ONLY,
+    CONSTANT,
+    CROP_EXTENT,
+    DIAMETER,
+    ELASTIC_NET,
+    LASSO,
+    RADIOMICS,
+    REGION,
+    THRESHOLD,
+    Baseline,
+)
+from lung_nodule.benchmark.models import elastic_net, lasso
+from lung_nodule.benchmark.predictions import KEYS, REFERENCES
+from lung_nodule.benchmark.splits import Split
+from lung_nodule.data import ATTRIBUTE_COLUMNS
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
+
+
+def fitted_rows(splits: Sequence[Split]) -> pd.DataFrame:
+    """All baselines that are fitted: their test nodules, method by method."""
+    tables = [rows for split in splits for rows in _fitted(split)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _fitted(split: Split) -> list[pd.DataFrame]:
+    measured = radiomics_columns(split.train)
+    patients = split.train["patient_id"].to_numpy()
+    every = [
+        (CONSTANT, [_constant(split)]),
+        (CROP_EXTENT, [_single(split, "crop_extent_mm")]),
+        (DIAMETER, [_single(split, "diameter_mm")]),
+        (ATTRIBUTES_ONLY, [malignancy_columns(split, ATTRIBUTE_COLUMNS)]),
+        (ATTRIBUTES_DIAMETER, [malignancy_columns(split, [*ATTRIBUTE_COLUMNS, "diameter_mm"])]),
+        (RADIOMICS, [f(split, measured) for f in (malignancy_columns, rating_columns, high_columns)]),
+        (LASSO, [rating_columns(split, measured, lasso(patients))]),
+        (ELASTIC_NET, [rating_columns(split, measured, elastic_net(patients))]),
+    ]
+    return [rows_of(method, split.test, *columns) for method, columns in every]
+
+
+def mask_rows(nodules: pd.DataFrame) -> pd.DataFrame:
+    """The masks that need nothing to be fitted.
+
+    Args:
+        nodules: the test nodules with ``threshold_dice`` and ``region_dice``.
+    """
+    found = {THRESHOLD: "threshold_dice", REGION: "region_dice"}
+    tables = [
+        rows_of(method, nodules, nodules[[column]].rename(columns={column: "dice_voi"}))
+        for method, column in found.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def ranking_rows(nodules: pd.DataFrame) -> pd.DataFrame:
+    """Diameter and crop extent where nothing is fitted: they rank the nodules, and give no probability."""
+    found = {CROP_EXTENT: "crop_extent_mm", DIAMETER: "diameter_mm"}
+    tables = [
+        rows_of(method, nodules).assign(malignancy_prob=np.nan, malignancy_score=nodules[column])
+        for method, column in found.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def rows_of(method: Baseline, nodules: pd.DataFrame, *columns: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the long table: a method's columns beside the keys and references of the nodules."""
+    kept = nodules[[column for column in (*KEYS, *REFERENCES) if column in nodules]]
+    seed = nodules.get("seed", np.nan)
+    return pd.concat([kept.assign(method=method.name, seed=seed), *columns], axis=1)
+
+
+def _single(split: Split, column: str) -> pd.DataFrame:
+    """A measurement alone: it ranks the nodules itself, a logistic regression makes a probability of it."""
+    return malignancy_columns(split, [column]).assign(malignancy_score=split.test[column])
+
+
+def _constant(split: Split) -> pd.DataFrame:
+    """The same for every nodule; one score for all folds, as their shares would rank the folds."""
+    share = float(split.train["malignant"].mean())
+    medians = {f"{name}_pred": float(split.train[f"{name}_mean"].median()) for name in ATTRIBUTES}
+    high = {
+        f"{name}_prob": float((split.train[f"{name}_mean"] >= threshold).mean() >= 0.5)
+        for name, threshold in ATTRIBUTE_THRESHOLDS.items()
+    }
+    scores = {"malignancy_prob": share, "malignancy_score": 0.0, "malignancy_threshold": 0.5}
+    return pd.DataFrame({**scores, **medians, **high}, index=split.test.index)

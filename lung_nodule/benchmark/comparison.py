@@ -1,0 +1,131 @@
+"""Every network against every baseline on the same nodules, with paired intervals over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lung_nodule.benchmark.attribute_figures import binarised, is_high, rated
+from lung_nodule.benchmark.classification_figures import ranking_score, scores_malignancy
+from lung_nodule.benchmark.figures import by_seed
+from lung_nodule.evaluation import PatientBootstrap
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of which differences are taken.
+
+    Attributes:
+        section: of ``benchmark.json``.
+        name: in that section.
+        higher_is_better: whether it is.
+        draw: its values ``[draws]`` from a bootstrap and one seed's rows.
+        rows: the rows that count.
+    """
+
+    section: str
+    name: str
+    higher_is_better: bool
+    draw: Callable[[PatientBootstrap, pd.DataFrame], np.ndarray]
+    rows: Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def figures_of(rows: pd.DataFrame) -> list[Figure]:
+    """The compared figures that a method has."""
+    found = [AUC] if scores_malignancy(rows) else []
+    found += [DICE] if "dice_voi" in rows and rows["dice_voi"].notna().any() else []
+    return [*found, *(_error(name) for name in rated(rows)), *(_attribute_auc(name) for name in binarised(rows))]
+
+
+def _patients(rows: pd.DataFrame) -> list[str]:
+    return rows["patient_id"].tolist()
+
+
+def _auc(bootstrap: PatientBootstrap, rows: pd.DataFrame) -> np.ndarray:
+    score = ranking_score(rows).to_numpy(dtype=float)
+    return bootstrap.aucs(score, rows["malignant"].to_numpy(dtype=float), _patients(rows))
+
+
+def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["malignant"].notna()]
+
+
+AUC = Figure("malignancy", "auc", True, _auc, _labelled)
+DICE = Figure(
+    "masks",
+    "dice_voi",
+    True,
+    lambda bootstrap, rows: bootstrap.means(rows["dice_voi"].to_numpy(dtype=float), _patients(rows)),
+    lambda rows: rows[rows["dice_voi"].notna()],
+)
+
+
+def _error(name: str) -> Figure:
+    def draw(bootstrap: PatientBootstrap, rows: pd.DataFrame) -> np.ndarray:
+        return bootstrap.means((rows[f"{name}_pred"] - rows[f"{name}_mean"]).abs().to_numpy(), _patients(rows))
+
+    return Figure("attributes", f"{name}_mae", False, draw, lambda rows: rows[rows[f"{name}_pred"].notna()])
+
+
+def _attribute_auc(name: str) -> Figure:
+    def draw(bootstrap: PatientBootstrap, rows: pd.DataFrame) -> np.ndarray:
+        score = rows[f"{name}_prob"].to_numpy(dtype=float)
+        return bootstrap.aucs(score, is_high(rows, name).to_numpy(), _patients(rows))
+
+    return Figure("attributes", f"{name}_auc", True, draw, lambda rows: rows[rows[f"{name}_prob"].notna()])
+
+
+class Comparison:
+    """Draws of the figures of all methods, from one bootstrap over all patients.
+
+    Args:
+        tables: rows of the long table by method.
+        draws: bootstrap samples.
+    """
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], *, draws: int = DRAWS) -> None:
+        self.tables = tables
+        patients = sorted({patient for rows in tables.values() for patient in rows["patient_id"]})
+        self.bootstrap = PatientBootstrap(patients, draws=draws)
+        self.once = self.bootstrap.once()
+        self._kept: dict[tuple[str, str, frozenset[str]], np.ndarray] = {}
+
+    def interval(self, method: str, figure: Figure) -> list[float] | None:
+        """95 % interval of a method's own figure, the mean over its seeds."""
+        return self.bootstrap.interval(self._draws(method, figure, self._nodules(method, figure)))
+
+    def difference(self, method: str, baseline: str, figure: Figure) -> dict[str, Any]:
+        """A network's figure less the baseline's on the network's nodules, both as means over their seeds.
+
+        Returns:
+            ``difference``, ``interval`` (95 %, paired by patient), ``better``: whether the network is.
+        """
+        nodules = self._nodules(method, figure) & self._nodules(baseline, figure)
+        draws = self._draws(method, figure, nodules) - self._draws(baseline, figure, nodules)
+        value = self._value(method, figure, nodules) - self._value(baseline, figure, nodules)
+        better = value > 0 if figure.higher_is_better else value < 0
+        return {"difference": value, "interval": self.bootstrap.interval(draws), "better": bool(better)}
+
+    def _nodules(self, method: str, figure: Figure) -> frozenset[str]:
+        """Nodules of a method; a figure on readings keeps the nodules that any of them counts."""
+        return frozenset(figure.rows(self.tables[method])["nodule_id"])
+
+    def _rows(self, method: str, figure: Figure, nodules: frozenset[str]) -> list[pd.DataFrame]:
+        rows = figure.rows(self.tables[method])
+        return by_seed(rows[rows["nodule_id"].isin(nodules)])
+
+    def _draws(self, method: str, figure: Figure, nodules: frozenset[str]) -> np.ndarray:
+        key = (method, f"{figure.section} {figure.name}", nodules)
+        if key not in self._kept:
+            each = [figure.draw(self.bootstrap, rows) for rows in self._rows(method, figure, nodules)]
+            self._kept[key] = np.mean(each, axis=0)
+        return self._kept[key]
+
+    def _value(self, method: str, figure: Figure, nodules: frozenset[str]) -> float:
+        each = [figure.draw(self.once, rows)[0] for rows in self._rows(method, figure, nodules)]
+        return float(np.mean(each))

@@ -1,0 +1,118 @@
+"""The nodules of a dataset with their references, checked before any work, and a fingerprint of what they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lung_nodule.data import ATTRIBUTE_COLUMNS, labelled, nodule_datalist, training_folds, validation_fold
+from lung_nodule.data.datalist import patient_folds
+from lung_nodule.errors import InputError
+from lung_nodule.evaluation.results import describe_dataset
+from lung_nodule.io import read_table
+from lung_nodule.lidc import CHARACTERISTICS, FOLDS
+
+TABLES = ("nodules.csv", "folds.csv", "annotations.csv", "dataset.json")
+REFERENCES = ["nodule_id", "patient_id", "fold", "readers", "diameter_mm", "malignancy_mean", "malignant"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the cohort ``benchmark``: at least three readers, slices of at most 2.5 mm.
+
+    Attributes:
+        folder: where it lies.
+        items: its nodules, as :func:`lung_nodule.data.nodule_datalist` gives them.
+        annotations: a row per reader and nodule with the nine ratings; None where the dataset has no such table.
+        described: name, licence, whether it is synthetic.
+        fingerprint: changes with any table, and with any VOI's size.
+    """
+
+    folder: Path
+    items: list[dict[str, Any]]
+    annotations: pd.DataFrame | None
+    described: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What a reader elsewhere can know it by: not its folder."""
+        kept = {key: value for key, value in self.described.items() if key != "dataset_dir"}
+        return {**kept, "fingerprint": self.fingerprint}
+
+    @property
+    def nodules(self) -> pd.DataFrame:
+        """A row per nodule with its references."""
+        return pd.DataFrame(self.items)[[*REFERENCES, *ATTRIBUTE_COLUMNS]]
+
+    @property
+    def patients(self) -> set[str]:
+        """Names of its patients."""
+        return {item["patient_id"] for item in self.items}
+
+
+def read_dataset(folder: str | Path, folds: Sequence[int | str]) -> Dataset:
+    """Read and check a dataset.
+
+    Args:
+        folder: in the layout that ``python -m preprocessing convert`` writes.
+        folds: whose nodules are taken.
+
+    Raises:
+        InputError: a table is missing or broken, a patient is in two folds, a hold-out patient in a numbered one.
+    """
+    folder = Path(folder)
+    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS)
+    return Dataset(folder, items, _annotations(folder), describe_dataset(folder), _fingerprint(folder, items))
+
+
+def folds_of(folder: str | Path) -> list[int | str]:
+    """The folds that occur in a dataset's ``folds.csv``, the hold-out included."""
+    named = sorted(set(patient_folds(Path(folder))["fold"]))
+    return [int(name) if name.isdigit() else name for name in named]
+
+
+def require_classes(dataset: Dataset, folds: Sequence[int]) -> None:
+    """Refuse a cross-validation one part of which lacks a class, before anything is trained.
+
+    Args:
+        dataset: all five folds.
+        folds: the test folds.
+
+    Raises:
+        InputError: a fold to test, to validate or to train on has benign or malignant nodules only.
+    """
+    for fold in folds:
+        validation = validation_fold(fold)
+        for part in ([fold], [validation], training_folds(fold, validation)):
+            chosen = [item for item in dataset.items if item["fold"] in part]
+            if not chosen:
+                raise InputError(
+                    f"{dataset.folder}: no nodule is in folds {part}, and {FOLDS} folds are needed: add scans"
+                )
+            labelled(chosen)
+
+
+def _annotations(folder: Path) -> pd.DataFrame | None:
+    path = folder / "annotations.csv"
+    if not path.is_file():
+        return None
+    columns = ["nodule_id", "reader", *CHARACTERISTICS]
+    return read_table(path, required=columns, numeric=columns[1:])[columns]
+
+
+def _fingerprint(folder: Path, items: Sequence[dict[str, Any]]) -> str:
+    """16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in TABLES:
+        path = folder / name
+        digest.update(path.read_bytes() if path.is_file() else b"none")
+    for path in (Path(item[key]) for item in items for key in ("ct", "mask", "reader_masks")):
+        if not path.is_file():
+            raise InputError(f"no such file: {path}, which {folder / 'nodules.csv'} names: convert the scan again")
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
+    return digest.hexdigest()[:16]

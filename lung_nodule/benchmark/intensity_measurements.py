@@ -1,0 +1,71 @@
+"""HU inside of a nodule's mask, at its border and around it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_gradient_magnitude
+from scipy.stats import kurtosis, skew
+
+CALCIFIED_HU, SOLID_HU = 200.0, -300.0
+PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
+SHELLS_MM = {"core": (-99.0, -3.0), "inner": (-3.0, -1.5), "rim": (-1.5, 0.0), "outer": (0.0, 1.5), "near": (1.5, 4.0)}
+"""Distance from the border in mm, negative inside."""
+BINS_HU = np.arange(-1000, 1026, 25)
+
+
+def histogram_measurements(hu: np.ndarray) -> dict[str, float]:
+    """Moments, percentiles, entropy and shares of the HU of a nodule's voxels.
+
+    Args:
+        hu: ``[N]``, at least one voxel.
+    """
+    hu = hu.astype(np.float64)
+    varied = hu.std() > 1e-6
+    shares = np.histogram(np.clip(hu, BINS_HU[0], BINS_HU[-1] - 1), bins=BINS_HU)[0] / len(hu)
+    return {
+        "hu_mean": float(hu.mean()),
+        "hu_std": float(hu.std()),
+        **{f"hu_{percent}": float(np.percentile(hu, percent)) for percent in PERCENTILES},
+        "hu_max": float(hu.max()),
+        "hu_skewness": float(skew(hu)) if varied else 0.0,
+        "hu_kurtosis": float(kurtosis(hu)) if varied else 0.0,
+        "hu_entropy": float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum()),
+        "calcified": float((hu > CALCIFIED_HU).mean()),
+        "ground_glass": float((hu < SOLID_HU).mean()),
+    }
+
+
+def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
+    """The radial profile across the border, how sharp it is, and what surrounds the nodule.
+
+    Args:
+        ct: ``[X, Y, Z]`` in HU.
+        mask: bool, the same grid, not empty.
+        spacing: ``[3]`` voxel size in mm.
+
+    Returns:
+        NaN for a shell without voxels: a small nodule has no core, a tight crop nothing around it.
+    """
+    ct = np.clip(ct, -1000, 1000).astype(np.float32)
+    outside = np.zeros(mask.shape) if mask.all() else border_distance(~mask, spacing)
+    distance = outside - border_distance(np.pad(mask, 1), spacing)[1:-1, 1:-1, 1:-1]
+    gradient = gaussian_gradient_magnitude(ct, sigma=tuple(0.7 / np.asarray(spacing, dtype=float)))
+    border = (np.abs(distance) <= 1.0) | (mask & (distance >= -float(max(spacing))))
+    profile = {name: _mean(ct[(distance > low) & (distance <= high)]) for name, (low, high) in SHELLS_MM.items()}
+    near = ct[(distance > 1.5) & (distance <= 4.0)]
+    return {
+        **{f"shell_{name}": value for name, value in profile.items()},
+        "edge": profile["rim"] - profile["outer"],
+        "gradient_mean": _mean(gradient[border]),
+        "gradient_std": float(gradient[border].std()) if border.any() else np.nan,
+        "surroundings_dense": _mean((near > SOLID_HU).astype(float)),
+    }
+
+
+def border_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """``[X, Y, Z]`` distance in mm of every voxel of a mask from the nearest voxel outside of it; 0 outside."""
+    return np.asarray(distance_transform_edt(mask, sampling=np.asarray(spacing, dtype=float)))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan

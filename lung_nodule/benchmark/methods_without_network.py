@@ -1,0 +1,59 @@
+"""The names of the baselines, what each is, and what it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method without a network.
+
+    Attributes:
+        name: in ``predictions.csv``; for what uses a network's own mask, ``<bundle> mask: ...``.
+        title: what it is, for the tables.
+        readers: whether it is given something that the readers drew or rated, as no network is.
+    """
+
+    name: str
+    title: str
+    readers: bool = False
+
+
+CONSTANT = Baseline("constant", "always the training nodules' more frequent class, median rating")
+CROP_EXTENT = Baseline("crop extent", "the crop's extent along z alone (what a tight crop gives away)")
+DIAMETER = Baseline(
+    "diameter", "the readers' mean diameter, measured by the same readers who gave the label", readers=True
+)
+RADIOMICS = Baseline(
+    "radiomics", "about fifty measurements (scikit-image, scipy) on the readers' consensus mask: logistic and support "
+    "vector regression", readers=True,
+)  # fmt: skip
+LASSO = Baseline("LASSO", "LASSO on the same measurements (MTMR-Net, Table 2)", readers=True)
+ELASTIC_NET = Baseline("elastic net", "elastic net on the same measurements (MTMR-Net, Table 2)", readers=True)
+ATTRIBUTES_ONLY = Baseline("attributes", "the readers' mean ratings of the eight attributes", readers=True)
+ATTRIBUTES_DIAMETER = Baseline("attributes, diameter", "these ratings and the readers' diameter", readers=True)
+ONE_READER = Baseline(
+    "one reader", "each reader against the mean, or the consensus mask, of the others; its references are theirs",
+    readers=True,
+)  # fmt: skip
+THRESHOLD = Baseline("threshold", "everything above -400 HU that is connected to the centre")
+REGION = Baseline("region growing", "from the centre, half way between its HU and lung, vessels cut by an opening")
+
+WITHOUT_NETWORK = (
+    CONSTANT, CROP_EXTENT, THRESHOLD, REGION, DIAMETER, RADIOMICS, LASSO, ELASTIC_NET, ATTRIBUTES_ONLY,
+    ATTRIBUTES_DIAMETER, ONE_READER,
+)  # fmt: skip
+
+
+def own_size(bundle: str) -> Baseline:
+    """The baseline of a network's own mask that knows size and calcium alone."""
+    return Baseline(f"{bundle} mask: volume, calcium", f"log volume and calcified share of the mask of {bundle}")
+
+
+def own_radiomics(bundle: str) -> Baseline:
+    """The baseline of a network's own mask with all ten measurements that an evaluation writes."""
+    return Baseline(
+        f"{bundle} mask: radiomics", f"the ten measurements that evaluation writes of the mask of {bundle}; fitted on "
+        "the same of the readers' masks of the training folds",
+    )  # fmt: skip

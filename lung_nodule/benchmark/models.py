@@ -1,0 +1,43 @@
+"""The models of the baselines, all scikit-learn's; a missing measurement counts as the training nodules' median."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import ElasticNetCV, LassoCV, LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+INNER_FOLDS = 5
+PENALTIES = 30
+
+
+def logistic(*, strength: float = 1.0) -> Pipeline:
+    """Logistic regression on standardised measurements; ``strength`` is scikit-learn's C."""
+    return _scaled(LogisticRegression(C=strength, max_iter=5000))
+
+
+def support_vectors() -> Pipeline:
+    """Support vector regression with a radial kernel."""
+    return _scaled(SVR(C=1.0, epsilon=0.1))
+
+
+def lasso(patients: np.ndarray) -> Pipeline:
+    """LASSO, whose penalty is chosen within the training nodules, grouped by patient."""
+    return _scaled(LassoCV(alphas=PENALTIES, cv=_inner(patients), max_iter=20000))
+
+
+def elastic_net(patients: np.ndarray) -> Pipeline:
+    """Elastic net with equal shares of both norms, whose penalty is chosen as that of :func:`lasso`."""
+    return _scaled(ElasticNetCV(l1_ratio=0.5, alphas=PENALTIES, cv=_inner(patients), max_iter=20000))
+
+
+def _scaled(model: object) -> Pipeline:
+    return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), model)
+
+
+def _inner(patients: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    folds = min(INNER_FOLDS, len(np.unique(patients)))
+    return list(GroupKFold(folds).split(patients, groups=patients))

@@ -1,0 +1,171 @@
+"""Which cells a benchmark has, and the commands of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lung_nodule.benchmark.cell import Cell, Step
+from lung_nodule.bundle import LIBRARY
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
+
+ROOT = LIBRARY.parent
+"""Where commands are run: the folder of ``bundles/``."""
+TRAINING, RECOMMENDED, EVALUATION = "train.json", "recommended.json", "evaluate.json"
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def trained_cells(
+    bundles: Sequence[str],
+    *,
+    seeds: int,
+    folds: Sequence[int],
+    dataset_dir: Path,
+    out: Path,
+    fingerprint: str,
+    options: Options,
+) -> list[Cell]:
+    """Cells that train, test and validate: seed by seed, so that a stopped benchmark has whole cross-validations.
+
+    Args:
+        bundles: names.
+        seeds: how many, 0, 1, ...
+        folds: test folds.
+        dataset_dir: the dataset.
+        out: of the benchmark.
+        fingerprint: of the dataset.
+        options: by bundle, options of its training that are appended to its command.
+    """
+    known = {bundle: _made_with(bundle, fingerprint, options.get(bundle, {})) for bundle in bundles}
+    return [
+        _trained(bundle, seed, fold, dataset_dir, out.absolute(), known[bundle], options.get(bundle, {}))
+        for seed in range(seeds)
+        for bundle in bundles
+        for fold in folds
+    ]
+
+
+def _trained(
+    bundle: str,
+    seed: int,
+    fold: int,
+    dataset_dir: Path,
+    out: Path,
+    made_with: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Cell:
+    folder = out / "cells" / bundle / f"seed{seed}" / f"fold{fold}"
+    weights = folder / "model.pt"
+    files = [f"bundles/{bundle}/configs/{file}" for file in configurations(bundle)]
+    where = ("--dataset_dir", str(dataset_dir.absolute()), "--output_dir", str(folder))
+    training = ("training", "--config_file", str(files), *where, "--fold", str(fold), "--seed", str(seed))
+    evaluations = (
+        _evaluation(bundle, split, (*where, "--model_path", str(weights)), ("--split", split), folder)
+        for split in ("test", "validation")
+    )
+    steps = (Step("training", (*training, *as_arguments(options)), weights), *evaluations)
+    return Cell(bundle, seed, fold, folder, dataset_dir.absolute(), steps, {**made_with, "seed": seed, "fold": fold})
+
+
+def given_cells(
+    weights: Mapping[str, Path], *, folds: Sequence[int | str], dataset_dir: Path, out: Path, fingerprint: str
+) -> list[Cell]:
+    """Cells that test given weights on the nodules of a fold.
+
+    Args:
+        weights: by bundle, a ``model.pt`` next to its side file.
+        folds: every fold of the dataset, the hold-out included.
+        dataset_dir: the dataset.
+        out: of the benchmark.
+        fingerprint: of the dataset.
+    """
+    return [
+        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint)
+        for bundle, path in weights.items()
+        for fold in folds
+    ]
+
+
+def _given(bundle: str, path: Path, fold: int | str, dataset_dir: Path, out: Path, fingerprint: str) -> Cell:
+    folder = out / "cells" / bundle / "weights" / f"fold{fold}"
+    where = ("--dataset_dir", str(dataset_dir.absolute()), "--output_dir", str(folder))
+    step = _evaluation(bundle, "test", (*where, "--model_path", str(path.absolute())), ("--fold", str(fold)), folder)
+    made_with = {
+        **_made_with(bundle, fingerprint, {}, files=(EVALUATION,)),
+        "weights": file_sha256(path),
+        "side_file": file_sha256(path.with_suffix(".json")),
+        "fold": fold,
+    }
+    return Cell(bundle, None, fold, folder, dataset_dir.absolute(), (step,), made_with)
+
+
+def _evaluation(bundle: str, name: str, where: Sequence[str], which: Sequence[str], folder: Path) -> Step:
+    results = folder / name
+    file = f"bundles/{bundle}/configs/{EVALUATION}"
+    arguments = ("evaluating", "--config_file", file, *where, *which, "--results_dir", str(results))
+    return Step(name, arguments, results / "predictions.csv")
+
+
+def configurations(bundle: str) -> list[str]:
+    """The files of a bundle's training: its recommended recipe over the published one, where it has one.
+
+    Raises:
+        InputError: the bundle is not in this repository.
+    """
+    folder = ROOT / "bundles" / bundle / "configs"
+    if not (folder / TRAINING).is_file():
+        raise InputError(f"no {folder / TRAINING}: the benchmark runs in the repository, beside bundles/")
+    return [TRAINING, *([RECOMMENDED] if (folder / RECOMMENDED).is_file() else [])]
+
+
+def _made_with(bundle: str, fingerprint: str, options: Mapping[str, Any], files: Sequence[str] = ()) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for file in files or (*configurations(bundle), EVALUATION):
+        digest.update((ROOT / "bundles" / bundle / "configs" / file).read_bytes())
+    return {
+        "bundle": bundle,
+        "dataset": fingerprint,
+        "configuration": digest.hexdigest()[:16],
+        "options": dict(options),
+    }
+
+
+def as_arguments(options: Mapping[str, Any]) -> list[str]:
+    """Options as a command line of MONAI has them."""
+    return [part for name, value in options.items() for part in (f"--{name}", _as_text(value))]
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def read_options(path: str | Path | None, bundles: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by bundle from a JSON file; none without a file.
+
+    Raises:
+        InputError: the file is not of that form, or names a bundle that is not run, or an option that the benchmark
+            itself sets.
+    """
+    if path is None:
+        return {}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--options {path} cannot be read as JSON: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+        raise InputError(f'--options {path} must hold options by bundle, such as {{"mtnet": {{"max_epochs": 5}}}}')
+    for bundle, entry in found.items():
+        if bundle not in bundles:
+            raise InputError(
+                f"--options {path} names {bundle}, which is not benchmarked: name one of {', '.join(bundles)}"
+            )
+        taken = sorted({"dataset_dir", "output_dir", "fold", "seed", "config_file"} & entry.keys())
+        if taken:
+            raise InputError(
+                f"--options {path} sets {taken[0]} of {bundle}, which the benchmark sets itself: remove it"
+            )
+    return found

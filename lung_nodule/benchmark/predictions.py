@@ -1,0 +1,92 @@
+"""The one long table of a benchmark: a row per nodule, method and seed, networks and baselines alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from lung_nodule.benchmark.cell import Cell
+from lung_nodule.data import ATTRIBUTE_COLUMNS
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_table, write_table
+from sklearn.metrics import roc_curve
+
+KEYS = ["nodule_id", "patient_id", "fold", "seed", "method"]
+REFERENCES = ["readers", "diameter_mm", "malignancy_mean", "malignant", *ATTRIBUTE_COLUMNS]
+SCORES = ["malignancy_prob", "malignancy_score", "malignancy_threshold", "malignancy_spread"]
+"""``malignancy_score`` ranks the nodules where a method has another number for that than its probability (a diameter
+in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold."""
+MASKS = [
+    "dice",
+    "jaccard",
+    "dice_voi",
+    "volume_mm3",
+    "true_positive",
+    "false_positive",
+    "false_negative",
+    "true_negative",
+]
+
+
+def network_rows(cells: Sequence[Cell], nodules: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """The predictions of finished cells with their references.
+
+    Args:
+        cells: finished.
+        nodules: the dataset's nodules with their references.
+        split: ``test``, or ``validation``, whose rows have ``fold``, the cell's test fold.
+
+    Raises:
+        InputError: a cell's table holds a nodule that the dataset does not have.
+    """
+    tables = [_of_cell(cell, nodules, split) for cell in cells]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*KEYS, *REFERENCES])
+
+
+def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
+    path = cell.predictions(split)
+    found = read_table(path, required=["nodule_id", "malignancy_prob"], unique=["nodule_id"])
+    own = found.drop(columns=[column for column in found if column in {*KEYS[1:], *REFERENCES}])
+    rows = nodules.drop(columns="fold").merge(own, on="nodule_id", how="right", validate="one_to_one")
+    if rows["patient_id"].isna().any():
+        raise InputError(f"{path} holds nodules that the dataset lacks: delete {cell.folder} and run again")
+    seed = np.nan if cell.seed is None else cell.seed
+    threshold = np.nan if split != "test" or cell.seed is None else _threshold(cell, nodules)
+    return rows.assign(fold=cell.fold, seed=seed, method=cell.bundle, malignancy_threshold=threshold)
+
+
+def _threshold(cell: Cell, nodules: pd.DataFrame) -> float:
+    rows = _of_cell(cell, nodules, "validation")
+    return youden_threshold(rows["malignancy_prob"].to_numpy(), rows["malignant"].to_numpy())
+
+
+def youden_threshold(probability: np.ndarray, label: np.ndarray) -> float:
+    """The probability from which calling a nodule malignant maximises sensitivity + specificity.
+
+    Args:
+        probability: ``[N]``.
+        label: ``[N]`` 1, 0, or NaN for nodules without a class, which are left out.
+
+    Returns:
+        NaN where a class is missing.
+    """
+    known = ~np.isnan(label)
+    if len(set(label[known])) < 2:
+        return float("nan")
+    false, true, thresholds = roc_curve(label[known], probability[known], drop_intermediate=False)
+    return float(thresholds[1:][np.argmax((true - false)[1:])])
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns as documented: keys, references, scores, masks, then the others."""
+    first = [*KEYS, "reader", *REFERENCES, *SCORES, *MASKS]
+    known = [column for column in first if column in table]
+    return table[[*known, *(column for column in table if column not in known)]]
+
+
+def write_predictions(path: Path, table: pd.DataFrame) -> None:
+    """Write the long table; seeds and readers as whole numbers, empty where there are none."""
+    whole = {column: table[column].astype("Int64") for column in ("seed", "reader") if column in table}
+    write_table(path, in_order(table.assign(**whole)))

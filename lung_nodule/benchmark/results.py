@@ -1,0 +1,110 @@
+"""``benchmark.json``: the figures of every method, and every network against every baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from lung_nodule.benchmark.classification_figures import rank_correlation
+from lung_nodule.benchmark.comparison import Comparison, Figure, figures_of
+from lung_nodule.benchmark.figures import method_figures
+from lung_nodule.benchmark.methods_without_network import Baseline
+from lung_nodule.evaluation.results import SYNTHETIC, plain
+
+NOTES = (
+    "Labels are the readers' opinions, not pathology: malignant where their mean is above 3, benign below; at 3 a "
+    "nodule has no class. auc_with_3 counts those as benign; spearman is with the readers' mean.",
+    "All folds' predictions are pooled; with several seeds a figure is their mean, its spread the standard deviation.",
+    "Intervals are 95 %, drawn over patients, the same for all methods; those of differences are paired.",
+    "Differences are taken on the nodules that both methods have; each reading counts where readers are compared.",
+    "accuracy_at_threshold: at the threshold that the validation fold chose (highest sensitivity + specificity).",
+    "dice_voi is measured on the voxels of the VOI, as for the masks that need no network; dice on a network's patch.",
+    "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks are.",
+)
+
+
+def benchmark_results(
+    table: pd.DataFrame,
+    networks: Sequence[str],
+    baselines: Sequence[Baseline],
+    *,
+    described: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    spread_of_readers: pd.Series | None = None,
+) -> dict[str, Any]:
+    """The content of ``benchmark.json``.
+
+    Args:
+        table: the long table.
+        networks: methods that are networks.
+        baselines: the others; those without rows are left out.
+        described: the dataset.
+        protocol: how it was made.
+        notes: besides the usual ones.
+        spread_of_readers: standard deviation of the malignancy ratings, by ``nodule_id``.
+    """
+    tables = {str(name): rows for name, rows in table.groupby("method", sort=False)}
+    present = [baseline for baseline in baselines if baseline.name in tables]
+    comparison = Comparison(tables)
+    methods: dict[str, Any] = {}
+    for name in networks:
+        methods[name] = {"kind": "network", **method_figures(tables[name])}
+        methods[name] |= _compared(comparison, name, present)
+        methods[name]["uncertainty"] = _uncertainty(tables[name], spread_of_readers)
+    for baseline in present:
+        rows = tables[baseline.name]
+        methods[baseline.name] = {
+            "kind": "baseline",
+            "title": baseline.title,
+            "given_by_readers": baseline.readers,
+            **method_figures(rows),
+            "intervals": _intervals(comparison, baseline.name, figures_of(rows)),
+        }
+    synthetic = [SYNTHETIC] if described.get("synthetic") else []
+    every = {"dataset": dict(described), "protocol": dict(protocol), "methods": methods}
+    return plain({**every, "notes": [*synthetic, *notes, *NOTES]})
+
+
+def _intervals(comparison: Comparison, method: str, figures: Sequence[Figure]) -> dict[str, list[float] | None]:
+    return {f"{figure.section} {figure.name}": comparison.interval(method, figure) for figure in figures}
+
+
+def _compared(comparison: Comparison, network: str, baselines: Sequence[Baseline]) -> dict[str, Any]:
+    """``intervals``, ``against`` (by figure and baseline), ``not_beaten`` (by figure)."""
+    figures = figures_of(comparison.tables[network])
+    against: dict[str, dict[str, Any]] = {}
+    for figure in figures:
+        named = f"{figure.section} {figure.name}"
+        rivals = [one.name for one in baselines if _has(comparison.tables[one.name], figure)]
+        against[named] = {name: comparison.difference(network, name, figure) for name in rivals}
+    not_beaten = {
+        named: [name for name, entry in each.items() if not entry["better"]] for named, each in against.items()
+    }
+    return {"intervals": _intervals(comparison, network, figures), "against": against, "not_beaten": not_beaten}
+
+
+def _has(rows: pd.DataFrame, figure: Figure) -> bool:
+    return (figure.section, figure.name) in {(one.section, one.name) for one in figures_of(rows)}
+
+
+def _uncertainty(rows: pd.DataFrame, readers: pd.Series | None) -> dict[str, Any] | None:
+    """Spearman's correlation of how unsure a network is with the standard deviation of the readers' ratings.
+
+    ``interval_width`` of the column ``malignancy_spread``; ``seeds`` of the probability's spread over the seeds.
+    """
+    if readers is None:
+        return None
+    found: dict[str, Any] = {}
+    if "malignancy_spread" in rows and rows["malignancy_spread"].notna().any():
+        width = rows.groupby("nodule_id")["malignancy_spread"].mean()
+        found["interval_width"] = _agreement(width, readers)
+    if rows["seed"].nunique() > 1:
+        found["seeds"] = _agreement(rows.groupby("nodule_id")["malignancy_prob"].std(ddof=1), readers)
+    return found or None
+
+
+def _agreement(width: pd.Series, readers: pd.Series) -> dict[str, Any]:
+    both = pd.concat([width.rename("width"), readers.rename("readers")], axis=1, join="inner").dropna()
+    return {"spearman": rank_correlation(both["width"], both["readers"]), "nodules": len(both)}

@@ -1,0 +1,213 @@
+"""The benchmark from a dataset to its files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lung_nodule.benchmark.baselines import fitted_rows, mask_rows, ranking_rows
+from lung_nodule.benchmark.cell import Cell, Failed
+from lung_nodule.benchmark.dataset import Dataset, read_dataset, require_classes
+from lung_nodule.benchmark.measurements import measured
+from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
+from lung_nodule.benchmark.own_masks import own_mask_rows
+from lung_nodule.benchmark.plan import given_cells, trained_cells
+from lung_nodule.benchmark.plots import write_plots
+from lung_nodule.benchmark.predictions import network_rows, write_predictions
+from lung_nodule.benchmark.readers import rating_spread, reader_rows
+from lung_nodule.benchmark.report import benchmark_markdown
+from lung_nodule.benchmark.results import benchmark_results
+from lung_nodule.benchmark.run_cells import run_cells
+from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_shared
+from lung_nodule.benchmark.weights import find_weights, refuse_seen
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256, write_json, write_text
+from lung_nodule.io.lock import only_writer
+from lung_nodule.io.software import this_software
+from lung_nodule.lidc import FOLDS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class How:
+    """Where and how cells are run: so many side by side here, or on a Dask cluster."""
+
+    processes: int = 1
+    scheduler: str | None = None
+
+
+def cross_validated(
+    dataset_dir: Path,
+    out: Path,
+    *,
+    bundles: Sequence[str],
+    seeds: int,
+    folds: Sequence[int],
+    options: Mapping[str, Mapping[str, Any]],
+    how: How,
+) -> list[Failed]:
+    """Train, validate and test every bundle on every fold, and compare all methods.
+
+    Args:
+        dataset_dir: the dataset.
+        out: the output folder; finished cells in it are kept.
+        bundles: names.
+        seeds: trainings per fold.
+        folds: test folds.
+        options: by bundle, options of its training.
+        how: where the cells are run.
+
+    Returns:
+        the cells that failed; the tables are made of the others.
+
+    Raises:
+        InputError: as :func:`~lung_nodule.benchmark.dataset.read_dataset`, ``require_classes`` and ``run_cells``; or no
+            cell at all was finished.
+    """
+    with only_writer(out):
+        dataset = read_dataset(dataset_dir, range(FOLDS))
+        require_classes(dataset, folds)
+        cells = trained_cells(
+            bundles, seeds=seeds, folds=folds, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint,
+            options=options,
+        )  # fmt: skip
+        nodules = with_measurements(dataset, out)
+        failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
+        done = _finished(cells, failed)
+        protocol = {
+            "kind": "cross-validation",
+            "folds": list(folds),
+            "seeds": seeds,
+            "options": {name: dict(entry) for name, entry in options.items()},
+        }
+        tested = nodules[nodules["fold"].isin(folds)]
+        _write(out, dataset, tested, cross_validation(nodules, folds), done, failed, protocol)
+    return failed
+
+
+def of_given_weights(
+    dataset_dir: Path,
+    out: Path,
+    *,
+    weights: str | Path | None,
+    bundles: Sequence[str] | None,
+    known: Sequence[str],
+    fit_dir: Path | None,
+    how: How,
+) -> list[Failed]:
+    """Test given weights on all nodules of a dataset, the hold-out included, and compare all methods.
+
+    Args:
+        dataset_dir: the dataset.
+        out: the output folder; finished cells in it are kept.
+        weights: as :func:`~lung_nodule.benchmark.weights.find_weights`.
+        bundles: names; by default those with weights.
+        known: names of all bundles.
+        fit_dir: a dataset on which the baselines are fitted; without it those that need that are left out.
+        how: where the cells are run.
+
+    Returns:
+        the cells that failed.
+
+    Raises:
+        InputError: as ``find_weights``; a patient of the dataset was seen in training or is in ``fit_dir``; no cell at
+            all was finished.
+    """
+    with only_writer(out):
+        found = find_weights(weights, bundles, known)
+        dataset = read_dataset(dataset_dir, [*range(FOLDS), "holdout"])
+        refuse_seen(found, dataset.patients)
+        fitted_on = None if fit_dir is None else read_dataset(fit_dir, range(FOLDS))
+        refuse_shared(set() if fitted_on is None else fitted_on.patients, dataset.patients)
+        nodules = with_measurements(dataset, out)
+        splits = [] if fitted_on is None else [another_dataset(with_measurements(fitted_on, out), nodules)]
+        folds = list(dict.fromkeys(item["fold"] for item in dataset.items))
+        cells = given_cells(found, folds=folds, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint)
+        failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
+        protocol = {
+            "kind": "given weights",
+            "weights_sha256": {name: file_sha256(path) for name, path in found.items()},
+            "baselines_fitted_on": None if fitted_on is None else fitted_on.shown,
+        }
+        _write(out, dataset, nodules, splits, _finished(cells, failed), failed, protocol)
+    return failed
+
+
+def with_measurements(dataset: Dataset, out: Path) -> pd.DataFrame:
+    """A row per nodule: references and measurements."""
+    table = measured(dataset.items, out=out, fingerprint=dataset.fingerprint)
+    return dataset.nodules.merge(table, on="nodule_id", validate="one_to_one")
+
+
+def _finished(cells: Sequence[Cell], failed: Sequence[Failed]) -> list[Cell]:
+    names = {entry.cell for entry in failed}
+    done = [cell for cell in cells if cell.name not in names]
+    if not done:
+        raise InputError(f"none of the {len(cells)} cells ended well; the first: {failed[0].cell}: {failed[0].reason}")
+    return done
+
+
+def _write(
+    out: Path,
+    dataset: Dataset,
+    nodules: pd.DataFrame,
+    splits: Sequence[Split],
+    done: Sequence[Cell],
+    failed: Sequence[Failed],
+    protocol: Mapping[str, Any],
+) -> None:
+    """All tables and pictures, ``benchmark.md`` last."""
+    networks = list(dict.fromkeys(cell.bundle for cell in done))
+    table = long_table(dataset, nodules, splits, done)
+    baselines = [*WITHOUT_NETWORK, *(own(name) for name in networks for own in (own_size, own_radiomics))]
+    results = benchmark_results(
+        table,
+        networks,
+        baselines,
+        described=dataset.shown,
+        protocol={
+            **protocol,
+            "configurations": {cell.bundle: cell.made_with["configuration"] for cell in done},
+            "software": this_software().as_dict(),
+            "failed": {one.cell: one.reason for one in failed},
+        },
+        notes=_notes(dataset, splits, failed, trained=done[0].seed is not None),
+        spread_of_readers=None if dataset.annotations is None else rating_spread(dataset.annotations),
+    )
+    write_predictions(out / "predictions.csv", table)
+    write_json(out / "benchmark.json", results)
+    pictures = write_plots(out, table, networks, baselines)
+    write_text(out / "benchmark.md", benchmark_markdown(results, pictures))
+    logger.info(f"wrote {out / 'benchmark.md'}, benchmark.json, predictions.csv and {len(pictures)} pictures")
+
+
+def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split], done: Sequence[Cell]) -> pd.DataFrame:
+    """Every network's and every baseline's rows.
+
+    Args:
+        dataset: for the readers' ratings.
+        nodules: the tested nodules with their measurements.
+        splits: of the baselines that are fitted; none leaves them out.
+        done: finished cells.
+    """
+    test = network_rows(done, dataset.nodules)
+    validation = network_rows([cell for cell in done if cell.seed is not None], dataset.nodules, "validation")
+    tables = [test, mask_rows(nodules)]
+    tables += [fitted_rows(splits), own_mask_rows(splits, test, validation)] if splits else [ranking_rows(nodules)]
+    if dataset.annotations is not None:
+        tables.append(reader_rows(nodules, dataset.annotations))
+    return pd.concat([one for one in tables if len(one)], ignore_index=True)
+
+
+def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed], *, trained: bool) -> list[str]:
+    return [
+        *(f"MISSING: {one.cell} failed, so its nodules are in no figure of that bundle." for one in failed),
+        *([] if trained else ["Given weights have no validation fold here, so no threshold was chosen for them."]),
+        *([] if splits else ["Baselines that must be fitted are left out: --fit_dir names a dataset to fit them on."]),
+        *([] if dataset.annotations is not None else ["The dataset has no annotations.csv, so no reader is compared."]),
+    ]

@@ -1,0 +1,144 @@
+"""Bad input ends in one clear line before any work, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lung_nodule.__main__ import main
+from lung_nodule.benchmark import run
+from lung_nodule.benchmark.dataset import read_dataset
+from lung_nodule.holdout import holdout_patients
+
+
+@pytest.fixture
+def dataset(painted: Path, tmp_path: Path) -> Path:
+    """A copy whose tables may be changed; its VOIs are the first one's."""
+    copy = tmp_path / "dataset"
+    copy.mkdir()
+    for path in painted.glob("*.*"):
+        shutil.copy(path, copy)
+    (copy / "voi").symlink_to(painted / "voi")
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def _no_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("cells were begun")
+
+    monkeypatch.setattr(run, "run_cells", refuse)
+
+
+def refused(dataset: Path, caplog: pytest.LogCaptureFixture, *flags: str) -> str:
+    """The one line with which the command ends; an output folder of its own is removed again."""
+    out = dataset.parent / "out"
+    assert main(["benchmark", "--dataset_dir", str(dataset), "--out", str(out), "--bundles", "mtcnn", *flags]) == 2
+    assert not list(out.glob("cells/*"))
+    line = caplog.messages[-1]
+    assert "\n" not in line
+    return line
+
+
+def change_folds(dataset: Path, folds: pd.DataFrame) -> None:
+    folds.to_csv(dataset / "folds.csv", index=False)
+
+
+def test_a_patient_in_two_folds(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folds = pd.read_csv(dataset / "folds.csv")
+    change_folds(dataset, pd.concat([folds, folds.head(1).assign(fold=3)]))
+    assert "SYN-0000 is listed twice; a patient belongs to one fold" in refused(dataset, caplog)
+
+
+def test_a_holdout_patient_in_a_numbered_fold(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    patient = sorted(holdout_patients())[0]
+    folds = pd.read_csv(dataset / "folds.csv")
+    change_folds(dataset, pd.concat([folds, pd.DataFrame([{"patient_id": patient, "fold": 1}])]))
+    line = refused(dataset, caplog)
+    assert "hold-out patients into numbered folds" in line
+    assert patient in line
+
+
+def test_a_class_missing_from_a_fold(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nodules, folds = (pd.read_csv(dataset / f"{name}.csv") for name in ("nodules", "folds"))
+    inside = nodules["patient_id"].isin(folds.loc[folds["fold"] == 4, "patient_id"])
+    nodules.loc[inside, "malignancy_mean"] = 2.0
+    nodules.to_csv(dataset / "nodules.csv", index=False)
+    assert "folds [4] hold only benign nodules" in refused(dataset, caplog, "--folds", "4,")
+    assert "folds [4] hold only benign nodules" in refused(dataset, caplog, "--folds", "3,"), "4 validates 3"
+
+
+def test_a_fold_without_nodules(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    change_folds(dataset, pd.read_csv(dataset / "folds.csv").replace({"fold": {2: 1}}))
+    assert "no nodule is in folds [2]" in refused(dataset, caplog)
+
+
+def test_a_missing_voi(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nodules = pd.read_csv(dataset / "nodules.csv")
+    nodules.loc[3, "mask"] = "voi/gone_mask.nii.gz"
+    nodules.to_csv(dataset / "nodules.csv", index=False)
+    assert "no such file" in refused(dataset, caplog)
+
+
+def test_no_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "dataset").mkdir()
+    assert "it has no nodules.csv" in refused(tmp_path / "dataset", caplog)
+
+
+def test_an_unknown_bundle(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = dataset.parent / "out"
+    assert main(["benchmark", "--dataset_dir", str(dataset), "--out", str(out), "--bundles", "mtcn"]) == 2
+    assert "there is no method 'mtcn'" in caplog.messages[-1]
+
+
+def weights(folder: Path, *, bundle: str, belongs_to: str, seen: list[str]) -> Path:
+    (folder / bundle).mkdir(parents=True)
+    (folder / bundle / "model.pt").write_bytes(b"weights")
+    cohort = {"min_readers": 3, "max_slice_thickness_mm": 2.5}
+    side = {
+        "bundle": belongs_to,
+        "network": {},
+        "patch": {},
+        "window": [-1000, 400],
+        "patients_seen": seen,
+        "fold": 0,
+        "cohort": cohort,
+    }
+    (folder / bundle / "model.json").write_text(json.dumps(side))
+    return folder
+
+
+def test_weights_of_another_bundle(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = weights(dataset.parent / "w", bundle="mtcnn", belongs_to="mtnet", seen=[])
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given))
+    assert "belongs to the bundle mtnet, not to mtcnn" in line
+
+
+def test_weights_that_saw_a_patient(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = weights(dataset.parent / "w", bundle="mtcnn", belongs_to="mtcnn", seen=["SYN-0003", "other"])
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given))
+    assert "trained or validated on 1 of the 10 patients of this dataset (SYN-0003, ...)" in line
+
+
+def test_no_weights(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(dataset.parent / "w"))
+    assert "no weights of mtcnn in" in line
+
+
+def test_baselines_fitted_on_what_is_tested(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = weights(dataset.parent / "w", bundle="mtcnn", belongs_to="mtcnn", seen=[])
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given), "--fit_dir", str(dataset))
+    assert "are in --fit_dir and in --dataset_dir" in line
+
+
+def test_a_changed_dataset_is_another_one(dataset: Path) -> None:
+    before = read_dataset(dataset, range(5)).fingerprint
+    assert read_dataset(dataset, [0]).fingerprint != before
+    assert read_dataset(dataset, range(5)).fingerprint == before
+    nodules = pd.read_csv(dataset / "nodules.csv")
+    nodules.assign(malignancy_mean=nodules["malignancy_mean"] + 0.5).to_csv(dataset / "nodules.csv", index=False)
+    assert read_dataset(dataset, range(5)).fingerprint != before

@@ -1,0 +1,106 @@
+"""The commands of a cell, the benchmark's own options, and its arguments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lung_nodule.__main__ import main
+from lung_nodule.benchmark import arguments
+from lung_nodule.benchmark.plan import ROOT, as_arguments, configurations, read_options, trained_cells
+from lung_nodule.errors import InputError
+
+
+def test_a_cells_commands(tmp_path: Path) -> None:
+    (cell,) = trained_cells(
+        ["mtnet"], seeds=1, folds=[3], dataset_dir=tmp_path / "data", out=tmp_path, fingerprint="f",
+        options={"mtnet": {"width": 0.25, "channels": ["ct"], "coarse_mask": False, "encoder_layout": "plain"}},
+    )  # fmt: skip
+    training, test, validation = (list(step.arguments) for step in cell.steps)
+    assert cell.folder == tmp_path / "cells" / "mtnet" / "seed0" / "fold3"
+    assert training[0] == "training"
+    assert training[2] == str([f"bundles/mtnet/configs/{name}" for name in configurations("mtnet")])
+    assert training[-8:] == as_arguments(
+        {"width": 0.25, "channels": ["ct"], "coarse_mask": False, "encoder_layout": "plain"}
+    )
+    assert training[training.index("--fold") + 1] == "3"
+    assert training[training.index("--output_dir") + 1] == str(cell.folder)
+    for command, split in ((test, "test"), (validation, "validation")):
+        assert command[command.index("--split") + 1] == split
+        assert command[command.index("--results_dir") + 1] == str(cell.folder / split)
+        assert command[command.index("--model_path") + 1] == str(cell.folder / "model.pt")
+
+
+def test_seeds_come_one_after_the_other(tmp_path: Path) -> None:
+    cells = trained_cells(
+        ["mtnet", "mtcnn"], seeds=2, folds=[0, 1], dataset_dir=tmp_path, out=tmp_path, fingerprint="f", options={}
+    )
+    assert [cell.seed for cell in cells] == [0] * 4 + [1] * 4
+    assert len({cell.folder for cell in cells}) == 8
+
+
+def test_the_recommended_recipe_comes_after_the_published_one() -> None:
+    for bundle in ("mtnet", "mtmrnet", "mtcnn", "e2emtl"):
+        found = [
+            name
+            for name in ("train.json", "recommended.json")
+            if (ROOT / "bundles" / bundle / "configs" / name).is_file()
+        ]
+        assert configurations(bundle) == found
+
+
+def test_options_as_monai_reads_them() -> None:
+    got = as_arguments({"a": 1, "b": 0.5, "c": True, "d": "text", "e": ["x", "y"]})
+    assert got == ["--a", "1", "--b", "0.5", "--c", "True", "--d", "text", "--e", "['x', 'y']"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[1]", "must hold options by bundle"),
+        ('{"mtcn": {}}', "names mtcn, which is not benchmarked"),
+        ('{"mtcnn": {"fold": 1}}', "sets fold of mtcnn, which the benchmark sets itself"),
+    ],
+)
+def test_options_that_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "options.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_options(tmp_path / "options.json", ["mtcnn"])
+
+
+def test_options_by_bundle(tmp_path: Path) -> None:
+    (tmp_path / "options.json").write_text(json.dumps({"mtcnn": {"max_epochs": 2}}))
+    assert read_options(tmp_path / "options.json", ["mtcnn"]) == {"mtcnn": {"max_epochs": 2}}
+    assert read_options(None, ["mtcnn"]) == {}
+
+
+def test_folds() -> None:
+    assert arguments.tested_folds(5) == [0, 1, 2, 3, 4]
+    assert arguments.tested_folds(2) == [0, 1]
+    assert arguments.tested_folds((3,)) == [3]
+    assert arguments.tested_folds("0,4") == [0, 4]
+    for wrong in (0, 6, (5,), "a", True, (), "1.5"):
+        with pytest.raises(InputError, match="--folds takes"):
+            arguments.tested_folds(wrong)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--weights", "w"], "--weights goes with --evaluate_only"),
+        (["--fit_dir", "d"], "--fit_dir goes with --evaluate_only"),
+        (["--evaluate_only", "--options", "o.json"], "leave them out with --evaluate_only"),
+        (["--seeds", "0"], "--seeds must be a whole number of at least 1"),
+        (["--folds", "7"], "--folds takes how many of 5 folds"),
+        (["--processes", "none"], "--processes must be a whole number"),
+    ],
+)
+def test_arguments_that_do_not_go_together(
+    flags: list[str], message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["benchmark", "--dataset_dir", "d", "--out", str(tmp_path / "out"), *flags]) == 2
+    assert message in caplog.messages[-1]
+    assert not (tmp_path / "out").exists()

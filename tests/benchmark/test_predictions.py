@@ -1,0 +1,83 @@
+"""The long table: a network's predictions with the dataset's references, thresholds of its own validation fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lung_nodule.benchmark.cell import Cell
+from lung_nodule.benchmark.dataset import Dataset, read_dataset
+from lung_nodule.benchmark.plan import given_cells, trained_cells
+from lung_nodule.benchmark.predictions import in_order, network_rows, youden_threshold
+from lung_nodule.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def dataset(painted: Path) -> Dataset:
+    return read_dataset(painted, range(5))
+
+
+@pytest.fixture
+def cells(dataset: Dataset, tmp_path: Path) -> list[Cell]:
+    """Two folds whose predictions lie there, with columns that the dataset knows better."""
+    planned = trained_cells(
+        ["mtcnn"], seeds=1, folds=[0, 2], dataset_dir=dataset.folder, out=tmp_path, fingerprint="f", options={}
+    )
+    for cell in planned:
+        for split, fold in (("test", cell.fold), ("validation", (int(cell.fold) + 1) % 5)):
+            write(cell, split, dataset.nodules[dataset.nodules["fold"] == fold])
+    return planned
+
+
+def write(cell: Cell, split: str, nodules: pd.DataFrame) -> None:
+    cell.predictions(split).parent.mkdir(parents=True, exist_ok=True)
+    given = {"nodule_id": nodules["nodule_id"], "malignancy_prob": nodules["diameter_mm"] / 20, "malignant": 7.0}
+    pd.DataFrame({**given, "fold": -1, "dice": 0.8, "texture_mean": 9.0}).to_csv(cell.predictions(split), index=False)
+
+
+def test_references_are_the_datasets(cells: list[Cell], dataset: Dataset) -> None:
+    rows = network_rows(cells, dataset.nodules)
+    expected = dataset.nodules.set_index("nodule_id").loc[rows["nodule_id"]]
+    for column in ("malignant", "texture_mean", "patient_id", "fold"):
+        np.testing.assert_array_equal(rows[column], expected[column])
+    assert rows["dice"].tolist() == [0.8] * len(rows)
+    assert set(rows["method"]) == {"mtcnn"}
+    assert set(rows["seed"]) == {0}
+    assert list(in_order(rows))[:5] == ["nodule_id", "patient_id", "fold", "seed", "method"]
+
+
+def test_the_threshold_is_of_the_cells_validation_fold(cells: list[Cell], dataset: Dataset) -> None:
+    rows = network_rows(cells, dataset.nodules)
+    for fold, validation in ((0, 1), (2, 3)):
+        seen = dataset.nodules[dataset.nodules["fold"] == validation]
+        chosen = youden_threshold((seen["diameter_mm"] / 20).to_numpy(), seen["malignant"].to_numpy())
+        assert np.isfinite(chosen)
+        assert rows.loc[rows["fold"] == fold, "malignancy_threshold"].tolist() == [pytest.approx(chosen)] * 4
+
+
+def test_validation_rows_name_the_test_fold(cells: list[Cell], dataset: Dataset) -> None:
+    rows = network_rows(cells, dataset.nodules, "validation")
+    own = dataset.nodules.set_index("nodule_id").loc[rows["nodule_id"], "fold"]
+    assert sorted(set(zip(rows["fold"], own, strict=True))) == [(0, 1), (2, 3)]
+
+
+def test_given_weights_have_neither_seed_nor_threshold(dataset: Dataset, tmp_path: Path) -> None:
+    for name in ("model.pt", "model.json"):
+        (tmp_path / name).write_text("x")
+    (cell,) = given_cells(
+        {"mtcnn": tmp_path / "model.pt"}, folds=["holdout"], dataset_dir=dataset.folder, out=tmp_path, fingerprint="f"
+    )
+    assert [step.name for step in cell.steps] == ["test"]
+    assert cell.steps[0].arguments[-4:-2] == ("--fold", "holdout")
+    write(cell, "test", dataset.nodules)
+    rows = network_rows([cell], dataset.nodules)
+    assert rows[["seed", "malignancy_threshold"]].isna().all(axis=None)
+
+
+def test_a_nodule_that_the_dataset_lacks(cells: list[Cell], dataset: Dataset) -> None:
+    some = dataset.nodules[dataset.nodules["fold"] != 2]
+    with pytest.raises(InputError, match="holds nodules that the dataset lacks"):
+        network_rows(cells, some)
