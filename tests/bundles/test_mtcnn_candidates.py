@@ -125,8 +125,8 @@ def test_a_patient_that_the_model_saw_is_not_evaluated(trained: Path, candidates
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fold": 10}, "--fold must be a fold from 0 to 9, got 10"),
-        ({"task": "malignancy", "fold": 7}, "--fold must be a fold from 0 to 4, got 7"),
+        ({"fold": 10}, "--fold must be a fold from 0 to 9, or all, got 10"),
+        ({"task": "malignancy", "fold": 7}, "--fold must be a fold from 0 to 4, or all, got 7"),
         ({"task": "nodules"}, "--task must be malignancy or nodule, got 'nodules'"),
         ({"validation_fold": 3, "training_folds": [3, 4]}, "patients must not cross a split"),
         ({"fold": 8}, "none of its 126 candidates with a VOI is in folds [9]"),

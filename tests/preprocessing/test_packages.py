@@ -11,12 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "preprocessing"
 MAY_IMPORT = {
-    "common": set(),
-    "lidc": {"common"},
-    "dataset": {"common", "lidc"},
-    "convert": {"common", "lidc", "dataset"},
-    "candidates": {"common", "lidc", "dataset"},
-    "phantom": {"common", "lidc"},
+    "lidc": set(),
+    "dataset": {"lidc"},
+    "convert": {"lidc", "dataset"},
+    "candidates": {"lidc", "dataset"},
+    "phantom": {"lidc"},
 }
 
 
