@@ -14,4 +14,4 @@ say "pyright"
 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 python -m pyright
 say "pytest"
 export OMP_NUM_THREADS=1 # a thread per test; more processes than cores, as servers and subprocesses are waited for
-python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"
+python -m pytest -n 4 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"
