@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "methods.py": {"data", "networks", "core"},
     "training": {"training", "calling", "methods", "data", "networks", "losses", "core", "io"},
     "evaluation": {"evaluation", "methods", "data", "networks", "losses", "core", "io"},
-    "benchmark": {"benchmark", "bundle", "evaluation", "methods", "data", "networks", "core", "io"},
+    "benchmark": {"benchmark", "bundle", "evaluation", "training", "methods", "data", "networks", "core", "io"},
     "deployment": {"deployment", "methods", "data", "networks", "losses", "core", "io"},
 }
 FOR_ALL = {"lidc", "errors", "holdout"}

@@ -19,6 +19,7 @@ from lung_nodule.benchmark.plan import given_cells, trained_cells
 from lung_nodule.benchmark.plots import write_plots
 from lung_nodule.benchmark.predictions import network_rows, write_predictions
 from lung_nodule.benchmark.readers import rating_spread, reader_rows
+from lung_nodule.benchmark.readouts import write_readouts
 from lung_nodule.benchmark.report import benchmark_markdown
 from lung_nodule.benchmark.results import benchmark_results
 from lung_nodule.benchmark.run_cells import run_cells
@@ -180,6 +181,7 @@ def _write(
         spread_of_readers=None if dataset.annotations is None else rating_spread(dataset.annotations),
     )
     write_predictions(out / "predictions.csv", table)
+    write_readouts(out / "readouts", done)
     write_json(out / "benchmark.json", results)
     pictures = write_plots(out, table, networks, baselines)
     write_text(out / "benchmark.md", benchmark_markdown(results, pictures))

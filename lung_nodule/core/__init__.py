@@ -14,6 +14,7 @@ from .slice_patch import SlicePatch
 from .validation import check_voi
 from .views import (
     NETWORK_SCORE,
+    OF_NETWORK,
     PLANES,
     SQUARES,
     AdaptiveSquare,
@@ -41,6 +42,7 @@ __all__ = [
     "MASK_THRESHOLD",
     "MEASUREMENTS",
     "NETWORK_SCORE",
+    "OF_NETWORK",
     "PLANES",
     "RATING_RANGE",
     "SQUARES",

@@ -70,6 +70,7 @@ SHARED: dict[str, Kind] = {
     "val_interval": whole(),
     "readout_features": NAMES,
     "readout_attributes": NAMES,
+    "readout_file": FILE.or_none(),
     "kept_epoch": one_of("best", "last"),
     "average_decay": Kind("a number above 0 and below 1", lambda v: is_number(v) and 0 < v < 1).or_none(),
     "learning_rate": POSITIVE,

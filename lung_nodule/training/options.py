@@ -51,6 +51,11 @@ def _check_training(parser: ConfigParser) -> None:
     options = parser.get()
     epochs = {name: option_value(parser, name) for name in options if name.endswith("max_epochs")}
     kept = option_value(parser, "kept_epoch")
+    if option_value(parser, "fold") == EVERY_FOLD and options.get("readout_features") and not options["readout_file"]:
+        raise InputError(
+            "--fold all leaves no nodules to fit the read-out on: give --readout_file, which the benchmark writes, or "
+            "--readout_features []"
+        )
     if kept == "best":
         require_validation(val_interval=option_value(parser, "val_interval"), **epochs)
     require_folds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import ignite.distributed as idist
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
-from lung_nodule.core import NoduleView, features_of
+from lung_nodule.core import NoduleView, Readout, features_of
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
 from lung_nodule.networks import read_settings
@@ -43,9 +44,10 @@ def fit_readout(
     view: NoduleView,
     features: Sequence[str],
     attributes: Sequence[str] = (),
+    file: str | Path | None = None,
     device: Any = "cpu",
 ) -> None:
-    """Run a trained network on validation nodules, fit the read-out, and write it into the model's side file.
+    """Fit a trained network's read-out on validation nodules, or take a fitted one; write it into the side file.
 
     Nothing is done without features, or on ranks other than the first. What is fitted: :func:`fitted_readout`.
 
@@ -57,12 +59,16 @@ def fit_readout(
         view: of the method, without a read-out.
         features: names, of :func:`lung_nodule.core.features_of`.
         attributes: the ratings to be read out.
+        file: a read-out that was fitted elsewhere, such as the benchmark's; nothing is fitted then.
         device: of the network.
 
     Raises:
         InputError: a feature does not exist, or no nodule has all of them.
     """
-    if not features or idist.get_rank() > 0:
+    if not (features or file) or idist.get_rank() > 0:
+        return
+    if file is not None:
+        _store(Path(model_path), json.loads(Path(file).read_text()))
         return
     evaluator = SupervisedEvaluator(
         device=device,
@@ -77,9 +83,14 @@ def fit_readout(
     evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rows.append(_row(engine, view, attributes)))
     run(evaluator, seed=0)
     readout = fitted_readout(pd.DataFrame(rows), features=features, attributes=attributes)
-    path = Path(model_path)
+    _store(Path(model_path), readout)
+
+
+def _store(path: Path, readout: dict[str, Any]) -> None:
+    """Put a read-out into the side file of weights."""
+    Readout.from_settings(readout)
     write_json(path.with_suffix(".json"), {**read_settings(path), "readout": readout})
-    logger.info(f"{path}: read-out of {', '.join(features)} fitted on {readout['nodules']} validation nodules")
+    logger.info(f"{path}: a read-out of {', '.join(readout['mean'])}, fitted on {readout['nodules']} nodules")
 
 
 def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: Sequence[str] = ()) -> dict[str, Any]:
@@ -113,30 +124,25 @@ def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: 
     mean, deviation = values.mean(), values.std(ddof=0)
     deviation = deviation.where(deviation > 0, 1.0)
     standardized = (values - mean) / deviation
-    fits = {name: _weights(name, standardized[names], usable) for name, names in used.items()}
-    outputs = {
-        name: {"weights": weights.reindex(every, fill_value=0.0).tolist(), "intercept": intercept}
-        for name, (weights, intercept) in fits.items()
-    }
     return {
-        "features": every,
-        "mean": mean.tolist(),
-        "deviation": deviation.tolist(),
-        "outputs": outputs,
+        "mean": mean.to_dict(),
+        "deviation": deviation.to_dict(),
+        "outputs": {name: _output(name, standardized[names], usable) for name, names in used.items()},
         "nodules": len(usable),
     }
 
 
-def _weights(output: str, standardized: pd.DataFrame, nodules: pd.DataFrame) -> tuple[pd.Series, float]:
+def _output(name: str, standardized: pd.DataFrame, nodules: pd.DataFrame) -> dict[str, Any]:
     """Weights by feature, and the intercept, of one output."""
-    if output == "malignancy":
+    if name == "malignancy":
         rows = nodules["malignant"].notna()
         model: Any = LogisticRegression(C=1 / PENALTY, max_iter=1000)
         model.fit(standardized[rows], nodules.loc[rows, "malignant"] > 0.5)
     else:
         model = QuantileRegressor(quantile=0.5, alpha=MEDIAN_PENALTY)
-        model.fit(standardized, nodules[f"{output}_mean"])
-    return pd.Series(np.ravel(model.coef_), standardized.columns), float(np.ravel(model.intercept_)[0])
+        model.fit(standardized, nodules[f"{name}_mean"])
+    weights = dict(zip(map(str, standardized), np.ravel(model.coef_).tolist(), strict=True))
+    return {"weights": weights, "intercept": float(np.ravel(model.intercept_)[0])}
 
 
 def _row(engine: Engine, view: NoduleView, attributes: Sequence[str]) -> dict[str, float]:

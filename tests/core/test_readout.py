@@ -11,12 +11,11 @@ from lung_nodule.core import NETWORK_SCORE, Prediction, Readout, SlicePatch, fea
 
 PATCH = SlicePatch((8, 8, 4), (1.0, 1.0, 2.0), (4.0, 4.0, 2.0), 8.0, 16)
 SETTINGS: dict[str, Any] = {
-    "features": ["logit", "mask_log_volume"],
-    "mean": [0.5, 6.0],
-    "deviation": [2.0, 0.5],
+    "mean": {"logit": 0.5, "mask_log_volume": 6.0},
+    "deviation": {"logit": 2.0, "mask_log_volume": 0.5},
     "outputs": {
-        "malignancy": {"weights": [1.0, 0.5], "intercept": -0.25},
-        "lobulation": {"weights": [0.0, 10.0], "intercept": 2.0},
+        "malignancy": {"weights": {"logit": 1.0, "mask_log_volume": 0.5}, "intercept": -0.25},
+        "lobulation": {"weights": {"mask_log_volume": 10.0}, "intercept": 2.0},
     },
 }
 
@@ -29,7 +28,7 @@ def test_malignancy_is_logistic_and_ratings_are_linear_within_their_scale() -> N
     features = (np.array([np.log(0.8 / 0.2), 5.9]) - [0.5, 6.0]) / [2.0, 0.5]
     assert joined.score == pytest.approx(1 / (1 + np.exp(-(features @ [1.0, 0.5] - 0.25))))
     assert joined.attributes == {"lobulation": 1.0, "texture": 4.0}  # 0 is below the scale
-    assert joined.other_scores == {"other": 0.1, NETWORK_SCORE: 0.8}
+    assert joined.other_scores == {"other": 0.1, NETWORK_SCORE: 0.8, "lobulation_network": 1.5}
     assert readout(given, {"mask_log_volume": 7.0}).attributes["lobulation"] == 5.0
 
 
@@ -45,11 +44,15 @@ def test_a_model_without_a_readout_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"mean": [0.5]}, {"deviation": [2.0, 0.0]}, {"outputs": {"malignancy": {"weights": [1], "intercept": 0}}}],
+    ("change", "message"),
+    [
+        ({"mean": {"logit": 0.5}}, "above 0 of mask_log_volume"),
+        ({"deviation": {"logit": 0.0, "mask_log_volume": 1.0}}, "above 0 of logit"),
+        ({"outputs": {"lobulation": {"weights": {}, "intercept": 2.0}}}, "the output malignancy"),
+    ],
 )
-def test_a_readout_that_does_not_fit_together_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="read-out of 2 features"):
+def test_a_readout_that_does_not_fit_together_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Readout.from_settings({**SETTINGS, **change})
 
 

@@ -91,12 +91,10 @@ def side_file(name: str, read_out: bool) -> dict:
     """A method's side file, with a read-out that doubles the network's logit and adds a measurement."""
     if not read_out:
         return SIDE_FILES[name]
-    outputs = {"malignancy": {"weights": [2.0, 0.1], "intercept": -0.5}}
-    features = ["logit", READ_OUT[name]]
-    return {
-        **SIDE_FILES[name],
-        "readout": {"features": features, "mean": [0.0, 1.0], "deviation": [1.0, 2.0], "outputs": outputs},
-    }
+    measured = READ_OUT[name]
+    outputs = {"malignancy": {"weights": {"logit": 2.0, measured: 0.1}, "intercept": -0.5}}
+    mean, deviation = {"logit": 0.0, measured: 1.0}, {"logit": 1.0, measured: 2.0}
+    return {**SIDE_FILES[name], "readout": {"mean": mean, "deviation": deviation, "outputs": outputs}}
 
 
 def written(folder: Path, name: str, step: str, read_out: bool = False) -> Path:

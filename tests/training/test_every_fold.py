@@ -13,6 +13,12 @@ from lung_nodule.training import require_folds, run
 from lung_nodule.training.option_table import OF_BUNDLE
 
 ROOT = Path(__file__).parents[2]
+READOUT = {
+    "mean": {"logit": 0.0},
+    "deviation": {"logit": 1.0},
+    "outputs": {"malignancy": {"weights": {"logit": 0.5}, "intercept": 0.1}},
+    "nodules": 20,
+}
 SMALL = {
     "mtnet": {"width": 0.125, "middle_blocks": 1, "image_size": 32},
     "mtmrnet": {"width": 0.125, "image_size": 32, "slices_per_nodule": 1},
@@ -44,11 +50,14 @@ def test_the_last_weights_are_the_model(bundle: str, painted: Path, tmp_path: Pa
     parser = parser_of(bundle, painted, tmp_path)
     run(parser.get_parsed_content("train#trainer"), seed=0)
     parser.get_parsed_content("assemble")
-    if bundle == "mtmrnet":
-        assert not parser.get_parsed_content("fit_readout")
     side_file = json.loads((tmp_path / "model.json").read_text())
     assert (side_file["fold"], side_file["validation_fold"]) == ("all", None)
     assert "readout" not in side_file
+    if bundle == "mtmrnet":
+        parser["readout_file"] = str(tmp_path / "readout.json")
+        (tmp_path / "readout.json").write_text(json.dumps(READOUT))
+        parser.get_parsed_content("fit_readout")
+        assert json.loads((tmp_path / "model.json").read_text()) == {**side_file, "readout": READOUT}
 
 
 def test_nothing_could_choose_an_epoch() -> None:

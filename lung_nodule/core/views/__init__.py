@@ -4,12 +4,13 @@ from .base import NoduleView, Patch, Prepared, floats
 from .cube import CubeView
 from .planes import PLANES, PlanesView, fused_score, fusion_weights, nine_planes
 from .prediction import Prediction
-from .readout import NETWORK_SCORE, Linear, Readout, features_of, logit
+from .readout import NETWORK_SCORE, OF_NETWORK, Linear, Readout, features_of, logit
 from .slices import SlicesView, nodule_score, slice_weights
 from .square import SQUARES, AdaptiveSquare, SquareView
 
 __all__ = [
     "NETWORK_SCORE",
+    "OF_NETWORK",
     "PLANES",
     "SQUARES",
     "AdaptiveSquare",

@@ -14,18 +14,21 @@ from .prediction import Prediction
 SMALLEST_PROBABILITY = 1e-6
 NETWORK_SCORE = "network_prob"
 """The name under which a prediction keeps the network's own score."""
+OF_NETWORK = "_network"
+"""How the names end under which it keeps the network's own ratings."""
+MOMENTS = ("mean", "deviation")
 
 
 @dataclass(frozen=True)
 class Linear:
-    """One output: ``weights`` of the standardized features, and the constant."""
+    """One output: the weight of each standardized feature that it takes, and the constant."""
 
-    weights: tuple[float, ...]
+    weights: Mapping[str, float]
     intercept: float
 
-    def __call__(self, standardized: np.ndarray) -> float:
-        """``[F]`` -> the weighted sum."""
-        return float(np.dot(self.weights, standardized) + self.intercept)
+    def __call__(self, standardized: Mapping[str, float]) -> float:
+        """Standardized features by name -> the weighted sum."""
+        return sum((weight * standardized[name] for name, weight in self.weights.items()), start=self.intercept)
 
 
 @dataclass(frozen=True)
@@ -33,56 +36,59 @@ class Readout:
     """From a nodule's features to its malignancy (logistic) and its attributes (linear), fitted after the training.
 
     Attributes:
-        features: names, as :func:`features_of` gives them.
-        mean: of each feature where it was fitted.
+        mean: of each feature where it was fitted, by the names of :func:`features_of`.
         deviation: standard deviation of each feature there, above 0.
-        malignancy: its logit.
-        attributes: the ratings that are read out, by name, on the readers' scales.
+        outputs: ``malignancy``, its logit, and the ratings that are read out, on the readers' scales.
     """
 
-    features: tuple[str, ...]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    malignancy: Linear
-    attributes: Mapping[str, Linear]
+    mean: Mapping[str, float]
+    deviation: Mapping[str, float]
+    outputs: Mapping[str, Linear]
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any] | None) -> Readout | None:
         """From a side file's ``readout``; None where there is none.
 
         Raises:
-            ValueError: lengths differ, or a deviation is 0.
+            ValueError: an output takes a feature without a mean or a deviation above 0, or there is no malignancy.
         """
         if settings is None:
             return None
-        features = tuple(map(str, settings["features"]))
-        mean, deviation = (tuple(map(float, settings[name])) for name in ("mean", "deviation"))
+        mean, deviation = ({name: float(value) for name, value in settings[key].items()} for key in MOMENTS)
         outputs = {name: _linear(entry) for name, entry in settings["outputs"].items()}
-        lengths = {len(mean), len(deviation), *(len(output.weights) for output in outputs.values())}
-        if lengths != {len(features)} or min(deviation) <= 0:
-            raise ValueError(f"a read-out of {len(features)} features needs as many means, deviations above 0, weights")
-        return cls(features, mean, deviation, outputs.pop("malignancy"), outputs)
+        taken = {feature for output in outputs.values() for feature in output.weights}
+        unknown = sorted(name for name in taken if name not in mean or not deviation.get(name, 0.0) > 0)
+        if unknown or "malignancy" not in outputs:
+            raise ValueError(
+                f"a read-out needs a mean and a deviation above 0 of {', '.join(unknown)}"
+                if unknown
+                else "a read-out needs the output malignancy"
+            )
+        return cls(mean, deviation, outputs)
 
     def __call__(self, prediction: Prediction, measured: Mapping[str, float]) -> Prediction:
-        """The prediction with what is read out in place of the network's own; that score is kept beside it.
+        """The prediction with what is read out in place of the network's own, which is kept in ``other_scores``.
+
+        The network's score is kept as :data:`NETWORK_SCORE`, its ratings as ``<attribute>_network``.
 
         Args:
             prediction: of the network.
             measured: of the nodule. Where one is not a number (an empty mask) the prediction stays the network's.
         """
         assert prediction.score is not None, "a read-out needs a network with a score"
-        others = {**prediction.other_scores, NETWORK_SCORE: prediction.score}
         found = features_of(prediction, measured)
-        values = np.array([found[name] for name in self.features])
-        if not np.isfinite(values).all():
-            return replace(prediction, other_scores=others)
-        standardized = (values - self.mean) / self.deviation
-        ratings = {name: _within(name, output(standardized)) for name, output in self.attributes.items()}
+        standardized = {name: (found[name] - mean) / self.deviation[name] for name, mean in self.mean.items()}
+        own = {name: value for name, value in prediction.attributes.items() if name in self.outputs}
+        kept = {NETWORK_SCORE: prediction.score, **{f"{name}{OF_NETWORK}": value for name, value in own.items()}}
+        result = replace(prediction, other_scores={**prediction.other_scores, **kept})
+        if not np.isfinite(list(standardized.values())).all():
+            return result
+        values = {name: output(standardized) for name, output in self.outputs.items()}
+        ratings = {name: _within(name, value) for name, value in values.items() if name != "malignancy"}
         return replace(
-            prediction,
-            score=float(1 / (1 + np.exp(-self.malignancy(standardized)))),
+            result,
+            score=float(1 / (1 + np.exp(-values["malignancy"]))),
             attributes={**prediction.attributes, **ratings},
-            other_scores=others,
         )
 
 
@@ -99,7 +105,8 @@ def logit(probability: float) -> float:
 
 
 def _linear(entry: Mapping[str, Any]) -> Linear:
-    return Linear(tuple(map(float, entry["weights"])), float(entry["intercept"]))
+    weights = {name: float(weight) for name, weight in entry["weights"].items()}
+    return Linear(weights, float(entry["intercept"]))
 
 
 def _within(name: str, rating: float) -> float:

@@ -1,0 +1,56 @@
+"""Read-outs for models that are trained on every fold, fitted on the cross-validation's test predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lung_nodule.benchmark.cell import Cell
+from lung_nodule.core import NETWORK_SCORE, OF_NETWORK, logit
+from lung_nodule.io import read_table, write_json
+from lung_nodule.training import fitted_readout
+
+
+def write_readouts(folder: Path, cells: Sequence[Cell]) -> list[Path]:
+    """Write ``<bundle>.json`` for every bundle whose models have a read-out: ``--readout_file`` of its training.
+
+    A model that is trained on every fold leaves no nodule to fit a read-out on. The cross-validation has tested every
+    nodule with a network that had not seen it, so the same read-out is fitted on those predictions, of all seeds.
+
+    Args:
+        folder: where the files go.
+        cells: finished ones.
+
+    Returns:
+        the files.
+    """
+    written = []
+    for bundle in dict.fromkeys(cell.bundle for cell in cells):
+        of_bundle = [cell for cell in cells if cell.bundle == bundle and cell.seed is not None]
+        settings = _settings(of_bundle[0]).get("readout") if of_bundle else None
+        if settings is not None:
+            written.append(folder / f"{bundle}.json")
+            write_json(written[-1], fitted_again(settings, [cell.predictions("test") for cell in of_bundle]))
+    return written
+
+
+def fitted_again(readout: dict[str, Any], tables: Sequence[Path]) -> dict[str, Any]:
+    """A read-out of the same features and attributes, fitted on tables of predictions.
+
+    Args:
+        readout: as a side file has it.
+        tables: ``predictions.csv`` of evaluations.
+    """
+    outputs = dict(readout["outputs"])
+    features = list(outputs.pop("malignancy")["weights"])
+    table = pd.concat([read_table(path, required=["nodule_id", NETWORK_SCORE]) for path in tables], ignore_index=True)
+    named = {f"{name}{OF_NETWORK}": name for name in outputs}
+    table = table.rename(columns=named).assign(logit=table[NETWORK_SCORE].map(logit))
+    return fitted_readout(table, features=features, attributes=list(outputs))
+
+
+def _settings(cell: Cell) -> dict[str, Any]:
+    return json.loads((cell.folder / "model.json").read_text())
