@@ -51,8 +51,6 @@ def stage_of(bundle: str, place: str, *, plain: bool, **options: Any) -> Stage:
     if plain:
         parser["nodules"] = {"_target_": "Dataset", "data": "@training_list", "transform": "@load"}
         parser.update({"amp": False, **({"cache_dir": None} if bundle == "e2emtl" else {})})
-    for module in parser["imports"]:
-        parser.get_parsed_content(f"imports#{parser['imports'].index(module)}")
     stage = parser.get_parsed_content(place)
     if plain:
         stage.network.to(memory_format=torch.contiguous_format)

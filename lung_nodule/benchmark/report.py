@@ -76,6 +76,11 @@ PROTOCOLS: dict[str, Callable[[Results], str]] = {
 }
 
 
+def _marked(results: Results, entry: Results, section: str, figure: str) -> str:
+    """A method's main figure with its interval, and the mark of one that a baseline reaches."""
+    return f"{_with_interval(entry, section, figure)} {_mark(results, entry, f'{section} {figure}')}".strip()
+
+
 def _malignancy(results: Results) -> str:
     columns = {
         "accuracy": "accuracy at 0.5",
@@ -89,8 +94,7 @@ def _malignancy(results: Results) -> str:
     for name, entry in _having(results, "malignancy"):
         folds = " ".join(_short(value) for value in _means(entry.get("fold_auc", {})))
         figures = [_figure(entry, "malignancy", column) for column in columns]
-        auc = f"{_with_interval(entry, 'malignancy', 'auc')} {_mark(results, entry, 'malignancy auc')}".strip()
-        rows.append([_named(name, entry), auc, folds, *figures])
+        rows.append([_named(name, entry), _marked(results, entry, "malignancy", "auc"), folds, *figures])
     header = ["", "AUC", "AUC of each fold", *columns.values()]
     return f"## Malignancy\n\n{_table(header, rows)}" if rows else ""
 
@@ -108,8 +112,8 @@ def _masks(results: Results) -> str:
     }
     rows = []
     for name, entry in _having(results, "masks"):
-        dice = f"{_with_interval(entry, 'masks', 'dice_voi')} {_mark(results, entry, 'masks dice_voi')}".strip()
-        rows.append([_named(name, entry), dice, *(_figure(entry, "masks", column) for column in columns)])
+        figures = [_figure(entry, "masks", column) for column in columns]
+        rows.append([_named(name, entry), _marked(results, entry, "masks", "dice_voi"), *figures])
     header = ["", "Dice per nodule", *columns.values()]
     sizes = "Sizes are thirds of the nodules by the readers' diameter."
     return f"## Masks\n\n{_table(header, rows)}\n\n{sizes}" if rows else ""

@@ -24,6 +24,7 @@ from lung_nodule.data.folds import training_folds, validation_fold
 from lung_nodule.data.load_voi import LoadVOI
 from lung_nodule.data.nodule_view import ViewNodule
 from lung_nodule.data.rand_affine import RandSliceAffined
+from lung_nodule.data.rank_rows import gather_rows
 from lung_nodule.data.scans import inference_datalist, require_inputs, scan_datalist
 from lung_nodule.data.tasks import (
     draws_of,
@@ -63,6 +64,7 @@ __all__ = [
     "fill_channel_cache",
     "fingerprint",
     "inference_datalist",
+    "gather_rows",
     "labelled",
     "nodule_datalist",
     "one_nodule",

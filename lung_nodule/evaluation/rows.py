@@ -34,7 +34,7 @@ def evaluation_row(nodule: Mapping[str, Any]) -> dict[str, Any]:
         **_segmentation(nodule),
         **{f"{name}_mean": nodule[f"{name}_mean"] for name in nodule["prediction"].attributes},
         **high_columns(nodule),
-        **nodule.get("measured", {}),
+        **nodule["prediction"].measured,
     }
 
 

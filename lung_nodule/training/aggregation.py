@@ -20,13 +20,12 @@ class Aggregate(Transform):
 
     * the score under its name: float32 ``[1]``; with ``malignancy_label`` where the item has a class.
     * ``segmentation``, of a view that segments: bool ``[S, H, W]``, the mask on the patch's grid.
-    * ``measured``, where asked for: what the view measures of the nodule, by name.
 
     Args:
         view: the method's.
         channels: names of the channels of ``pred``, where a network was asked for some of the view's alone.
         score: what the network was trained to say, ``malignancy_prob`` or ``nodule_prob``.
-        measure: whether to add ``measured``.
+        measure: whether the prediction says what the view measures of the nodule.
     """
 
     def __init__(
@@ -45,14 +44,13 @@ class Aggregate(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         ct: Any = data.get("ct")  # only what is measured needs it
         diameter = data.get("diameter_mm")
-        prediction = self.view.predict(self._outputs(data["pred"]), data["patch"], ct, diameter)
+        outputs, patch = self._outputs(data["pred"]), data["patch"]
+        prediction = self.view.predict(outputs, patch, ct, diameter, measure=self.measure)
         result = {**data, "prediction": prediction}
         if prediction.score is not None:
             result[self.score] = torch.tensor([prediction.score], dtype=torch.float32)
         if "malignancy" in data:
             result["malignancy_label"] = torch.as_tensor(data["malignancy"]).cpu()
-        if self.measure:
-            result["measured"] = self.view.measured(prediction, ct, diameter)
         if self.view.segments:
             result["segmentation"] = prediction.on_patch()
         return result

@@ -42,8 +42,8 @@ class StageCheckpoints:
         directory: the stage's folder.
         network: the module whose weights are the stage's result.
         state: what a resumed run needs (optimizer, learning-rate schedule), by name.
-        evaluator: the validation engine; its key metric picks the best epoch (greater is better). without one
-            the last epoch is kept.
+        evaluator: the validation engine; its key metric picks the best epoch (greater is better).
+            Without one the last epoch is kept.
         result: the module that has the weights to keep; ``network`` when not given.
         settings: what the checkpoint was made with; a run with others refuses to resume it.
         schedule: settings that may follow from the number of epochs: others are refused unless that has changed.

@@ -34,6 +34,7 @@ from lung_nodule.training.option_kinds import (
     one_of,
     whole,
 )
+from lung_nodule.training.readout_fit import read_readout
 
 SHARED: dict[str, Kind] = {
     "bundle_root": PATH,
@@ -70,7 +71,7 @@ SHARED: dict[str, Kind] = {
     "val_interval": whole(),
     "readout_features": NAMES,
     "readout_attributes": NAMES,
-    "readout_file": FILE.or_none(),
+    "readout_file": checked_by(read_readout, "a file with a read-out").or_none(),
     "kept_epoch": one_of("best", "last"),
     "average_decay": Kind("a number above 0 and below 1", lambda v: is_number(v) and 0 < v < 1).or_none(),
     "learning_rate": POSITIVE,

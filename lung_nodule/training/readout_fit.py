@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
 from lung_nodule.core import NoduleView, Readout, features_of
+from lung_nodule.data import gather_rows
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
 from lung_nodule.networks import read_settings
@@ -49,7 +50,8 @@ def fit_readout(
 ) -> None:
     """Fit a trained network's read-out on validation nodules, or take a fitted one; write it into the side file.
 
-    Nothing is done without features, or on ranks other than the first. What is fitted: :func:`fitted_readout`.
+    Nothing is done without features. Of several ranks, each runs its own nodules, and the first fits on all of them.
+    What is fitted: :func:`fitted_readout`.
 
     Args:
         model_path: the ``.pt`` file, whose side file gets the entry ``readout``.
@@ -63,32 +65,57 @@ def fit_readout(
         device: of the network.
 
     Raises:
-        InputError: a feature does not exist, or no nodule has all of them.
+        InputError: a feature does not exist, no nodule has all of them, or the file holds no read-out.
     """
-    if not (features or file) or idist.get_rank() > 0:
-        return
-    if file is not None:
-        _store(Path(model_path), json.loads(Path(file).read_text()))
-        return
+    if features or file:
+        rows = [] if file else _rows(network, loader, inferer, view, attributes, device)
+        if idist.get_rank() == 0:
+            fitted = (
+                read_readout(file)
+                if file
+                else fitted_readout(pd.DataFrame(rows), features=features, attributes=attributes)
+            )
+            _store(Path(model_path), fitted)
+        idist.barrier()
+
+
+def read_readout(path: str | Path) -> dict[str, Any]:
+    """A fitted read-out from a file.
+
+    Raises:
+        InputError: the file is missing, or holds none.
+    """
+    try:
+        readout = json.loads(Path(path).read_text(encoding="utf-8"))
+        Readout.from_settings(readout)
+        return {**readout, "nodules": int(readout["nodules"])}
+    except OSError as error:
+        raise InputError(f"no read-out at {path}: {error.strerror}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds no read-out ({error!r}): name a file that the benchmark wrote") from error
+
+
+def _rows(
+    network: nn.Module, loader: DataLoader, inferer: Inferer, view: NoduleView, attributes: Sequence[str], device: Any
+) -> list[dict[str, Any]]:
+    """The rows of all ranks' nodules."""
     evaluator = SupervisedEvaluator(
         device=device,
         val_data_loader=loader,
         network=network,
         inferer=inferer,
         prepare_batch=PrepareTargets("malignancy"),
-        postprocessing=Aggregate(view),
+        postprocessing=Aggregate(view, measure=True),
         decollate=False,
     )
-    rows: list[dict[str, float]] = []
-    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rows.append(_row(engine, view, attributes)))
+    rows: list[dict[str, Any]] = []
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: rows.append(_row(engine, attributes)))
     run(evaluator, seed=0)
-    readout = fitted_readout(pd.DataFrame(rows), features=features, attributes=attributes)
-    _store(Path(model_path), readout)
+    return gather_rows(rows)
 
 
 def _store(path: Path, readout: dict[str, Any]) -> None:
     """Put a read-out into the side file of weights."""
-    Readout.from_settings(readout)
     write_json(path.with_suffix(".json"), {**read_settings(path), "readout": readout})
     logger.info(f"{path}: a read-out of {', '.join(readout['mean'])}, fitted on {readout['nodules']} nodules")
 
@@ -145,13 +172,14 @@ def _output(name: str, standardized: pd.DataFrame, nodules: pd.DataFrame) -> dic
     return {"weights": weights, "intercept": float(np.ravel(model.intercept_)[0])}
 
 
-def _row(engine: Engine, view: NoduleView, attributes: Sequence[str]) -> dict[str, float]:
+def _row(engine: Engine, attributes: Sequence[str]) -> dict[str, Any]:
     """The features of an iteration's nodule, its class and its ratings."""
     nodule = cast(dict[str, Any], {**cast(Mapping, engine.state.batch), **cast(Mapping, engine.state.output)})
-    measured = view.measured(nodule["prediction"], np.asarray(nodule["ct"]), nodule.get("diameter_mm"))
     rated = {f"{name}_mean": nodule[f"{name}_mean"] for name in attributes}
-    return {**features_of(nodule["prediction"], measured), "malignant": nodule["malignant"], **rated}
+    known = {"nodule_id": nodule["nodule_id"], "malignant": nodule["malignant"]}
+    return {**known, **features_of(nodule["prediction"]), **rated}
 
 
 def _numbers(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table if name != "malignant" and not str(name).endswith("_mean")]
+    others = ("nodule_id", "malignant")
+    return [str(name) for name in table if name not in others and not str(name).endswith("_mean")]

@@ -24,18 +24,20 @@ def test_malignancy_is_logistic_and_ratings_are_linear_within_their_scale() -> N
     readout = Readout.from_settings(SETTINGS)
     assert readout is not None
     given = Prediction(PATCH, 0.8, attributes={"lobulation": 1.5, "texture": 4.0}, other_scores={"other": 0.1})
-    joined = readout(given, {"mask_log_volume": 5.9})
+    joined = readout(given.with_values(measured={"mask_log_volume": 5.9}))
     features = (np.array([np.log(0.8 / 0.2), 5.9]) - [0.5, 6.0]) / [2.0, 0.5]
     assert joined.score == pytest.approx(1 / (1 + np.exp(-(features @ [1.0, 0.5] - 0.25))))
     assert joined.attributes == {"lobulation": 1.0, "texture": 4.0}  # 0 is below the scale
     assert joined.other_scores == {"other": 0.1, NETWORK_SCORE: 0.8, "lobulation_network": 1.5}
-    assert readout(given, {"mask_log_volume": 7.0}).attributes["lobulation"] == 5.0
+    large = given.with_values(measured={"mask_log_volume": 7.0})
+    assert readout(large).attributes["lobulation"] == 5.0
 
 
 def test_without_a_mask_the_prediction_stays_the_networks() -> None:
     readout = Readout.from_settings(SETTINGS)
     assert readout is not None
-    joined = readout(Prediction(PATCH, 0.3, attributes={"lobulation": 1.5}), {"mask_log_volume": float("nan")})
+    unmeasured = {"mask_log_volume": float("nan")}
+    joined = readout(Prediction(PATCH, 0.3, attributes={"lobulation": 1.5}, measured=unmeasured))
     assert (joined.score, joined.attributes) == (0.3, {"lobulation": 1.5})
 
 
@@ -57,7 +59,14 @@ def test_a_readout_that_does_not_fit_together_is_refused(change: dict[str, Any],
 
 
 def test_features_are_the_networks_and_the_measured() -> None:
-    prediction = Prediction(PATCH, 1.0, attributes={"texture": 4.0})
-    assert features_of(prediction, {"a": 2.0}) == {"logit": logit(1.0), "texture": 4.0, "a": 2.0}
+    prediction = Prediction(PATCH, 1.0, attributes={"texture": 4.0}, measured={"a": 2.0})
+    assert features_of(prediction) == {"logit": logit(1.0), "texture": 4.0, "a": 2.0}
     assert np.isfinite(logit(1.0))
     assert logit(0.0) == pytest.approx(-logit(1.0))
+
+
+def test_a_mask_is_made_once() -> None:
+    maps = {"fine": np.zeros((4, 16, 16), dtype=np.float32)}
+    prediction = Prediction(PATCH, 0.5, maps)
+    assert prediction.with_values(score=0.6).mask is not prediction.mask  # nothing was made yet
+    assert prediction.with_values(score=0.6).mask is prediction.mask

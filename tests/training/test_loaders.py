@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import Dataset, DistributedSampler
 
-from lung_nodule.evaluation.collector import interleave
+from lung_nodule.data.rank_rows import interleave
 from lung_nodule.training import RankSampler, TrainingLoader, ValidationLoader, loaders, rank_batch_size
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from lung_nodule.core import Prediction, Readout, SlicePatch
 from lung_nodule.errors import InputError
 from lung_nodule.training import fitted_readout
-from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY
+from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY, read_readout
 
 FEATURES = ["logit", "mask_log_volume"]
 
@@ -44,7 +47,7 @@ def test_the_fit_is_scikit_learns_and_the_views_agree() -> None:
     patch = SlicePatch((8, 8, 4), (1.0, 1.0, 2.0), (4.0, 4.0, 2.0), 8.0, 16)
     for row in usable.head(5).to_dict("records"):
         probability = 1 / (1 + np.exp(-row["logit"]))
-        joined = readout(Prediction(patch, probability), {"mask_log_volume": row["mask_log_volume"]})
+        joined = readout(Prediction(patch, probability, measured={"mask_log_volume": row["mask_log_volume"]}))
         one = pd.DataFrame([row])[FEATURES]
         assert joined.score == pytest.approx(logistic.predict_proba(scaler.transform(one))[0, 1], abs=1e-4)
         assert joined.attributes["lobulation"] == pytest.approx(median.predict(one)[0], abs=1e-6)
@@ -55,3 +58,16 @@ def test_what_cannot_be_fitted_is_said() -> None:
         fitted_readout(table(), features=["mask_volume"])
     with pytest.raises(InputError, match="both classes"):
         fitted_readout(table().assign(malignant=1.0), features=FEATURES)
+
+
+def test_a_file_with_a_readout_is_read_and_any_other_refused(tmp_path: Path) -> None:
+    path = tmp_path / "readout.json"
+    with pytest.raises(InputError, match="no read-out at"):
+        read_readout(path)
+    fitted = fitted_readout(table(), features=FEATURES)
+    path.write_text(json.dumps(fitted))
+    assert read_readout(path) == fitted
+    for broken in ("[", "[]", json.dumps({**fitted, "mean": {}}), json.dumps({"outputs": {}})):
+        path.write_text(broken)
+        with pytest.raises(InputError, match="holds no read-out"):
+            read_readout(path)

@@ -108,7 +108,13 @@ class NoduleView(ABC):
         """
 
     def predict(
-        self, outputs: Mapping[str, np.ndarray], patch: Any, ct: np.ndarray, diameter: float | None = None
+        self,
+        outputs: Mapping[str, np.ndarray],
+        patch: Any,
+        ct: np.ndarray,
+        diameter: float | None = None,
+        *,
+        measure: bool = False,
     ) -> Prediction:
         """:meth:`aggregate`, then the read-out, where the model has one: what a user gets.
 
@@ -117,11 +123,13 @@ class NoduleView(ABC):
             patch: of the images.
             ct: VOI ``[X, Y, Z]`` in HU.
             diameter: as :meth:`reach_mm`.
+            measure: whether to measure the nodule where no read-out needs it, too.
         """
         prediction = self.aggregate(outputs, patch)
-        if self.readout is None or prediction.score is None:
-            return prediction
-        return self.readout(prediction, self.measured(prediction, ct, diameter))
+        readout = None if prediction.score is None else self.readout
+        if measure or readout is not None:
+            prediction = prediction.with_values(measured=self.measured(prediction, ct, diameter))
+        return prediction if readout is None else readout(prediction)
 
     def measured(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
         """Measurements of the nodule by name: within the method's own mask, or within the ball of a declared diameter.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Prediction:
         attributes: the readers' characteristics on their own scales, by name.
         attribute_probs: probability that a characteristic is high, by name.
         other_scores: further probabilities besides ``score``, by name.
+        measured: of the nodule, by name, where the view was asked to.
     """
 
     patch: SlicePatch | CubePatch
@@ -33,6 +35,18 @@ class Prediction:
     attributes: Mapping[str, float] = field(default_factory=dict)
     attribute_probs: Mapping[str, float] = field(default_factory=dict)
     other_scores: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    def with_values(self, **changes: Any) -> Prediction:
+        """The prediction with other values beside its maps; a mask that was made of them is kept.
+
+        Args:
+            changes: attributes but ``patch`` and ``maps``.
+        """
+        changed = replace(self, **changes)
+        if "mask" in vars(self):
+            vars(changed)["mask"] = self.mask
+        return changed
 
     @property
     def probability(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,36 +66,33 @@ class Readout:
             )
         return cls(mean, deviation, outputs)
 
-    def __call__(self, prediction: Prediction, measured: Mapping[str, float]) -> Prediction:
+    def __call__(self, prediction: Prediction) -> Prediction:
         """The prediction with what is read out in place of the network's own, which is kept in ``other_scores``.
 
         The network's score is kept as :data:`NETWORK_SCORE`, its ratings as ``<attribute>_network``.
 
         Args:
-            prediction: of the network.
-            measured: of the nodule. Where one is not a number (an empty mask) the prediction stays the network's.
+            prediction: of the network, with what is measured of the nodule. Where one measurement is not a number (an
+                empty mask) the prediction stays the network's.
         """
         assert prediction.score is not None, "a read-out needs a network with a score"
-        found = features_of(prediction, measured)
+        found = features_of(prediction)
         standardized = {name: (found[name] - mean) / self.deviation[name] for name, mean in self.mean.items()}
         own = {name: value for name, value in prediction.attributes.items() if name in self.outputs}
         kept = {NETWORK_SCORE: prediction.score, **{f"{name}{OF_NETWORK}": value for name, value in own.items()}}
-        result = replace(prediction, other_scores={**prediction.other_scores, **kept})
+        result = prediction.with_values(other_scores={**prediction.other_scores, **kept})
         if not np.isfinite(list(standardized.values())).all():
             return result
         values = {name: output(standardized) for name, output in self.outputs.items()}
         ratings = {name: _within(name, value) for name, value in values.items() if name != "malignancy"}
-        return replace(
-            result,
-            score=float(1 / (1 + np.exp(-values["malignancy"]))),
-            attributes={**prediction.attributes, **ratings},
-        )
+        score = float(1 / (1 + np.exp(-values["malignancy"])))
+        return result.with_values(score=score, attributes={**prediction.attributes, **ratings})
 
 
-def features_of(prediction: Prediction, measured: Mapping[str, float]) -> dict[str, float]:
+def features_of(prediction: Prediction) -> dict[str, float]:
     """A nodule's features by name: ``logit`` of the network's score, its ratings, and the measurements."""
     assert prediction.score is not None, "a read-out needs a network with a score"
-    return {"logit": logit(prediction.score), **prediction.attributes, **measured}
+    return {"logit": logit(prediction.score), **prediction.attributes, **prediction.measured}
 
 
 def logit(probability: float) -> float:
