@@ -29,13 +29,14 @@ from lung_nodule.data.scans import inference_datalist, require_inputs, scan_data
 from lung_nodule.data.tasks import (
     draws_of,
     evaluation_items,
-    refuse_crop_changes,
+    refuse_crop_variants,
     require_task_data,
     task_named,
     task_of,
     training_items,
 )
 from lung_nodule.data.training_slice import RandNoduleSlice, RandSquarePart, ViewSlice
+from lung_nodule.data.variant_images import RandVariantImage, VariantImages
 
 __all__ = [
     "ATTRIBUTE_COLUMNS",
@@ -52,6 +53,8 @@ __all__ = [
     "RandCropMargin",
     "CropMargin",
     "RandCropVariant",
+    "RandVariantImage",
+    "VariantImages",
     "ViewSlice",
     "ViewNodule",
     "attribute_medians",
@@ -69,7 +72,7 @@ __all__ = [
     "nodule_datalist",
     "one_nodule",
     "patients_of",
-    "refuse_crop_changes",
+    "refuse_crop_variants",
     "refuse_seen_patients",
     "require_dataset",
     "require_inputs",

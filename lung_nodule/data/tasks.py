@@ -79,15 +79,16 @@ def require_task_data(task: Task, dataset_dir: str | Path) -> None:
     (require_candidates if task.on_candidates else require_dataset)(dataset_dir)
 
 
-def refuse_crop_changes(task: Task, **probabilities: float) -> None:
-    """Refuse a change of crops that needs masks, where there are none.
+def refuse_crop_variants(task: Task, variants: int) -> None:
+    """Refuse crops around a mask where there are no masks.
 
     Raises:
-        InputError: one is asked for, of candidates.
+        InputError: of candidates, more than the whole VOI is asked for.
     """
-    for name, probability in probabilities.items():
-        if task.on_candidates and probability:
-            raise InputError(f"--{name} {probability} needs masks, which candidates do not have: leave it out")
+    if task.on_candidates and variants != 1:
+        raise InputError(
+            f"--crop_variants {variants} needs masks, which candidates do not have: leave it out (1, the whole VOI)"
+        )
 
 
 def training_items(

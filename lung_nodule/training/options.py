@@ -8,7 +8,7 @@ from typing import Any
 
 from lung_nodule.calling import calling_parser
 from lung_nodule.data.folds import EVERY_FOLD
-from lung_nodule.data.tasks import TASKS, refuse_crop_changes, task_named
+from lung_nodule.data.tasks import TASKS, refuse_crop_variants, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.option_table import kinds_of
 from lung_nodule.training.unknown_keys import refuse_unknown_keys
@@ -65,8 +65,7 @@ def _check_training(parser: ConfigParser) -> None:
         kept_epoch=kept,
     )
     if "task" in options:
-        crops = {name: option_value(parser, name) for name in ("crop_margin_prob", "pad_parenchyma_prob")}
-        refuse_crop_changes(task_named(option_value(parser, "task")), **crops)
+        refuse_crop_variants(task_named(option_value(parser, "task")), option_value(parser, "crop_variants"))
     parser.get_parsed_content("network_def")
 
 

@@ -131,11 +131,7 @@ def test_a_patient_that_the_model_saw_is_not_evaluated(trained: Path, candidates
         ({"validation_fold": 3, "training_folds": [3, 4]}, "patients must not cross a split"),
         ({"fold": 8}, "none of its 126 candidates with a VOI is in folds [9]"),
         ({"patch_mm": 96.0}, "--patch_mm 96 is larger than the 64 mm"),
-        ({"crop_margin_prob": 0.5}, "--crop_margin_prob 0.5 needs masks, which candidates do not have: leave it out"),
-        (
-            {"pad_parenchyma_prob": 0.5},
-            "--pad_parenchyma_prob 0.5 needs masks, which candidates do not have: leave it out",
-        ),
+        ({"crop_variants": 6}, "--crop_variants 6 needs masks, which candidates do not have: leave it out"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
