@@ -24,7 +24,7 @@ class ViewNodule(Transform):
     * ``image``: float32 in 0..1, channel first. The slices of a slice-wise view are the last axis, ``[C, H, W, S]``.
     * ``patch``: where it lies in the VOI, which :class:`~lung_nodule.training.Aggregate` needs.
     * the class, under the name ``target``: float32 ``[1]``, NaN without one.
-    * ``label``: float32 0/1 ``[1, H, W, S]``, of a view that segments where a mask was loaded; and ``inside``,
+    * ``label``: float32 ``[1, H, W, S]``, 0/1 unless soft, of a view that segments where a mask was loaded; and ``inside``,
       likewise, of a view that extends beyond the VOI: 1 where the VOI is.
     * ``highs``: float32 ``[7]``, whether readers called an attribute high, NaN without a rating.
 
@@ -34,13 +34,21 @@ class ViewNodule(Transform):
             (an evaluation of the network, not of what a user gets: inference has no mask).
         label: key of the item that holds the class, 1.0, 0.0 or NaN.
         target: name under which the class is added.
+        soft_label: in ``label``, keep the share of each voxel that the mask covers, in 0..1, instead of 0/1 at one
+            half: a boundary within a voxel is then trained where it is.
 
     Raises:
         InputError: ``slices`` is neither, or a nodule cannot be sampled.
     """
 
     def __init__(
-        self, view: NoduleView, *, slices: str = "patch", label: str = "malignant", target: str = "malignancy"
+        self,
+        view: NoduleView,
+        *,
+        slices: str = "patch",
+        label: str = "malignant",
+        target: str = "malignancy",
+        soft_label: bool = False,
     ) -> None:
         if slices not in SLICES:
             raise InputError(f"slices must be 'patch' or 'mask', got {slices!r}")
@@ -48,6 +56,7 @@ class ViewNodule(Transform):
         self.slices = slices
         self.label = label
         self.target = target
+        self.soft_label = soft_label
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         data = _slices_of_mask(data) if self.slices == "mask" else dict(data)
@@ -60,7 +69,8 @@ class ViewNodule(Transform):
         data[self.target] = torch.tensor([data[self.label]], dtype=torch.float32)
         data["highs"] = torch.from_numpy(binary_attributes(data))
         if self.view.segments and "mask" in data:
-            data["label"] = _as_map(patch.sample(data["mask"]) >= 0.5)
+            covered = patch.sample(data["mask"])
+            data["label"] = _as_map(covered if self.soft_label else covered >= 0.5)
         if patch.inside is not None:
             data["inside"] = _as_map(patch.inside)
         return data
@@ -95,7 +105,7 @@ def _slices_of_mask(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
 
 
 def _as_map(stack: np.ndarray) -> torch.Tensor:
-    """bool ``[S, H, W]`` -> 0/1 ``[1, H, W, S]``."""
+    """``[S, H, W]`` of bool or 0..1 -> float32 ``[1, H, W, S]``."""
     return _as_tensor(np.moveaxis(stack.astype(np.float32), 0, 2)[None])
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 MALIGNANCY_LOSSES = ("l1", "bce")
+MASK_LOSSES = ("dice", "dice_bce")
 NEVER = -1e4  # a logit whose probability is 0
 
 
@@ -26,9 +27,11 @@ class EndToEndLoss(nn.Module):
 
     Args:
         malignancy_loss: ``"l1"`` as printed, or ``"bce"``.
+        mask_loss: ``"dice"`` as printed, or ``"dice_bce"``, Dice plus the voxels' mean binary cross-entropy.
+        mask_weight: weight of the mask's term, 1 as printed.
 
     Raises:
-        LossOptionError: ``malignancy_loss`` is neither.
+        LossOptionError: ``malignancy_loss`` or ``mask_loss`` is neither, or the weight is not above 0.
 
     Example:
         >>> import torch
@@ -41,13 +44,15 @@ class EndToEndLoss(nn.Module):
         {'segmentation': '0.00', 'attributes': '4.85', 'malignancy': '0.00'}
     """
 
-    def __init__(self, *, malignancy_loss: str = "l1") -> None:
+    def __init__(self, *, malignancy_loss: str = "l1", mask_loss: str = "dice", mask_weight: float = 1.0) -> None:
         super().__init__()
-        if malignancy_loss not in MALIGNANCY_LOSSES:
-            raise LossOptionError(
-                f"malignancy_loss must be one of {', '.join(MALIGNANCY_LOSSES)}, got {malignancy_loss!r}"
-            )
+        _require_one_of(MALIGNANCY_LOSSES, malignancy_loss=malignancy_loss)
+        _require_one_of(MASK_LOSSES, mask_loss=mask_loss)
+        if not mask_weight > 0:
+            raise LossOptionError(f"mask_weight must be above 0, got {mask_weight!r}")
         self.malignancy_loss = malignancy_loss
+        self.mask_loss = mask_loss
+        self.mask_weight = float(mask_weight)
         self.dice = DiceLoss(sigmoid=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
     def forward(self, logits: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -56,14 +61,14 @@ class EndToEndLoss(nn.Module):
         Args:
             logits: ``segmentation`` ``[N, 1, D, D, D]``; where the network classifies also ``attributes`` ``[N, A]``
                 and ``malignancy`` ``[N, 1]``.
-            target: ``label`` 0/1 and, if there is one, ``inside`` 0/1 like ``segmentation``; ``highs`` 0/1/NaN
+            target: ``label`` in 0..1 and, if there is one, ``inside`` 0/1 like ``segmentation``; ``highs`` 0/1/NaN
                 ``[N, A]``; ``malignancy`` 0/1/NaN ``[N, 1]``.
         """
         return sum(self.terms(logits, target).values(), torch.tensor(0.0))
 
     def terms(self, logits: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The three terms by name: ``segmentation``, ``attributes``, ``malignancy``."""
-        terms = {"segmentation": self.dice(*_inside(logits["segmentation"].float(), target))}
+        terms = {"segmentation": self.mask_weight * self._mask(*_inside(logits["segmentation"].float(), target))}
         if "malignancy" in logits:
             cross_entropy = functional.binary_cross_entropy_with_logits
             pairs = zip(logits["attributes"].unbind(1), target["highs"].unbind(1), strict=True)
@@ -71,6 +76,18 @@ class EndToEndLoss(nn.Module):
             loss = _absolute_error if self.malignancy_loss == "l1" else cross_entropy
             terms["malignancy"] = _mean_of_known(loss, logits["malignancy"], target["malignancy"])
         return terms
+
+    def _mask(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        dice = self.dice(logits, label)
+        if self.mask_loss == "dice":
+            return dice
+        return dice + functional.binary_cross_entropy_with_logits(logits, label)
+
+
+def _require_one_of(known: tuple[str, ...], **option: str) -> None:
+    for name, value in option.items():
+        if value not in known:
+            raise LossOptionError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 def _inside(logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

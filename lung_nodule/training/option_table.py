@@ -9,7 +9,7 @@ from lung_nodule.data import LoadVOI
 from lung_nodule.data.channels import CHANNELS
 from lung_nodule.data.tasks import TASKS
 from lung_nodule.lidc import FOLDS
-from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES
+from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES, MASK_LOSSES
 from lung_nodule.networks import LAYOUTS
 from lung_nodule.networks.e2emtl import NORMS
 from lung_nodule.training.option_kinds import (
@@ -150,6 +150,9 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "cache_workers": whole(),
         "cycles": whole(),
         "malignancy_loss": one_of(*MALIGNANCY_LOSSES),
+        "mask_loss": one_of(*MASK_LOSSES),
+        "mask_weight": POSITIVE,
+        "soft_label": FLAG,
     },
 }
 """A bundle's own options, and what it takes differently."""

@@ -138,6 +138,20 @@ def test_beyond_the_voi_the_image_goes_on_and_the_label_does_not(nodule: dict) -
     torch.testing.assert_close(last[..., 0], last[..., 1])
 
 
+def test_a_soft_label_finds_the_boundary_again(nodule: dict) -> None:
+    """Shares of voxels, at one half the hard label; restored, they are closer to the mask than 0/1 are."""
+    view = CubeView(**CUBE, make_channels=CubeChannels(["ct"]))
+    hard, soft = ViewNodule(view)(nodule), ViewNodule(view, soft_label=True)(nodule)
+    np.testing.assert_array_equal(np.asarray(soft["label"]) >= 0.5, np.asarray(hard["label"]) > 0)
+    assert 0 < ((soft["label"] > 0) & (soft["label"] < 1)).sum()
+
+    def wrong(label: torch.Tensor) -> int:
+        restored = hard["patch"].restore(np.moveaxis(np.asarray(label)[0], 2, 0)) >= 0.5
+        return int((restored != (nodule["mask"] > 0)).sum())
+
+    assert wrong(soft["label"]) < wrong(hard["label"])
+
+
 def test_a_scanned_cube_restores_as_any_cube_and_shows_air_beyond_the_scan(nodule: dict, viewed: dict) -> None:
     patch = viewed["patch"]
     assert isinstance(patch, ScannedCube)

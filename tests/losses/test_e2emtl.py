@@ -54,6 +54,21 @@ def test_the_loss_is_its_formula(
     assert float(loss.detach()) == pytest.approx(by_hand(logits, target, malignancy=malignancy), rel=1e-5)
 
 
+def test_the_mask_term_takes_a_weight_and_cross_entropy(
+    logits: dict[str, torch.Tensor], target: dict[str, torch.Tensor]
+) -> None:
+    """On a label with shares of voxels, with voxels beyond the scan, which are background in both."""
+    label = torch.rand(target["label"].shape, generator=torch.Generator().manual_seed(2))
+    inside = torch.ones_like(label)
+    inside[..., 6:] = 0
+    target = {**target, "label": label, "inside": inside}
+    printed = EndToEndLoss().terms(logits, target)["segmentation"]
+    p = torch.sigmoid(logits["segmentation"].detach().double())
+    entropy = -(label * p.log() + (1 - label) * (1 - p).log()) * inside
+    term = EndToEndLoss(mask_loss="dice_bce", mask_weight=3.0).terms(logits, target)["segmentation"]
+    assert float(term.detach()) == pytest.approx(3 * (float(printed.detach()) + float(entropy.mean())), rel=1e-5)
+
+
 def test_a_nodule_without_a_class_trains_the_rest(
     logits: dict[str, torch.Tensor], target: dict[str, torch.Tensor]
 ) -> None:
@@ -118,5 +133,9 @@ def test_a_segmentation_alone_is_dice_alone(logits: dict[str, torch.Tensor], tar
 def test_mistakes_are_named(logits: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> None:
     with pytest.raises(LossOptionError, match=r"one of l1, bce, got 'l2'"):
         EndToEndLoss(malignancy_loss="l2")
+    with pytest.raises(LossOptionError, match="mask_loss must be one of dice, dice_bce, got 'ce'"):
+        EndToEndLoss(mask_loss="ce")
+    with pytest.raises(LossOptionError, match="mask_weight must be above 0, got 0"):
+        EndToEndLoss(mask_weight=0)
     with pytest.raises(ValueError, match=r"logits \(3, 1\) and target \(3,\) differ in shape"):
         EndToEndLoss()(logits, {**target, "malignancy": target["malignancy"][:, 0]})
