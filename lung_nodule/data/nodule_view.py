@@ -24,8 +24,8 @@ class ViewNodule(Transform):
     * ``image``: float32 in 0..1, channel first. The slices of a slice-wise view are the last axis, ``[C, H, W, S]``.
     * ``patch``: where it lies in the VOI, which :class:`~lung_nodule.training.Aggregate` needs.
     * the class, under the name ``target``: float32 ``[1]``, NaN without one.
-    * ``label``: float32 ``[1, H, W, S]``, 0/1 unless soft, of a view that segments where a mask was loaded; and ``inside``,
-      likewise, of a view that extends beyond the VOI: 1 where the VOI is.
+    * ``label``: float32 ``[1, H, W, S]``, 0/1 unless soft, of a view that segments where a mask was loaded; and
+      ``inside``, likewise, of a view that extends beyond the VOI: 1 where the VOI is.
     * ``highs``: float32 ``[7]``, whether readers called an attribute high, NaN without a rating.
 
     Args:

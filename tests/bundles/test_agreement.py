@@ -116,7 +116,8 @@ BAD_OPTIONS = [
     ("mtmrnet", {"regression": False, "bidirectional": True}), ("mtmrnet", {"slices_per_nodule": 0}),
     ("mtcnn", {"conv_layers": 7}), ("mtcnn", {"alpha": -1}), ("mtcnn", {"spline_order": 2}), ("mtcnn", {"patience": 0}),
     ("mtcnn", {"malignancy": "mode"}), ("mtcnn", {"image_size": 60}),
-    ("e2emtl", {"norm": "foo"}), ("e2emtl", {"malignancy_loss": "x"}), ("e2emtl", {"mask_loss": "x"}), ("e2emtl", {"mask_weight": 0}), ("e2emtl", {"channels": ["x"]}),
+    ("e2emtl", {"norm": "foo"}), ("e2emtl", {"malignancy_loss": "x"}), ("e2emtl", {"channels": ["x"]}),
+    ("e2emtl", {"mask_loss": "x"}), ("e2emtl", {"mask_weight": 0}), ("e2emtl", {"soft_label": "x"}),
     ("e2emtl", {"crop_variants": 0}), ("e2emtl", {"cycles": 0}), ("e2emtl", {"image_size": 40}),
 ]  # fmt: skip
 
