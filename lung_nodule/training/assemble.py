@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import ignite.distributed as idist
 import torch
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, write_json
+from lung_nodule.io.software import this_software
 from lung_nodule.training.checkpoints import save_tensors, training_record
 
 logger = logging.getLogger(__name__)
@@ -27,8 +30,8 @@ def write_model(
         path: the ``.pt`` file.
         network: the whole network.
         stages: for each submodule's name, its stage's ``best.pt``.
-        settings: written to the side file, with the SHA-256 of the weights and, by stage, how many epochs it has seen
-            and whether it was extended.
+        settings: written to the side file, with the SHA-256 of the weights, the software's versions and, by stage, what
+            :func:`~lung_nodule.training.checkpoints.training_record` says.
 
     Raises:
         InputError: a stage has not been trained, or was trained on other weights of its upstream stage.
@@ -53,9 +56,15 @@ def _write_model(
     save_tensors(path, network.state_dict())
     folders = [Path(checkpoint).parent for checkpoint in stages.values()]
     records = {folder.name: training_record(folder / "last.pt") for folder in folders}
-    described = {**settings, "training": records, "weights_sha256": file_sha256(path)}
+    described = {**settings, "training": records, "software": _versions(), "weights_sha256": file_sha256(path)}
     write_json(Path(path).with_suffix(".json"), described)
     logger.info(f"wrote {path}")
+
+
+def _versions() -> dict[str, str]:
+    """Of this library, with its commit in a git checkout, and of what trained with it."""
+    packages = {name: version(name) for name in ("torch", "monai", "numpy")}
+    return {"lung_nodule": this_software().name, "python": platform.python_version(), **packages}
 
 
 def refuse_stale_stages(stages: dict[str, str | Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,11 +73,17 @@ class StageCheckpoints:
         self.schedule = schedule or {}
         self.upstream = upstream
         self.extended: list[dict[str, int]] = []
+        self.seconds_before = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Called by the trainer."""
-        engine.add_event_handler(Events.STARTED, self.resume)
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def start(self, engine: Engine) -> None:
+        """Resume, and measure the time from here on."""
+        self.resume(engine)
+        self.started = time.monotonic()
 
     def resume(self, engine: Engine) -> None:
         """Load the last state, if there is one.
@@ -130,6 +138,7 @@ class StageCheckpoints:
         first_rates = {name: rates_of(part) for name, part in self.state.items() if isinstance(part, LRScheduler)}
         before, now = planned_epochs(saved), cast(int, engine.state.max_epochs)
         self.extended = list(saved.get("extended", []))
+        self.seconds_before = float(saved.get("seconds", 0.0))
         self.network.load_state_dict(saved["network"])
         for name, part in self.state.items():
             if before == now or name not in first_rates:
@@ -183,6 +192,7 @@ class StageCheckpoints:
         metric, epoch = self._best(engine)
         state = {name: part.state_dict() for name, part in self.state.items()}
         position = {"epoch": engine.state.epoch, "best_metric": float(metric), "best_epoch": int(epoch)}
+        position["seconds"] = self.seconds_before + time.monotonic() - self.started
         length = {"max_epochs": engine.state.max_epochs, "extended": self.extended, "schedule": self.schedule}
         made_with = {"settings": self.settings, **length}
         self._write("last.pt", {"network": self.network.state_dict(), **made_with, **position, **state})
@@ -204,10 +214,19 @@ def planned_epochs(saved: dict[str, Any]) -> int:
 
 
 def training_record(last: str | Path) -> dict[str, Any]:
-    """What a stage's ``last.pt`` says about its length, for a model's side file.
+    """What a stage's ``last.pt`` says about its training, for a model's side file.
 
     Returns:
-        ``epochs`` seen, and ``extended``: for each change of length ``after`` (epochs), ``from`` and ``to``.
+        ``epochs`` seen; ``extended``: for each change of length ``after`` (epochs), ``from`` and ``to``; ``minutes`` of
+        training and validation; ``ended``, UTC; ``options``: the seed, the recipe, and fingerprints of the nodules that
+        it trained and validated on.
     """
     saved = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-    return {"epochs": saved["epoch"], "extended": saved.get("extended", [])}
+    ended = datetime.fromtimestamp(Path(last).stat().st_mtime, tz=UTC)
+    return {
+        "epochs": saved["epoch"],
+        "extended": saved.get("extended", []),
+        "minutes": round(saved["seconds"] / 60, 1) if "seconds" in saved else None,
+        "ended": ended.isoformat(timespec="seconds"),
+        "options": {**saved["settings"], **saved.get("schedule", {})},
+    }

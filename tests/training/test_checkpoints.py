@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
+import lung_nodule
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256
 from lung_nodule.training import LoadStageWeights, StageCheckpoints, write_model
@@ -212,7 +214,9 @@ def write_stage(folder: Path, module: torch.nn.Module, upstream: Path | None = N
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(module.state_dict(), folder / "best.pt")
     settings = {"upstream": file_sha256(upstream)} if upstream else {}
-    torch.save({"settings": settings, "epoch": 5, "extended": [{"after": 3, "from": 3, "to": 5}]}, folder / "last.pt")
+    made_with = {"settings": {**settings, "seed": 3}, "schedule": {"cycles": 1}, "seconds": 90.0}
+    torch.save({**made_with, "epoch": 5, "extended": [{"after": 3, "from": 3, "to": 5}]}, folder / "last.pt")
+    os.utime(folder / "last.pt", (0, 0))
     return folder / "best.pt"
 
 
@@ -227,10 +231,27 @@ def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -
     write_model(tmp_path / "model.pt", network=network, stages=stages, settings={"width": 1.0})
     torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=True)["b.weight"], other.weight)
     side_file = json.loads((tmp_path / "model.json").read_text())
-    record = {"epochs": 5, "extended": [{"after": 3, "from": 3, "to": 5}]}
-    assert side_file == {
-        "width": 1.0, "training": {"a": record, "b": record}, "weights_sha256": file_sha256(tmp_path / "model.pt"),
+    software = side_file.pop("software")
+    assert software["torch"] == torch.__version__
+    assert software["lung_nodule"].startswith(lung_nodule.__version__)
+    record = {
+        "epochs": 5, "extended": [{"after": 3, "from": 3, "to": 5}], "minutes": 1.5,
+        "ended": "1970-01-01T00:00:00+00:00", "options": {"seed": 3, "cycles": 1},
     }  # fmt: skip
+    of_b = {**record, "options": {"seed": 3, "cycles": 1, "upstream": file_sha256(stages["a"])}}
+    assert side_file == {
+        "width": 1.0, "training": {"a": record, "b": of_b}, "weights_sha256": file_sha256(tmp_path / "model.pt"),
+    }  # fmt: skip
+
+
+def test_the_time_of_a_resumed_stage_is_that_of_all_its_runs(tmp_path: Path) -> None:
+    """Saved with every epoch, and added up over the runs."""
+    Run(tmp_path, [0.2]).go()
+    first = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert first["seconds"] > 0
+    torch.save({**first, "seconds": 1000.0}, tmp_path / "last.pt")
+    Run(tmp_path, [0.2, 0.3]).go()
+    assert 1000 < torch.load(tmp_path / "last.pt", weights_only=True)["seconds"] < 1100
 
 
 def test_a_stage_with_other_upstream_weights_is_stale(tmp_path: Path) -> None:
