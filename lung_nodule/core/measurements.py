@@ -13,6 +13,8 @@ MEASUREMENTS = (
     "log_volume", "log_surface", "hu_mean", "hu_std", "hu_10", "hu_50", "hu_90", "calcified", "edge", "surroundings",
 )  # fmt: skip
 """Names of what :func:`measure` gives, in its order."""
+DENSITY = tuple(name for name in MEASUREMENTS if name.startswith("hu_") or name == "calcified")
+"""Those that tell of HU alone."""
 
 
 def measure(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str, float]:

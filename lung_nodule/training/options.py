@@ -65,7 +65,10 @@ def _check_training(parser: ConfigParser) -> None:
         kept_epoch=kept,
     )
     if "task" in options:
-        refuse_crop_variants(task_named(option_value(parser, "task")), option_value(parser, "crop_variants"))
+        task = task_named(option_value(parser, "task"))
+        refuse_crop_variants(task, option_value(parser, "crop_variants"))
+        if task.on_candidates and (options["readout_features"] or options["readout_file"]):
+            raise InputError("a read-out is of malignancy: leave --readout_features and --readout_file out")
     parser.get_parsed_content("network_def")
 
 

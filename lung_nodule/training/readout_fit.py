@@ -32,7 +32,7 @@ PENALTY = 1.0
 """Of the logistic regression (L2, on standardized features)."""
 MEDIAN_PENALTY = 0.01
 """Of the attributes' median regressions (L1, on standardized features)."""
-MEASURED = ("mask_", "ball_")
+MEASURED = ("mask_", "ball_", "core_")
 """How the names of measurements begin."""
 
 

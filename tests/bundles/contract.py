@@ -146,9 +146,21 @@ class BundleContract:
 
     @pytest.mark.slow
     def test_two_processes_train_what_one_evaluates(self, painted: Path, tmp_path: Path) -> None:
-        self.run_on_two("training", "train", dataset=painted, output=tmp_path, **self.small)
+        """The read-out is fitted on both ranks' validation nodules, and joins what evaluation says."""
+        options = {**self.small, "readout_features": ["logit"]}
+        self.run_on_two("training", "train", dataset=painted, output=tmp_path, **options)
         self.run("evaluating", "evaluate", dataset=painted, output=tmp_path)
-        assert len(pd.read_csv(tmp_path / "evaluation" / "predictions.csv")) == 4
+        table = pd.read_csv(tmp_path / "evaluation" / "predictions.csv")
+        assert len(table) == 4
+        readout = json.loads((tmp_path / "model.json").read_text())["readout"]
+        assert readout["nodules"] == 4
+        logits = np.log(table["network_prob"] / (1 - table["network_prob"]))
+        weight, intercept = (
+            readout["outputs"]["malignancy"]["weights"]["logit"],
+            readout["outputs"]["malignancy"]["intercept"],
+        )
+        joined = intercept + weight * (logits - readout["mean"]["logit"]) / readout["deviation"]["logit"]
+        np.testing.assert_allclose(table["malignancy_prob"], 1 / (1 + np.exp(-joined)), atol=2e-3)
 
     @pytest.mark.slow
     def test_its_package_runs_alone(self, painted: Path, tmp_path: Path) -> None:

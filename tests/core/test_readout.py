@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lung_nodule.core import NETWORK_SCORE, Prediction, Readout, SlicePatch, features_of, logit
+from lung_nodule.core import (
+    NETWORK_SCORE,
+    PlanesView,
+    Prediction,
+    Readout,
+    SlicePatch,
+    SquareView,
+    features_of,
+    logit,
+)
 
 PATCH = SlicePatch((8, 8, 4), (1.0, 1.0, 2.0), (4.0, 4.0, 2.0), 8.0, 16)
 SETTINGS: dict[str, Any] = {
@@ -63,6 +72,19 @@ def test_features_are_the_networks_and_the_measured() -> None:
     assert features_of(prediction) == {"logit": logit(1.0), "texture": 4.0, "a": 2.0}
     assert np.isfinite(logit(1.0))
     assert logit(0.0) == pytest.approx(-logit(1.0))
+
+
+def test_without_a_mask_or_a_diameter_the_density_at_the_centre_is_measured() -> None:
+    """A calcified ball of 6 mm in the middle fills its share of the core's 10 mm; nothing tells the size."""
+    view = PlanesView(patch_mm=32.0, image_size=32, weights=[1 / 9] * 9)
+    ct = np.full((41, 41, 41), -850.0)
+    inside = np.linalg.norm(np.moveaxis(np.indices(ct.shape), 0, -1) - 20, axis=-1)
+    ct[inside <= 3] = 600.0
+    prediction = Prediction(view.patch(ct.shape, (1.0, 1.0, 1.0), (20.0, 20.0, 20.0)), 0.5)
+    measured = view.measured(prediction, ct)
+    assert set(measured) == {"core_hu_mean", "core_hu_std", "core_hu_10", "core_hu_50", "core_hu_90", "core_calcified"}
+    assert measured["core_calcified"] == pytest.approx((inside <= 3).sum() / (inside <= 5).sum())
+    assert SquareView(image_size=32).measured(prediction, ct) == {}
 
 
 def test_a_mask_is_made_once() -> None:

@@ -19,8 +19,10 @@ from lung_nodule.methods import METHODS
 from tests.deployment.conftest import ONE_NET, SETTINGS
 
 SIDE_FILES = {"mtnet": SETTINGS, **ONE_NET}
-READ_OUT = {"mtnet": "mask_log_volume", "mtmrnet": "ball_hu_mean", "e2emtl": "mask_calcified"}
-"""Methods with a read-out, and what each of them measures in this test."""
+READ_OUT = {
+    "mtnet": "mask_log_volume", "mtmrnet": "ball_hu_mean", "mtcnn": "core_calcified", "e2emtl": "mask_calcified",
+}  # fmt: skip
+"""What the read-out of each method takes besides the logit in this test."""
 SHAPE, SPACING, CENTER, DIAMETER = (40, 44, 24), (0.9, 0.8, 1.5), (19.25, 22.5, 11.75), 12.0
 GEOMETRY = {"SPACING": np.float32(SPACING), "CENTER": np.float32(CENTER), "DIAMETER": np.float32([DIAMETER])}
 OUTPUTS = {
@@ -133,9 +135,7 @@ def expected_of(name: str, images: np.ndarray, read_out: bool) -> tuple[np.ndarr
     return prepared.images, view.predict(named, prepared.patch, lung(), DIAMETER)
 
 
-@pytest.mark.parametrize(
-    ("name", "read_out"), [*((name, False) for name in SIDE_FILES), *((name, True) for name in READ_OUT)]
-)
+@pytest.mark.parametrize(("name", "read_out"), [(name, read_out) for name in SIDE_FILES for read_out in (False, True)])
 def test_a_voi_goes_through_both_steps_as_through_the_view(
     name: str, read_out: bool, tmp_path: Path, process: None
 ) -> None:

@@ -41,7 +41,8 @@ NOT_CHECKED = {
     },
     "a part that is built, whose own arguments are options or checked by its class": {
         "network_def", "nodule_view", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops",
-        "crop_voi", "augment", "aggregate", "stage", "segmentation", "preprocessing", "dataset", "dataloader",
+        "variant_images", "readout_loader", "crop_voi", "augment",
+        "aggregate", "stage", "segmentation", "preprocessing", "dataset", "dataloader",
         "inferer", "postprocessing", "key_metric", "handlers", "evaluator", "coarse", "fine", "train", "validate",
     },
     "which entries of an item the transforms change": {"slice_keys"},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..cube_patch import CubePatch
-from ..measurements import ball, measure
+from ..measurements import DENSITY, ball, measure
 from ..slice_patch import SlicePatch
 from .prediction import Prediction
 from .readout import Readout
@@ -18,6 +18,8 @@ from .readout import Readout
 Patch = SlicePatch | CubePatch
 Shape = tuple[int, ...]
 Vector = tuple[float, float, float]
+CORE_MM = 10.0
+"""Diameter of the ball at a nodule's centre whose density is measured where nothing tells the nodule's size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +134,11 @@ class NoduleView(ABC):
         return prediction if readout is None else readout(prediction)
 
     def measured(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
-        """Measurements of the nodule by name: within the method's own mask, or within the ball of a declared diameter.
+        """Measurements of the nodule by name.
 
-        Empty for a method that has neither.
+        ``mask_...`` within the method's own mask; of a method without one ``ball_...`` within the ball of the declared
+        diameter (empty without a diameter); of one that needs neither ``core_...``, the density within the ball of
+        :data:`CORE_MM` around the centre, which says nothing of the size.
 
         Args:
             prediction: for the nodule.
@@ -144,9 +148,13 @@ class NoduleView(ABC):
         spacing = np.array(prediction.patch.spacing)
         if self.segments:
             return {f"mask_{name}": value for name, value in measure(ct, prediction.mask, spacing).items()}
-        if diameter is None or "diameter_mm" not in self.needs:
+        center = np.array(prediction.patch.center)
+        if "diameter_mm" not in self.needs:
+            core = measure(ct, ball(ct.shape, spacing, center, CORE_MM), spacing)
+            return {f"core_{name}": value for name, value in core.items() if name in DENSITY}
+        if diameter is None:
             return {}
-        inside = ball(ct.shape, spacing, np.array(prediction.patch.center), diameter)
+        inside = ball(ct.shape, spacing, center, diameter)
         return {f"ball_{name}": value for name, value in measure(ct, inside, spacing).items()}
 
     @abstractmethod

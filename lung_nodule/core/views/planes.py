@@ -14,6 +14,7 @@ from ..cube_patch import CubePatch
 from ..intensity import checked_window, window
 from .base import NoduleView, Shape, Vector
 from .prediction import Prediction
+from .readout import Readout
 
 Z, X, Y = 0, 1, 2  # axes of a cube [z, x, y], as CubePatch samples it
 _HALF = np.sqrt(0.5)
@@ -49,6 +50,7 @@ class PlanesView(NoduleView):
         order: of the resampling, 3 (cubic spline, published) or 1 (linear).
         hu_window: HU that become 0 and 1.
         weights: of the planes' probabilities, ``[9]``; None while they are being trained.
+        readout: joins the score with the density at the nodule's centre.
 
     Raises:
         InputError: ``order`` is neither, or ``hu_window`` no window.
@@ -69,6 +71,7 @@ class PlanesView(NoduleView):
     order: int = 3
     hu_window: tuple[float, float] = NETWORK_WINDOW
     weights: Sequence[float] | None = None
+    readout: Readout | None = None
 
     def __post_init__(self) -> None:
         if self.order not in (1, 3):
@@ -85,6 +88,7 @@ class PlanesView(NoduleView):
             order=int(patch["order"]),
             hu_window=checked_window(settings["window"]),
             weights=tuple(float(weight) for weight in settings["view_weights"]),
+            readout=Readout.from_settings(settings.get("readout")),
         )
 
     @property
