@@ -17,7 +17,8 @@ KEYS = ["nodule_id", "patient_id", "fold", "seed", "method"]
 REFERENCES = ["readers", "diameter_mm", "malignancy_mean", "malignant", *ATTRIBUTE_COLUMNS]
 SCORES = ["malignancy_prob", "malignancy_score", "malignancy_threshold", "malignancy_spread"]
 """``malignancy_score`` ranks the nodules where a method has another number for that than its probability (a diameter
-in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold."""
+in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold;
+``malignancy_spread`` the width of the probability's interval."""
 MASKS = [
     "dice",
     "jaccard",
@@ -52,6 +53,8 @@ def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
     rows = nodules.drop(columns="fold").merge(own, on="nodule_id", how="right", validate="one_to_one")
     if rows["patient_id"].isna().any():
         raise InputError(f"{path} holds nodules that the dataset lacks: delete {cell.folder} and run again")
+    if "malignancy_high" in rows:
+        rows["malignancy_spread"] = rows["malignancy_high"] - rows["malignancy_low"]
     seed = np.nan if cell.seed is None else cell.seed
     threshold = np.nan if split != "test" or cell.seed is None else _threshold(cell, nodules)
     return rows.assign(fold=cell.fold, seed=seed, method=cell.bundle, malignancy_threshold=threshold)

@@ -55,7 +55,8 @@ class NoduleSlices(Dataset):
 def one_nodule(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Collate a batch of one nodule: its slices are the work of an iteration, and nodules differ in their number.
 
-    ``image`` and ``label`` gain the batch axis; everything else stays as it is.
+    ``image`` and ``label`` gain the batch axis (the image of a view that makes ``copies`` has one); everything else
+    stays as it is.
 
     Raises:
         ValueError: more than one nodule.
@@ -63,4 +64,5 @@ def one_nodule(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len(items) != 1:
         raise ValueError(f"nodules differ in their number of slices: load them with batch_size 1, got {len(items)}")
     item = dict(items[0])
-    return {**item, **{key: torch.as_tensor(item[key])[None] for key in ("image", "label") if key in item}}
+    single = ("label",) if "copies" in item else ("image", "label")
+    return {**item, **{key: torch.as_tensor(item[key])[None] for key in single if key in item}}

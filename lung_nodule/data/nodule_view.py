@@ -21,7 +21,8 @@ class ViewNodule(Transform):
 
     Takes what :class:`~lung_nodule.data.LoadVOI` gives and the columns that the view needs. Adds
 
-    * ``image``: float32 in 0..1, channel first. The slices of a slice-wise view are the last axis, ``[C, H, W, S]``.
+    * ``image``: float32 in 0..1, channel first. The slices of a slice-wise view are the last axis, ``[C, H, W, S]``,
+      those of its mirrored copies included. Another view that makes copies gives ``[copies, C, ...]``, and ``copies``.
     * ``patch``: where it lies in the VOI, which :class:`~lung_nodule.training.Aggregate` needs.
     * the class, under the name ``target``: float32 ``[1]``, NaN without one.
     * ``label``: float32 ``[1, H, W, S]``, 0/1 unless soft, of a view that segments where a mask was loaded; and
@@ -63,8 +64,13 @@ class ViewNodule(Transform):
         patch = patch_of(self.view, data)
         if self.slices == "mask" and "diameter_mm" in self.view.needs:
             patch = replace(patch, z_patch_mm=np.inf)  # the declared diameter does not bound the mask's slices
-        images = self.view.images(data["ct"], patch)
-        data["image"] = _as_tensor(np.moveaxis(images, 0, 3) if self.view.slicewise else images[0])
+        images = self.view.batch(data["ct"], patch)
+        if self.view.slicewise:
+            data["image"] = _as_tensor(np.moveaxis(images, 0, 3))
+        elif self.view.flips:
+            data.update(image=_as_tensor(images), copies=len(images))
+        else:
+            data["image"] = _as_tensor(images[0])
         data["patch"] = patch
         data[self.target] = torch.tensor([data[self.label]], dtype=torch.float32)
         data["highs"] = torch.from_numpy(binary_attributes(data))

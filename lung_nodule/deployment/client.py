@@ -23,7 +23,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 logger = logging.getLogger(__name__)
-_OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY")
+_OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
 _ASK_TIMEOUT_S = 10.0
 
 
@@ -47,11 +47,13 @@ class Answer:
         coarse: float32 ``[x, y, z]`` coarse probability on the VOI's grid.
         fine: float32 ``[x, y, z]`` fine probability on the VOI's grid.
         malignancy: probability of the nodule, 0..1.
+        interval: its smallest and largest value over mirrored copies of the nodule.
     """
 
     coarse: np.ndarray
     fine: np.ndarray
     malignancy: float
+    interval: tuple[float, float]
 
 
 class NoduleClient:
@@ -140,8 +142,8 @@ class NoduleClient:
             result = self._client.infer(self._model, inputs, outputs=outputs, client_timeout=self._timeout_s)
         except InferenceServerException as error:
             raise self._explained(error, voi.nodule_id) from None
-        coarse, fine, malignancy = (result.as_numpy(name) for name in _OUTPUTS)
-        return Answer(coarse, fine, float(malignancy[0]))
+        coarse, fine, malignancy, interval = (result.as_numpy(name) for name in _OUTPUTS)
+        return Answer(coarse, fine, float(malignancy[0]), (float(interval[0]), float(interval[1])))
 
     def _describe(self) -> ServedModel:
         try:

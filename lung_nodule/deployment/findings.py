@@ -74,6 +74,8 @@ def as_row(finding: Finding) -> dict[str, object]:
         "center_y_ras": y,
         "center_z_ras": z,
         "malignancy_prob": finding.answer.malignancy,
+        "malignancy_low": finding.answer.interval[0],
+        "malignancy_high": finding.answer.interval[1],
         "volume_mm3": finding.size.volume_mm3,
         "equivalent_diameter_mm": finding.size.equivalent_diameter_mm,
         "axial_diameter_mm": finding.size.axial_diameter_mm,

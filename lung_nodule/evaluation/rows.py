@@ -16,6 +16,7 @@ IDENTITY = (
     "nodule_id", "patient_id", "fold", "readers", "diameter_mm", "crop_extent_mm", "malignancy_mean", "malignant",
 )  # fmt: skip
 SCORES = ("malignancy_prob", "nodule_prob")
+INTERVAL = ("malignancy_low", "malignancy_high")
 COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
@@ -44,14 +45,20 @@ def inference_row(nodule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def prediction_columns(nodule: Mapping[str, Any]) -> dict[str, float]:
-    """Scores of a nodule: ``malignancy_prob``, ``<attribute>_pred`` (original scale), ``<attribute>_prob``, others."""
+    """Scores: ``malignancy_prob``, its range, ``<attribute>_pred`` (original scale), ``<attribute>_prob``, others."""
     prediction: Prediction = nodule["prediction"]
     return {
         **{name: float(nodule[name][0]) for name in SCORES if name in nodule},
+        **_interval(prediction),
         **{f"{name}_pred": value for name, value in prediction.attributes.items()},
         **{f"{name}_prob": value for name, value in prediction.attribute_probs.items()},
         **prediction.other_scores,
     }
+
+
+def _interval(prediction: Prediction) -> dict[str, float]:
+    """``malignancy_low`` and ``malignancy_high``, where mirrored copies were scored."""
+    return {} if prediction.interval is None else dict(zip(INTERVAL, prediction.interval, strict=True))
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -70,6 +70,7 @@ SHARED: dict[str, Kind] = {
     "slices_per_nodule": whole(),
     "max_epochs": whole(),
     "val_interval": whole(),
+    "flips": FLAG,
     "readout_features": NAMES,
     "readout_attributes": NAMES,
     "readout_file": checked_by(read_readout, "a file with a read-out").or_none(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +13,18 @@ import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
 from lung_nodule.core import NoduleView, Readout, features_of
-from lung_nodule.data import gather_rows
+from lung_nodule.data import ViewNodule, gather_rows
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
 from lung_nodule.networks import read_settings
 from lung_nodule.training.aggregation import Aggregate
 from lung_nodule.training.batches import PrepareTargets
+from lung_nodule.training.loaders import ValidationLoader
 from lung_nodule.training.randomness import run
+from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
+from monai.transforms import Compose
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from torch import nn
 from torch.utils.data import DataLoader
@@ -40,7 +43,8 @@ def fit_readout(
     model_path: str | Path,
     *,
     network: nn.Module,
-    loader: DataLoader,
+    data: Sequence[Mapping[str, Any]],
+    load: Callable[[Any], Any],
     inferer: Inferer,
     view: NoduleView,
     features: Sequence[str],
@@ -56,9 +60,10 @@ def fit_readout(
     Args:
         model_path: the ``.pt`` file, whose side file gets the entry ``readout``.
         network: gives the view's one tensor.
-        loader: of validation nodules, one a batch, with ``malignant`` and the attributes' means.
+        data: a datalist of validation nodules, with ``malignant`` and the attributes' means.
+        load: makes arrays of an item.
         inferer: runs the network.
-        view: of the method, without a read-out.
+        view: of the model, with its flips, without a read-out.
         features: names, of :func:`lung_nodule.core.features_of`.
         attributes: the ratings to be read out.
         file: a read-out that was fitted elsewhere, such as the benchmark's; nothing is fitted then.
@@ -68,6 +73,7 @@ def fit_readout(
         InputError: a feature does not exist, no nodule has all of them, or the file holds no read-out.
     """
     if features or file:
+        loader = ValidationLoader(Dataset(data, Compose([load, ViewNodule(view)])))
         rows = [] if file else _rows(network, loader, inferer, view, attributes, device)
         if idist.get_rank() == 0:
             fitted = (

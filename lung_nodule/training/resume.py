@@ -19,6 +19,7 @@ NOT_COMPARED: dict[str, dict[str, set[str]]] = {
         },
         "how the work is done, not which": {"device", "num_workers", "cache_rate", "cache_workers"},
         "an advice in a log": {"small_version"},
+        "what is predicted with, not trained": {"flips"},
         "fitted when the training is done": {"readout_features", "readout_attributes", "readout_file"},
         "a stage may go on with another number of epochs": {
             "max_epochs", "segmentation_max_epochs", "classifier_max_epochs",

@@ -22,6 +22,7 @@ class TestE2EMTL(BundleContract):
     name = "e2emtl"
     needed_column = "subtlety_mean"
     small = {  # noqa: RUF012
+        "flips": True,
         "width": 0.125,
         "image_size": 32,
         "patch_mm": 32.0,

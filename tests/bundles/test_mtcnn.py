@@ -23,6 +23,7 @@ class TestMTCNN(BundleContract):
     name = "mtcnn"
     segments = False
     small = {  # noqa: RUF012
+        "flips": True,
         "width": 0.125,
         "patch_mm": 32.0,
         "image_size": 32,

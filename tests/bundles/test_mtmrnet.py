@@ -24,6 +24,7 @@ class TestMTMRNet(BundleContract):
     segments = False
     needed_column = "texture_mean"
     small = {  # noqa: RUF012
+        "flips": True,
         "width": 0.125,
         "image_size": 32,
         "max_epochs": 2,

@@ -28,6 +28,7 @@ SETTINGS = {
     "network": {"width": 0.125, "middle_blocks": 1},
     "patch": {"patch_mm": 48.0, "z_patch_mm": 40.0, "image_size": 64},
     "window": [-1000.0, 400.0],
+    "flips": True,
 }
 
 ONE_NET = {

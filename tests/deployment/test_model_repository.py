@@ -48,7 +48,7 @@ def test_mtnet_has_exactly_its_six_models() -> None:
 
 def test_the_bounds_on_slices_agree() -> None:
     limit = int(read_config(TEMPLATES / "mtnet_preprocess" / "config.pbtxt").parameters["max_slices"].string_value)
-    assert {read_config(TEMPLATES / name / "config.pbtxt").max_batch_size for name in NETS} == {limit}
+    assert {read_config(TEMPLATES / name / "config.pbtxt").max_batch_size for name in NETS} == {4 * limit}
 
 
 @pytest.mark.parametrize("name", NETS)

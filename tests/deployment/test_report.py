@@ -39,7 +39,7 @@ def ct() -> Volume:
 def finding(ct: Volume) -> Finding:
     voi = cut_voi(ct, "LIDC <b>&amp;</b> 1", CENTER, edge_mm=80.0)
     fine = np.maximum(_patch(RADIUS, CENTER), _patch(4.0, CENTER + np.array([22.0, 0, 0])))[voi.box]
-    return make_finding(1, CENTER, voi, Answer(_patch(RADIUS + 2, CENTER)[voi.box], fine, 0.73))
+    return make_finding(1, CENTER, voi, Answer(_patch(RADIUS + 2, CENTER)[voi.box], fine, 0.73, (0.7, 0.77)))
 
 
 def _points(path: str) -> np.ndarray:
@@ -116,7 +116,9 @@ class _Page(HTMLParser):
 
 
 def test_the_page_holds_everything_it_shows(ct: Volume, finding: Finding, tmp_path: Path) -> None:
-    empty = make_finding(2, CENTER, finding.voi, Answer(finding.answer.coarse * 0, finding.answer.fine * 0, 0.01))
+    empty = make_finding(
+        2, CENTER, finding.voi, Answer(finding.answer.coarse * 0, finding.answer.fine * 0, 0.01, (0.01, 0.01))
+    )
     model = ServedModel("mtnet", "9.8.7", 64.0, 64.0, 224, (-1000.0, 400.0))
     now = datetime(2020, 5, 17, 12, 30, tzinfo=UTC)
     path = tmp_path / "report.html"

@@ -50,11 +50,15 @@ def expected(bundle: Path, settings: dict) -> Callable[[Voi], Answer]:
         volume = voi.volume
         patch = SlicePatch(volume.shape, tuple(volume.spacing), tuple(voi.center), **settings["patch"])
         image = torch.from_numpy(patch.sample(window(volume.data, *settings["window"])))[:, None]
-        with torch.inference_mode():
-            maps = {name: logits.sigmoid().numpy() for name, logits in network(image).items()}
-        weights = slice_weights(maps["coarse"][:, 0], patch)
-        score = nodule_score(maps["malignancy"][:, 0], weights)
-        return Answer(patch.restore(maps["coarse"][:, 0]), patch.restore(maps["fine"][:, 0]), score)
+        copies = []
+        for axes in ((), (2,), (3,), (2, 3)):
+            with torch.inference_mode():
+                maps = {name: logits.sigmoid() for name, logits in network(image.flip(axes)).items()}
+            copies.append({name: (m.flip(axes) if m.ndim == 4 else m).numpy()[:, 0] for name, m in maps.items()})
+        draws = [nodule_score(copy["malignancy"], slice_weights(copy["coarse"], patch)) for copy in copies]
+        mean = {name: np.mean([copy[name] for copy in copies], axis=0) for name in copies[0]}
+        score = nodule_score(mean["malignancy"], slice_weights(mean["coarse"], patch))
+        return Answer(patch.restore(mean["coarse"]), patch.restore(mean["fine"]), score, (min(draws), max(draws)))
 
     return compute
 
@@ -69,6 +73,7 @@ def _assert_equal(found: Answer, wanted: Answer) -> None:
     np.testing.assert_allclose(found.coarse, wanted.coarse, atol=TOLERANCE)
     np.testing.assert_allclose(found.fine, wanted.fine, atol=TOLERANCE)
     assert found.malignancy == pytest.approx(wanted.malignancy, abs=TOLERANCE)
+    assert found.interval == pytest.approx(wanted.interval, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("voi", VOIS, ids=lambda voi: voi.nodule_id)
@@ -92,7 +97,9 @@ def test_nodules_of_different_slice_counts_do_not_mix(server: TritonServer, expe
         _assert_equal(found, wanted[index % len(VOIS)])
 
 
-@pytest.mark.parametrize("names", [["MALIGNANCY_PROBABILITY"], ["COARSE_PROBABILITY"], ["FINE_PROBABILITY"]])
+@pytest.mark.parametrize(
+    "names", [["MALIGNANCY_PROBABILITY"], ["COARSE_PROBABILITY"], ["FINE_PROBABILITY"], ["MALIGNANCY_INTERVAL"]]
+)
 def test_a_subset_of_the_outputs_is_answered(grpc: InferenceServerClient, names: list[str]) -> None:
     outputs = [InferRequestedOutput(name) for name in names]
     answer = grpc.infer("mtnet", request_inputs(VOIS[1]), outputs=outputs, client_timeout=120)

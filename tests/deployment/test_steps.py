@@ -27,7 +27,7 @@ SHAPE, SPACING, CENTER, DIAMETER = (40, 44, 24), (0.9, 0.8, 1.5), (19.25, 22.5, 
 GEOMETRY = {"SPACING": np.float32(SPACING), "CENTER": np.float32(CENTER), "DIAMETER": np.float32([DIAMETER])}
 OUTPUTS = {
     "mtnet": ["COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY", "MASK"],
-    "mtmrnet": ["MALIGNANCY_PROBABILITY", "ATTRIBUTES"],
+    "mtmrnet": ["MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL", "ATTRIBUTES"],
     "mtcnn": ["MALIGNANCY_PROBABILITY"],
     "e2emtl": ["MASK_PROBABILITY", "MASK", "MALIGNANCY_PROBABILITY", "ATTRIBUTES"],
 }
@@ -90,13 +90,13 @@ def started(folder: Path, inputs: list[str], outputs: list[str], parameters: dic
 
 
 def side_file(name: str, read_out: bool) -> dict:
-    """A method's side file, with a read-out that doubles the network's logit and adds a measurement."""
+    """A method's side file, with flips and a read-out that doubles the network's logit and adds a measurement."""
     if not read_out:
         return SIDE_FILES[name]
     measured = READ_OUT[name]
     outputs = {"malignancy": {"weights": {"logit": 2.0, measured: 0.1}, "intercept": -0.5}}
     mean, deviation = {"logit": 0.0, measured: 1.0}, {"logit": 1.0, measured: 2.0}
-    return {**SIDE_FILES[name], "readout": {"mean": mean, "deviation": deviation, "outputs": outputs}}
+    return {**SIDE_FILES[name], "flips": True, "readout": {"mean": mean, "deviation": deviation, "outputs": outputs}}
 
 
 def written(folder: Path, name: str, step: str, read_out: bool = False) -> Path:
@@ -120,7 +120,7 @@ def outputs_of(name: str, images: np.ndarray) -> dict[str, np.ndarray]:
         bright = images.clip(0.01, 0.99).astype(np.float32)
         return {"COARSE": bright, "FINE": bright**1.5, "MALIGNANCY": rng.random((slices, 1), dtype=np.float32)}
     if name == "e2emtl":
-        scores = np.broadcast_to(rng.random((1, 8, 1, 1, 1), dtype=np.float32), (1, 8, *images.shape[2:]))
+        scores = rng.random((slices, 8, 1, 1, 1), dtype=np.float32) * np.ones((1, 1, *images.shape[2:]), np.float32)
         return {"PRED": np.concatenate([images[:, :1], scores], axis=1)}
     return {"PRED": rng.random((slices, 9), dtype=np.float32)}
 
@@ -153,6 +153,10 @@ def test_a_voi_goes_through_both_steps_as_through_the_view(
     np.testing.assert_array_equal(images, wanted_images)
     assert list(answered.tensors) == OUTPUTS[name]
     assert answered.tensors["MALIGNANCY_PROBABILITY"] == pytest.approx([wanted.score])
+    if "MALIGNANCY_INTERVAL" in answered.tensors:
+        interval = wanted.interval or (wanted.score, wanted.score)
+        assert (interval[0] < interval[1]) == read_out
+        assert answered.tensors["MALIGNANCY_INTERVAL"] == pytest.approx(interval)
     for key, map_name in {
         "COARSE_PROBABILITY": "coarse",
         "FINE_PROBABILITY": "fine",

@@ -12,6 +12,7 @@ import numpy as np
 from ..cube_patch import CubePatch
 from ..measurements import DENSITY, ball, measure
 from ..slice_patch import SlicePatch
+from .flips import with_flips, without_flips
 from .prediction import Prediction
 from .readout import Readout
 
@@ -50,6 +51,8 @@ class NoduleView(ABC):
     """Whether the method gives a mask."""
     readout: Readout | None = None
     """What joins the network's scores with measurements of the nodule; without one, the scores are the network's."""
+    flips: bool = False
+    """Whether a prediction is the mean over the images and their mirrored copies (:mod:`.flips`)."""
 
     @classmethod
     @abstractmethod
@@ -100,6 +103,11 @@ class NoduleView(ABC):
     def images(self, ct: np.ndarray, patch: Any) -> np.ndarray:
         """The images of a patch: CT ``[X, Y, Z]`` in HU -> float32 ``[N, C, ...]`` in 0..1."""
 
+    def batch(self, ct: np.ndarray, patch: Any) -> np.ndarray:
+        """What the network is given for a prediction: :meth:`images`, with :attr:`flips` their mirrored copies, too."""
+        images = self.images(ct, patch)
+        return with_flips(images) if self.flips else images
+
     @abstractmethod
     def aggregate(self, outputs: Mapping[str, np.ndarray], patch: Any) -> Prediction:
         """From the network's outputs for a nodule's images to the nodule.
@@ -120,18 +128,34 @@ class NoduleView(ABC):
     ) -> Prediction:
         """:meth:`aggregate`, then the read-out, where the model has one: what a user gets.
 
+        With :attr:`flips`, maps and scores are means over the copies, and ``draws`` holds each copy's score.
+
         Args:
-            outputs: as :meth:`aggregate`.
+            outputs: as :meth:`aggregate`, for what :meth:`batch` gives.
             patch: of the images.
             ct: VOI ``[X, Y, Z]`` in HU.
             diameter: as :meth:`reach_mm`.
             measure: whether to measure the nodule where no read-out needs it, too.
         """
-        prediction = self.aggregate(outputs, patch)
+        prediction = self._aggregated(outputs, patch)
         readout = None if prediction.score is None else self.readout
         if measure or readout is not None:
             prediction = prediction.with_values(measured=self.measured(prediction, ct, diameter))
-        return prediction if readout is None else readout(prediction)
+        if readout is None:
+            return prediction
+        draws = tuple(readout(prediction.with_values(score=score)).score for score in prediction.draws)
+        return readout(prediction).with_values(draws=draws)
+
+    def _aggregated(self, outputs: Mapping[str, np.ndarray], patch: Any) -> Prediction:
+        """Without the read-out."""
+        if not self.flips:
+            return self.aggregate(outputs, patch)
+        copies = without_flips(outputs, len(self.image_shape) - 1)
+        mean = {name: np.mean([copy[name] for copy in copies], axis=0, dtype=np.float32) for name in outputs}
+        prediction = self.aggregate(mean, patch)
+        if prediction.score is None:
+            return prediction
+        return prediction.with_values(draws=tuple(self.aggregate(copy, patch).score for copy in copies))
 
     def measured(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
         """Measurements of the nodule by name.
@@ -172,7 +196,7 @@ class NoduleView(ABC):
         """
         x, y, z = ct.shape
         patch = self.patch((x, y, z), floats(spacing), floats(center), diameter)
-        return Prepared(self.images(ct, patch), patch)
+        return Prepared(self.batch(ct, patch), patch)
 
     def named(self, tensor: np.ndarray, channels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The network's one tensor ``[N, C, ...]`` as :meth:`aggregate` takes it.

@@ -33,6 +33,7 @@ class CubeView(NoduleView):
         make_channels: makes these channels; the core can make only ``ct``.
         multi_task: whether the network also classifies.
         readout: joins the score with measurements of the mask.
+        flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
         InputError: ``hu_window`` is no window.
@@ -55,6 +56,7 @@ class CubeView(NoduleView):
     make_channels: ImageChannels | None = None
     multi_task: bool = True
     readout: Readout | None = None
+    flips: bool = False
 
     segments = True
 
@@ -77,6 +79,7 @@ class CubeView(NoduleView):
             make_channels=make_channels,
             multi_task=settings["network"].get("multi_task", True),
             readout=Readout.from_settings(settings.get("readout")),
+            flips=bool(settings.get("flips", False)),
         )
 
     @property

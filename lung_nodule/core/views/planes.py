@@ -51,6 +51,7 @@ class PlanesView(NoduleView):
         hu_window: HU that become 0 and 1.
         weights: of the planes' probabilities, ``[9]``; None while they are being trained.
         readout: joins the score with the density at the nodule's centre.
+        flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
         InputError: ``order`` is neither, or ``hu_window`` no window.
@@ -72,6 +73,7 @@ class PlanesView(NoduleView):
     hu_window: tuple[float, float] = NETWORK_WINDOW
     weights: Sequence[float] | None = None
     readout: Readout | None = None
+    flips: bool = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 3):
@@ -89,6 +91,7 @@ class PlanesView(NoduleView):
             hu_window=checked_window(settings["window"]),
             weights=tuple(float(weight) for weight in settings["view_weights"]),
             readout=Readout.from_settings(settings.get("readout")),
+            flips=bool(settings.get("flips", False)),
         )
 
     @property

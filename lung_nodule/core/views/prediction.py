@@ -27,6 +27,7 @@ class Prediction:
         attribute_probs: probability that a characteristic is high, by name.
         other_scores: further probabilities besides ``score``, by name.
         measured: of the nodule, by name, where the view was asked to.
+        draws: the score of each mirrored copy, where the view made some.
     """
 
     patch: SlicePatch | CubePatch
@@ -36,6 +37,7 @@ class Prediction:
     attribute_probs: Mapping[str, float] = field(default_factory=dict)
     other_scores: Mapping[str, float] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    draws: tuple[float, ...] = ()
 
     def with_values(self, **changes: Any) -> Prediction:
         """The prediction with other values beside its maps; a mask that was made of them is kept.
@@ -47,6 +49,14 @@ class Prediction:
         if "mask" in vars(self):
             vars(changed)["mask"] = self.mask
         return changed
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The smallest and the largest score of the mirrored copies; None where there are none.
+
+        How far the score moves when nothing of the nodule changes; no confidence interval.
+        """
+        return (min(self.draws), max(self.draws)) if self.draws else None
 
     @property
     def probability(self) -> np.ndarray:

@@ -27,6 +27,7 @@ class SlicesView(NoduleView):
         z_patch_mm: extent along z in mm; as ``patch_mm`` when not given.
         hu_window: HU that become 0 and 1.
         readout: joins the score with measurements of the mask.
+        flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
         InputError: ``hu_window`` is no window.
@@ -49,6 +50,7 @@ class SlicesView(NoduleView):
     z_patch_mm: float | None = None
     hu_window: tuple[float, float] = NETWORK_WINDOW
     readout: Readout | None = None
+    flips: bool = False
 
     slicewise = True
     segments = True
@@ -67,6 +69,7 @@ class SlicesView(NoduleView):
             z_patch_mm=None if z_patch_mm is None else float(z_patch_mm),
             hu_window=checked_window(settings["window"]),
             readout=Readout.from_settings(settings.get("readout")),
+            flips=bool(settings.get("flips", False)),
         )
 
     @property

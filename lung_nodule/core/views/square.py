@@ -75,6 +75,7 @@ class SquareView(NoduleView):
         hu_window: HU that become 0 and 1.
         attributes: whether the network predicts the eight attributes besides malignancy.
         readout: joins the scores with the declared diameter and the density within it.
+        flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
         InputError: ``crop`` or ``hu_window`` is none of those.
@@ -97,6 +98,7 @@ class SquareView(NoduleView):
     hu_window: tuple[float, float] = NETWORK_WINDOW
     attributes: bool = True
     readout: Readout | None = None
+    flips: bool = False
 
     needs = ("diameter_mm",)
     slicewise = True
@@ -115,6 +117,7 @@ class SquareView(NoduleView):
             hu_window=checked_window(settings["window"]),
             attributes=settings["network"].get("regression", True),
             readout=Readout.from_settings(settings.get("readout")),
+            flips=bool(settings.get("flips", False)),
         )
 
     @property

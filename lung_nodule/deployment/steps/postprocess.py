@@ -17,8 +17,9 @@ from served_view import OF_REQUEST, array, diameter_of, load_view, tensors
 class TritonPythonModel:
     """The nets' outputs, VOI, SPACING, CENTER (and DIAMETER) -> the tensors that the config names.
 
-    ``MALIGNANCY_PROBABILITY`` ``[1]``; ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, its last one,
-    and ``MASK`` (uint8), all on the VOI's grid; ``ATTRIBUTES``, their values or probabilities in the view's order.
+    ``MALIGNANCY_PROBABILITY`` ``[1]`` and ``MALIGNANCY_INTERVAL`` ``[2]``, its range over mirrored copies;
+    ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, its last one, and ``MASK`` (uint8), all on the VOI's
+    grid; ``ATTRIBUTES``, their values or probabilities in the view's order.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -49,6 +50,8 @@ class TritonPythonModel:
 def _tensor(prediction, name: str) -> np.ndarray:
     if name == "MALIGNANCY_PROBABILITY":
         return np.array([prediction.score], dtype=np.float32)
+    if name == "MALIGNANCY_INTERVAL":
+        return np.array(prediction.interval or (prediction.score,) * 2, dtype=np.float32)
     if name == "ATTRIBUTES":
         return np.array(list((prediction.attributes or prediction.attribute_probs).values()), dtype=np.float32)
     if name == "MASK":

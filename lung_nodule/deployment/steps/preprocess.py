@@ -39,7 +39,7 @@ class TritonPythonModel:
             self._check_extent(patch)
         except ValueError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        image = np.ascontiguousarray(self._view.images(voi, patch), dtype=np.float32)
+        image = np.ascontiguousarray(self._view.batch(voi, patch), dtype=np.float32)
         return pb_utils.InferenceResponse([pb_utils.Tensor("IMAGE", image)])
 
     def _check_extent(self, patch) -> None:
