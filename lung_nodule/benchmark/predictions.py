@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,8 @@ KEYS = ["nodule_id", "patient_id", "fold", "seed", "method"]
 REFERENCES = ["readers", "diameter_mm", "malignancy_mean", "malignant", *ATTRIBUTE_COLUMNS]
 SCORES = ["malignancy_prob", "malignancy_score", "malignancy_threshold", "malignancy_spread"]
 """``malignancy_score`` ranks the nodules where a method has another number for that than its probability (a diameter
-in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold;
-``malignancy_spread`` the width of the probability's interval."""
+in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold, of given
+weights the one that came with them; ``malignancy_spread`` is the width of the probability's range."""
 MASKS = [
     "dice",
     "jaccard",
@@ -56,11 +57,17 @@ def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
     if "malignancy_high" in rows:
         rows["malignancy_spread"] = rows["malignancy_high"] - rows["malignancy_low"]
     seed = np.nan if cell.seed is None else cell.seed
-    threshold = np.nan if split != "test" or cell.seed is None else _threshold(cell, nodules)
+    threshold = _threshold(cell, nodules) if split == "test" else np.nan
     return rows.assign(fold=cell.fold, seed=seed, method=cell.bundle, malignancy_threshold=threshold)
 
 
 def _threshold(cell: Cell, nodules: pd.DataFrame) -> float:
+    """Chosen on the validation fold; of given weights, the one in their side file's read-out, if there is one."""
+    if cell.seed is None:
+        settings = json.loads(cell.predictions("test").with_name("metrics.json").read_text(encoding="utf-8"))[
+            "settings"
+        ]
+        return float((settings.get("readout") or {}).get("threshold", np.nan))
     rows = _of_cell(cell, nodules, "validation")
     return youden_threshold(rows["malignancy_prob"].to_numpy(), rows["malignant"].to_numpy())
 

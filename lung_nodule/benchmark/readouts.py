@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from lung_nodule.benchmark.cell import Cell
+from lung_nodule.benchmark.predictions import youden_threshold
 from lung_nodule.core import NETWORK_SCORE, OF_NETWORK, logit
 from lung_nodule.io import read_table, write_json
 from lung_nodule.training import fitted_readout
@@ -46,10 +47,15 @@ def fitted_again(readout: dict[str, Any], tables: Sequence[Path]) -> dict[str, A
     """
     outputs = dict(readout["outputs"])
     features = list(outputs.pop("malignancy")["weights"])
-    table = pd.concat([read_table(path, required=["nodule_id", NETWORK_SCORE]) for path in tables], ignore_index=True)
+    table = pd.concat(
+        [read_table(path, required=["nodule_id", "malignancy_prob", NETWORK_SCORE]) for path in tables],
+        ignore_index=True,
+    )
     named = {f"{name}{OF_NETWORK}": name for name in outputs}
     table = table.rename(columns=named).assign(logit=table[NETWORK_SCORE].map(logit))
-    return fitted_readout(table, features=features, attributes=list(outputs))
+    fitted = fitted_readout(table, features=features, attributes=list(outputs))
+    threshold = youden_threshold(table["malignancy_prob"].to_numpy(), table["malignant"].to_numpy())
+    return {**fitted, "threshold": threshold}
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

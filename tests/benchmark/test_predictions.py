@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +60,30 @@ def test_the_threshold_is_of_the_cells_validation_fold(cells: list[Cell], datase
         assert rows.loc[rows["fold"] == fold, "malignancy_threshold"].tolist() == [pytest.approx(chosen)] * 4
 
 
+@pytest.mark.parametrize(("readout", "threshold"), [({"threshold": 0.31}, 0.31), (None, np.nan)])
+def test_given_weights_bring_their_threshold(
+    readout: dict | None, threshold: float, cells: list[Cell], dataset: Dataset
+) -> None:
+    given = replace(cells[0], seed=None)
+    metrics = given.predictions("test").with_name("metrics.json")
+    metrics.write_text(json.dumps({"settings": {"readout": readout}}))
+    rows = network_rows([given], dataset.nodules)
+    np.testing.assert_array_equal(rows["malignancy_threshold"], np.full(len(rows), threshold))
+
+
+def test_the_spread_is_the_width_of_the_range(cells: list[Cell], dataset: Dataset) -> None:
+    table = pd.read_csv(cells[0].predictions("test")).assign(malignancy_low=0.2, malignancy_high=0.5)
+    table.to_csv(cells[0].predictions("test"), index=False)
+    np.testing.assert_allclose(network_rows(cells[:1], dataset.nodules)["malignancy_spread"], 0.3)
+
+
 def test_validation_rows_name_the_test_fold(cells: list[Cell], dataset: Dataset) -> None:
     rows = network_rows(cells, dataset.nodules, "validation")
     own = dataset.nodules.set_index("nodule_id").loc[rows["nodule_id"], "fold"]
     assert sorted(set(zip(rows["fold"], own, strict=True))) == [(0, 1), (2, 3)]
 
 
-def test_given_weights_have_neither_seed_nor_threshold(dataset: Dataset, tmp_path: Path) -> None:
+def test_given_weights_have_no_seed_and_no_threshold_of_their_own(dataset: Dataset, tmp_path: Path) -> None:
     for name in ("model.pt", "model.json"):
         (tmp_path / name).write_text("x")
     (cell,) = given_cells(
@@ -73,6 +92,7 @@ def test_given_weights_have_neither_seed_nor_threshold(dataset: Dataset, tmp_pat
     assert [step.name for step in cell.steps] == ["test"]
     assert cell.steps[0].arguments[-4:-2] == ("--fold", "holdout")
     write(cell, "test", dataset.nodules)
+    cell.predictions("test").with_name("metrics.json").write_text('{"settings": {}}')
     rows = network_rows([cell], dataset.nodules)
     assert rows[["seed", "malignancy_threshold"]].isna().all(axis=None)
 

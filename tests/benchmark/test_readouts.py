@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from sklearn.metrics import roc_curve
 
 from lung_nodule.benchmark.plan import trained_cells
 from lung_nodule.benchmark.readouts import write_readouts
@@ -23,7 +25,7 @@ def predictions(seed: int) -> pd.DataFrame:
         {
             "nodule_id": [f"n{seed}_{number}" for number in range(30)],
             "malignant": (score + random.normal(0, 0.3, 30) > 0.5).astype(float),
-            "malignancy_prob": 0.5,
+            "malignancy_prob": score**2,
             "network_prob": score,
             "texture_pred": 3.0,
             "texture_network": texture,
@@ -50,6 +52,11 @@ def test_it_is_fitted_on_the_networks_own_predictions_of_all_folds(tmp_path: Pat
     written = json.loads((tmp_path / "readouts" / "mtmrnet.json").read_text())
     expected = fitted_readout(pd.concat(tables, ignore_index=True), features=FEATURES, attributes=ATTRIBUTES)
     assert written["nodules"] == 60
+    joined = pd.concat(tables)
+    called = joined["malignancy_prob"] >= written["threshold"]
+    youden = called[joined["malignant"] > 0].mean() - called[joined["malignant"] == 0].mean()
+    false, true, _ = roc_curve(joined["malignant"], joined["malignancy_prob"])
+    assert youden == pytest.approx((true - false).max())
     pd.testing.assert_frame_equal(
         pd.DataFrame(written["outputs"]["texture"]), pd.DataFrame(expected["outputs"]["texture"])
     )
