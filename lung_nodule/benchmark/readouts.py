@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 from lung_nodule.benchmark.cell import Cell
 from lung_nodule.benchmark.predictions import youden_threshold
-from lung_nodule.core import NETWORK_SCORE, OF_NETWORK, logit
+from lung_nodule.core import LOGIT, NETWORK_SCORE, OF_NETWORK, logit
 from lung_nodule.io import read_table, write_json
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS
 from lung_nodule.training import fitted_readout
 
 
@@ -52,7 +53,9 @@ def fitted_again(readout: dict[str, Any], tables: Sequence[Path]) -> dict[str, A
         ignore_index=True,
     )
     named = {f"{name}{OF_NETWORK}": name for name in outputs}
-    table = table.rename(columns=named).assign(logit=table[NETWORK_SCORE].map(logit))
+    probable = [name for name in ATTRIBUTE_THRESHOLDS if f"{name}_prob" in table]
+    logits = {f"{name}{LOGIT}": table[f"{name}_prob"].map(logit) for name in probable}
+    table = table.rename(columns=named).assign(logit=table[NETWORK_SCORE].map(logit), **logits)
     fitted = fitted_readout(table, features=features, attributes=list(outputs))
     threshold = youden_threshold(table["malignancy_prob"].to_numpy(), table["malignant"].to_numpy())
     return {**fitted, "threshold": threshold}

@@ -209,13 +209,7 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
 def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed], *, trained: bool) -> list[str]:
     return [
         *(f"MISSING: {one.cell} failed, so its nodules are in no figure of that bundle." for one in failed),
-        *(
-            []
-            if trained
-            else [
-                "The threshold is the one in the weights' side files, from their cross-validation."
-            ]
-        ),
+        *([] if trained else ["The threshold is the one in the weights' side files, from their cross-validation."]),
         *([] if splits else ["Baselines that must be fitted are left out: --fit_dir names a dataset to fit them on."]),
         *([] if dataset.annotations is not None else ["The dataset has no annotations.csv, so no reader is compared."]),
     ]

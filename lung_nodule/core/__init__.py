@@ -13,6 +13,7 @@ from .sizes import equivalent_diameter_mm, mask_volume_mm3
 from .slice_patch import SlicePatch
 from .validation import check_voi
 from .views import (
+    LOGIT,
     NETWORK_SCORE,
     OF_NETWORK,
     PLANES,
@@ -39,6 +40,7 @@ from .views import (
 )
 
 __all__ = [
+    "LOGIT",
     "MASK_THRESHOLD",
     "MEASUREMENTS",
     "NETWORK_SCORE",

@@ -154,7 +154,7 @@ def attribute_results(table: pd.DataFrame, medians: Mapping[str, float]) -> dict
     rated = [column.removesuffix("_pred") for column in columns if column.endswith("_pred")]
     binary = [column.removesuffix("_high") for column in columns if column.endswith("_high")]
     results = {name: _rated(table, name, medians.get(name)) for name in rated}
-    results |= {name: _binary(table, name) for name in binary}
+    results |= {name: {**results.get(name, {}), **_binary(table, name)} for name in binary}
     return results or None
 
 

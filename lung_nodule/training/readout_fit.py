@@ -12,7 +12,7 @@ import ignite.distributed as idist
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
-from lung_nodule.core import NoduleView, Readout, features_of
+from lung_nodule.core import LOGIT, NoduleView, Readout, features_of
 from lung_nodule.data import ViewNodule, gather_rows
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
@@ -129,9 +129,9 @@ def _store(path: Path, readout: dict[str, Any]) -> None:
 def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: Sequence[str] = ()) -> dict[str, Any]:
     """The read-out as :meth:`lung_nodule.core.Readout.from_settings` takes it, and how many nodules it was fitted on.
 
-    Malignancy is read from ``features``, an attribute from the network's own rating of it, its ``logit`` and every
-    measurement. The attributes' regressions are of the median, as their error is an absolute one and their ratings pile
-    up at the ends of the scales; an L1 penalty leaves out what does not help.
+    Malignancy is read from ``features``, an attribute from the network's own rating of it, its ``logit``, the logits of
+    its attributes, and every measurement. The attributes' regressions are of the median, as their error is an absolute
+    one and their ratings pile up at the ends of the scales; an L1 penalty leaves out what does not help.
 
     Args:
         table: a row per nodule with the features, ``malignant`` (1, 0 or NaN) and ``<attribute>_mean``.
@@ -141,11 +141,11 @@ def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: 
     Raises:
         InputError: a feature does not exist, or the nodules that have all of them lack a class.
     """
-    measured = [str(name) for name in table if str(name).startswith(MEASURED)] if attributes else []
-    used = {
-        "malignancy": list(features),
-        **{name: ["logit", *([name] if name in table else []), *measured] for name in attributes},
-    }
+    logits = [str(name) for name in table if str(name).endswith(LOGIT)]
+    measured = [str(name) for name in table if str(name).startswith(MEASURED)]
+    used = {"malignancy": list(features)}
+    for name in attributes:
+        used[name] = ["logit", *([name] if name in table else []), *logits, *measured]
     every = list(dict.fromkeys(name for names in used.values() for name in names))
     missing = [name for name in every if name not in table]
     if missing:

@@ -70,6 +70,8 @@ def test_a_readout_that_does_not_fit_together_is_refused(change: dict[str, Any],
 def test_features_are_the_networks_and_the_measured() -> None:
     prediction = Prediction(PATCH, 1.0, attributes={"texture": 4.0}, measured={"a": 2.0})
     assert features_of(prediction) == {"logit": logit(1.0), "texture": 4.0, "a": 2.0}
+    probable = prediction.with_values(attributes={}, attribute_probs={"texture": 0.25})
+    assert features_of(probable) == {"logit": logit(1.0), "texture_logit": logit(0.25), "a": 2.0}
     assert np.isfinite(logit(1.0))
     assert logit(0.0) == pytest.approx(-logit(1.0))
 

@@ -4,11 +4,12 @@ from .base import NoduleView, Patch, Prepared, floats
 from .cube import CubeView
 from .planes import PLANES, PlanesView, fused_score, fusion_weights, nine_planes
 from .prediction import Prediction
-from .readout import NETWORK_SCORE, OF_NETWORK, Linear, Readout, features_of, logit
+from .readout import LOGIT, NETWORK_SCORE, OF_NETWORK, Linear, Readout, features_of, logit
 from .slices import SlicesView, nodule_score, slice_weights
 from .square import SQUARES, AdaptiveSquare, SquareView
 
 __all__ = [
+    "LOGIT",
     "NETWORK_SCORE",
     "OF_NETWORK",
     "PLANES",

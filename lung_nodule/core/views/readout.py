@@ -16,6 +16,8 @@ NETWORK_SCORE = "network_prob"
 """The name under which a prediction keeps the network's own score."""
 OF_NETWORK = "_network"
 """How the names end under which it keeps the network's own ratings."""
+LOGIT = "_logit"
+"""How the names of its attributes' logits end."""
 MOMENTS = ("mean", "deviation")
 
 
@@ -90,9 +92,14 @@ class Readout:
 
 
 def features_of(prediction: Prediction) -> dict[str, float]:
-    """A nodule's features by name: ``logit`` of the network's score, its ratings, and the measurements."""
+    """A nodule's features by name.
+
+    ``logit`` of the network's score, its ratings, ``<attribute>_logit`` of its probabilities that one is high, and the
+    measurements.
+    """
     assert prediction.score is not None, "a read-out needs a network with a score"
-    return {"logit": logit(prediction.score), **prediction.attributes, **prediction.measured}
+    logits = {f"{name}{LOGIT}": logit(value) for name, value in prediction.attribute_probs.items()}
+    return {"logit": logit(prediction.score), **prediction.attributes, **logits, **prediction.measured}
 
 
 def logit(probability: float) -> float:

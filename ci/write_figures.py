@@ -1,0 +1,187 @@
+"""Write the figures of docs/benchmark.json into the README and the models' cards: python ci/write_figures.py
+
+Everything between two comments, ``<!-- figures -->`` and ``<!-- end of figures -->``, is replaced. With ``--check``
+nothing is written, and the status is 1 where a file has other figures than the benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run as a script
+
+BENCHMARK = ROOT / "docs" / "benchmark.json"
+FIRST, LAST = "<!-- figures -->\n", "<!-- end of figures -->\n"
+BASELINES = ("diameter", "radiomics", "attributes, diameter", "one reader")
+ATTRIBUTES = (
+    "subtlety", "internal_structure", "calcification", "sphericity", "margin", "lobulation", "spiculation", "texture",
+)  # fmt: skip
+Results = Mapping[str, Any]
+
+logger = logging.getLogger("write_figures")
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if arguments not in ([], ["--check"]):
+        logger.error("error: unknown arguments %s (python ci/write_figures.py [--check])", " ".join(arguments))
+        return 2
+    texts = written(json.loads(BENCHMARK.read_text(encoding="utf-8")))
+    stale = [path for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
+    for path in stale:
+        logger.info("%s: %s", path.relative_to(ROOT), "has other figures" if arguments else "written")
+        if not arguments:
+            path.write_text(texts[path], encoding="utf-8")
+    return int(bool(stale and arguments))
+
+
+def written(results: Results) -> dict[Path, str]:
+    """Every file that has figures, as it should be."""
+    files = {ROOT / "README.md": overview(results)}
+    for name in networks(results):
+        files[ROOT / "bundles" / name / "docs" / "README.md"] = of_bundle(results, name)
+    return {path: replaced(path.read_text(encoding="utf-8"), block, path) for path, block in files.items()}
+
+
+def replaced(text: str, block: str, path: Path) -> str:
+    """A text with a block between its two comments.
+
+    Raises:
+        ValueError: the text has not each comment once.
+    """
+    if text.count(FIRST) != 1 or text.count(LAST) != 1:
+        raise ValueError(f"{path} needs the lines {FIRST.strip()} and {LAST.strip()} once each")
+    before, rest = text.split(FIRST)
+    return f"{before}{FIRST}{block}{LAST}{rest.split(LAST)[1]}"
+
+
+def networks(results: Results) -> list[str]:
+    """The bundles that were benchmarked."""
+    return [name for name, entry in results["methods"].items() if entry["kind"] == "network"]
+
+
+def protocol(results: Results) -> str:
+    """How the figures came about, in one sentence."""
+    some = results["methods"][networks(results)[0]]
+    seeds = results["protocol"]["seeds"]
+    return (
+        f"{some['nodules']} nodules of {some['patients']} patients of {results['dataset']['source']}; patient-grouped "
+        f"five-fold cross-validation, three folds for training, one for validation, one for the test, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}, `train.json` with `recommended.json`"
+    )
+
+
+def overview(results: Results) -> str:
+    """The README's table."""
+    nearer = "attributes nearer than the constant, than radiomics"
+    head = f"| | AUC of malignancy | less the diameter's | Brier | Dice | {nearer} |"
+    rows = [_row(name, results) for name in (*networks(results), *BASELINES)]
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows, "", f"*{protocol(results)}.*", ""])
+
+
+def of_bundle(results: Results, name: str) -> str:
+    """A card's tables."""
+    entry = results["methods"][name]
+    folds = " ".join(_number(entry["fold_auc"][fold]) for fold in sorted(entry["fold_auc"]))
+    own = [_figure(entry, "malignancy", figure) for figure in ("brier", "calibration_error")]
+    lines = [
+        f"{protocol(results)} (`python -m lung_nodule benchmark`; [all figures](../../../docs/benchmark.md)).",
+        "",
+        "| malignancy | AUC | less this baseline's | Brier | calibration error |",
+        "|---|---|---|---|---|",
+        f"| **{name}** | {_interval(entry, 'malignancy', 'auc')} (folds {folds}) | | {' | '.join(own)} |",
+        *(_baseline(results, name, other) for other in ("constant", "crop extent", *BASELINES)),
+        "",
+    ]
+    if "masks" in entry:
+        lines += _masks(results, name)
+    if f"{ATTRIBUTES[0]}_mae" in entry.get("attributes", {}):
+        lines += _errors(results, name)
+    return "\n".join(lines)
+
+
+def _row(name: str, results: Results) -> str:
+    entry = results["methods"][name]
+    label = f"[{name}](bundles/{name}/docs/README.md)" if entry["kind"] == "network" else name
+    cells = [
+        _interval(entry, "malignancy", "auc"),
+        _difference(entry, "malignancy auc", "diameter") if entry["kind"] == "network" else "",
+        _figure(entry, "malignancy", "brier"),
+        _figure(entry, "masks", "dice_voi"),
+        _nearer(results, name),
+    ]
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def _baseline(results: Results, name: str, other: str) -> str:
+    entry = results["methods"][other]
+    cells = [_interval(entry, "malignancy", "auc"), _difference(results["methods"][name], "malignancy auc", other)]
+    cells += [_figure(entry, "malignancy", figure) for figure in ("brier", "calibration_error")]
+    return f"| {other} | {' | '.join(cells)} |"
+
+
+def _masks(results: Results, name: str) -> list[str]:
+    shown = {"dice_voi": "Dice on the VOI's voxels", "dice": "on the patch", "jaccard": "Jaccard on the patch"}
+    others = ("threshold", "region growing", "one reader")
+    rows = [
+        f"| {'**' + one + '**' if one == name else one} | "
+        + " | ".join(_figure(results["methods"][one], "masks", figure) for figure in shown)
+        + " |"
+        for one in (name, *others)
+    ]
+    return [f"| masks, mean over the nodules | {' | '.join(shown.values())} |", "|---|---|---|---|", *rows, ""]
+
+
+def _errors(results: Results, name: str) -> list[str]:
+    methods = (name, "constant", "radiomics", "one reader")
+    rows = []
+    for attribute in ATTRIBUTES:
+        figures = [_figure(results["methods"][one], "attributes", f"{attribute}_mae") for one in methods]
+        rows.append(f"| {attribute.replace('_', ' ')} | {' | '.join(figures)} |")
+    return [f"| mean absolute error | {' | '.join(methods)} |", "|---|---|---|---|---|", *rows, ""]
+
+
+def _nearer(results: Results, name: str) -> str:
+    """How many of the attributes have a smaller error than the constant and than radiomics on the readers' masks."""
+    own = results["methods"][name].get("attributes", {})
+    if f"{ATTRIBUTES[0]}_mae" not in own:
+        return ""
+    counts = [
+        sum(own[f"{a}_mae"]["mean"] < results["methods"][other]["attributes"][f"{a}_mae"]["mean"] for a in ATTRIBUTES)
+        for other in ("constant", "radiomics")
+    ]
+    return f"{counts[0]} and {counts[1]} of {len(ATTRIBUTES)}"
+
+
+def _figure(entry: Results, section: str, name: str) -> str:
+    found = entry.get(section, {}).get(name)
+    return "" if found is None or found["mean"] is None else _number(found)
+
+
+def _number(found: Results) -> str:
+    spread = "" if found["spread"] is None else f" ± {found['spread']:.3f}"
+    return f"{found['mean']:.3f}{spread}"
+
+
+def _interval(entry: Results, section: str, name: str) -> str:
+    text, interval = _figure(entry, section, name), entry.get("intervals", {}).get(f"{section} {name}")
+    return text if interval is None else f"{text} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def _difference(entry: Results, figure: str, baseline: str) -> str:
+    found = entry.get("against", {}).get(figure, {}).get(baseline)
+    if found is None:
+        return ""
+    low, high = found["interval"]
+    return f"{found['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
