@@ -72,7 +72,7 @@ class EndToEndLoss(nn.Module):
         if "malignancy" in logits:
             cross_entropy = functional.binary_cross_entropy_with_logits
             pairs = zip(logits["attributes"].unbind(1), target["highs"].unbind(1), strict=True)
-            terms["attributes"] = sum(_mean_of_known(cross_entropy, z, y) for z, y in pairs)
+            terms["attributes"] = torch.stack([_mean_of_known(cross_entropy, z, y) for z, y in pairs]).sum()
             loss = _absolute_error if self.malignancy_loss == "l1" else cross_entropy
             terms["malignancy"] = _mean_of_known(loss, logits["malignancy"], target["malignancy"])
         return terms
