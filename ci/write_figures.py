@@ -1,4 +1,4 @@
-"""Write the figures of docs/benchmark.json into the README and the models' cards: python ci/write_figures.py
+"""Write the figures of docs/benchmark.json into the README, the cards and the metadata: python ci/write_figures.py
 
 Everything between two comments, ``<!-- figures -->`` and ``<!-- end of figures -->``, is replaced. With ``--check``
 nothing is written, and the status is 1 where a file has other figures than the benchmark.
@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # run as a script
 BENCHMARK = ROOT / "docs" / "benchmark.json"
 FIRST, LAST = "<!-- figures -->\n", "<!-- end of figures -->\n"
 BASELINES = ("diameter", "radiomics", "attributes, diameter", "one reader")
+CLASS = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_error")
 ATTRIBUTES = (
     "subtlety", "internal_structure", "calcification", "sphericity", "margin", "lobulation", "spiculation", "texture",
 )  # fmt: skip
@@ -47,7 +48,12 @@ def written(results: Results) -> dict[Path, str]:
     files = {ROOT / "README.md": overview(results)}
     for name in networks(results):
         files[ROOT / "bundles" / name / "docs" / "README.md"] = of_bundle(results, name)
-    return {path: replaced(path.read_text(encoding="utf-8"), block, path) for path, block in files.items()}
+    texts = {path: replaced(path.read_text(encoding="utf-8"), block, path) for path, block in files.items()}
+    for name in networks(results):
+        path = ROOT / "bundles" / name / "configs" / "metadata.json"
+        metadata = {**json.loads(path.read_text(encoding="utf-8")), "eval_metrics": of_metadata(results, name)}
+        texts[path] = json.dumps(metadata, indent=4, ensure_ascii=False) + "\n"
+    return texts
 
 
 def replaced(text: str, block: str, path: Path) -> str:
@@ -90,12 +96,12 @@ def of_bundle(results: Results, name: str) -> str:
     """A card's tables."""
     entry = results["methods"][name]
     folds = " ".join(_number(entry["fold_auc"][fold]) for fold in sorted(entry["fold_auc"]))
-    own = [_figure(entry, "malignancy", figure) for figure in ("brier", "calibration_error")]
+    own = [_figure(entry, "malignancy", figure) for figure in CLASS[1:]]
     lines = [
         f"{protocol(results)} (`python -m lung_nodule benchmark`; [all figures](../../../docs/benchmark.md)).",
         "",
-        "| malignancy | AUC | less this baseline's | Brier | calibration error |",
-        "|---|---|---|---|---|",
+        f"| malignancy | AUC | less this baseline's | {' | '.join(CLASS[1:]).replace('_', ' ')} |",
+        "|---|---|---|---|---|---|---|---|",
         f"| **{name}** | {_interval(entry, 'malignancy', 'auc')} (folds {folds}) | | {' | '.join(own)} |",
         *(_baseline(results, name, other) for other in ("constant", "crop extent", *BASELINES)),
         "",
@@ -105,6 +111,18 @@ def of_bundle(results: Results, name: str) -> str:
     if f"{ATTRIBUTES[0]}_mae" in entry.get("attributes", {}):
         lines += _errors(results, name)
     return "\n".join(lines)
+
+
+def of_metadata(results: Results, name: str) -> dict[str, float | str]:
+    """The ``eval_metrics`` of a bundle's ``metadata.json``: what its card shows, and the protocol."""
+    entry = results["methods"][name]
+    shown = [("malignancy", figure, figure) for figure in CLASS]
+    shown += [("masks", figure, figure) for figure in ("dice_voi", "dice", "jaccard")]
+    shown += [("attributes", f"{attribute}_mae", f"mae_{attribute}") for attribute in ATTRIBUTES]
+    found = {label: entry.get(section, {}).get(figure) for section, figure, label in shown}
+    figures = {label: round(figure["mean"], 3) for label, figure in found.items() if figure is not None}
+    baseline = results["methods"]["diameter"]["malignancy"]["auc"]["mean"]
+    return {**figures, "baseline_diameter_auc": round(baseline, 3), "protocol": protocol(results)}
 
 
 def _row(name: str, results: Results) -> str:
@@ -123,7 +141,7 @@ def _row(name: str, results: Results) -> str:
 def _baseline(results: Results, name: str, other: str) -> str:
     entry = results["methods"][other]
     cells = [_interval(entry, "malignancy", "auc"), _difference(results["methods"][name], "malignancy auc", other)]
-    cells += [_figure(entry, "malignancy", figure) for figure in ("brier", "calibration_error")]
+    cells += [_figure(entry, "malignancy", figure) for figure in CLASS[1:]]
     return f"| {other} | {' | '.join(cells)} |"
 
 

@@ -54,8 +54,8 @@ def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
     rows = nodules.drop(columns="fold").merge(own, on="nodule_id", how="right", validate="one_to_one")
     if rows["patient_id"].isna().any():
         raise InputError(f"{path} holds nodules that the dataset lacks: delete {cell.folder} and run again")
-    if "malignancy_high" in rows:
-        rows["malignancy_spread"] = rows["malignancy_high"] - rows["malignancy_low"]
+    if "malignancy_prob_max" in rows:
+        rows["malignancy_spread"] = rows["malignancy_prob_max"] - rows["malignancy_prob_min"]
     seed = np.nan if cell.seed is None else cell.seed
     threshold = _threshold(cell, nodules) if split == "test" else np.nan
     return rows.assign(fold=cell.fold, seed=seed, method=cell.bundle, malignancy_threshold=threshold)

@@ -57,7 +57,8 @@ class SaveActivationMaps:
     def save(self, engine: Engine) -> None:
         """Write the map and the picture of one iteration's nodule."""
         nodule = nodule_of(engine)
-        image = np.moveaxis(np.asarray(nodule["image"])[0, 0], 2, 0)
+        slices = len(nodule["patch"].slices)  # their mirrored copies come after them
+        image = np.moveaxis(np.asarray(nodule["image"])[0, 0, ..., :slices], 2, 0)
         device = next(self.network.parameters()).device
         maps = activation_maps(self.cam, torch.as_tensor(image, device=device)[:, None], class_idx=self.class_idx)
         path = self.output_dir / f"{nodule['nodule_id']}_activation"

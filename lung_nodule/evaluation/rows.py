@@ -16,7 +16,7 @@ IDENTITY = (
     "nodule_id", "patient_id", "fold", "readers", "diameter_mm", "crop_extent_mm", "malignancy_mean", "malignant",
 )  # fmt: skip
 SCORES = ("malignancy_prob", "nodule_prob")
-INTERVAL = ("malignancy_low", "malignancy_high")
+INTERVAL = ("malignancy_prob_min", "malignancy_prob_max")
 COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
@@ -57,7 +57,7 @@ def prediction_columns(nodule: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _interval(prediction: Prediction) -> dict[str, float]:
-    """``malignancy_low`` and ``malignancy_high``, where mirrored copies were scored."""
+    """``malignancy_prob_min`` and ``malignancy_prob_max``, where mirrored copies were scored."""
     return {} if prediction.interval is None else dict(zip(INTERVAL, prediction.interval, strict=True))
 
 

@@ -72,7 +72,7 @@ def test_given_weights_bring_their_threshold(
 
 
 def test_the_spread_is_the_width_of_the_range(cells: list[Cell], dataset: Dataset) -> None:
-    table = pd.read_csv(cells[0].predictions("test")).assign(malignancy_low=0.2, malignancy_high=0.5)
+    table = pd.read_csv(cells[0].predictions("test")).assign(malignancy_prob_min=0.2, malignancy_prob_max=0.5)
     table.to_csv(cells[0].predictions("test"), index=False)
     np.testing.assert_allclose(network_rows(cells[:1], dataset.nodules)["malignancy_spread"], 0.3)
 

@@ -76,4 +76,4 @@ def test_inference_takes_them_and_says_so(bundle: str, painted: Path, tmp_path: 
     assert str(weights(bundle)) in ended.stdout + ended.stderr
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert table["malignancy_prob"].between(0, 1).all()
-    assert (table["malignancy_low"] <= table["malignancy_high"]).all()
+    assert (table["malignancy_prob_min"] <= table["malignancy_prob_max"]).all()

@@ -67,7 +67,9 @@ def _response(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferR
     response = service_pb2.ModelInferResponse(model_name=request.model_name)
     center = np.frombuffer(request.raw_input_contents[2], np.float32)[:1]
     for output in request.outputs:
-        value = center if output.name.startswith("MALIGNANCY") else np.zeros(SHAPE, np.float32)
+        value = np.zeros(SHAPE, np.float32)
+        if output.name.startswith("MALIGNANCY"):
+            value = np.repeat(center, 2) if output.name.endswith("INTERVAL") else center
         response.outputs.add(name=output.name, datatype="FP32", shape=value.shape)
         response.raw_output_contents.append(value.tobytes())
     return response

@@ -18,16 +18,19 @@ class CentralSliceView(NoduleView):
     Args:
         patch_mm: edge of the square in mm.
         image_size: pixels along that edge.
+        flips: whether a prediction is the mean over the images and their mirrored copies.
     """
 
     patch_mm: float
     image_size: int
+    flips: bool = False
 
     channels = ("malignancy",)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> CentralSliceView:
-        return cls(float(settings["patch"]["patch_mm"]), int(settings["patch"]["image_size"]))
+        patch = settings["patch"]
+        return cls(float(patch["patch_mm"]), int(patch["image_size"]), bool(settings.get("flips", False)))
 
     @property
     def image_shape(self) -> tuple[int, ...]:
