@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from lung_nodule.benchmark.cell import Cell
+from lung_nodule.core import NETWORK_SCORE
 from lung_nodule.data import ATTRIBUTE_COLUMNS
 from lung_nodule.errors import InputError
 from lung_nodule.io import read_table, write_table
+from lung_nodule.lidc import ATTRIBUTES
 from sklearn.metrics import roc_curve
 
 KEYS = ["nodule_id", "patient_id", "fold", "seed", "method"]
@@ -20,6 +22,8 @@ SCORES = ["malignancy_prob", "malignancy_score", "malignancy_threshold", "malign
 """``malignancy_score`` ranks the nodules where a method has another number for that than its probability (a diameter
 in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold, of given
 weights the one that came with them; ``malignancy_spread`` is the width of the probability's range."""
+DIGITS = 9
+"""Significant digits in the file: as many as tell any two float32 apart."""
 MASKS = [
     "dice",
     "jaccard",
@@ -89,14 +93,17 @@ def youden_threshold(probability: np.ndarray, label: np.ndarray) -> float:
     return float(thresholds[1:][np.argmax((true - false)[1:])])
 
 
-def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns as documented: keys, references, scores, masks, then the others."""
-    first = [*KEYS, "reader", *REFERENCES, *SCORES, *MASKS]
-    known = [column for column in first if column in table]
-    return table[[*known, *(column for column in table if column not in known)]]
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Keys, references, scores, masks, and what is predicted of the attributes.
+
+    What a network measures of a nodule and what its parts say is in the cell's own table.
+    """
+    attributes = [f"{name}{kind}" for kind in ("_pred", "_prob") for name in ATTRIBUTES]
+    columns = [*KEYS, "reader", *REFERENCES, *SCORES, NETWORK_SCORE, *MASKS, *attributes]
+    return table[[column for column in columns if column in table]]
 
 
 def write_predictions(path: Path, table: pd.DataFrame) -> None:
-    """Write the long table; seeds and readers as whole numbers, empty where there are none."""
+    """Write the long table: numbers to :data:`DIGITS`, seeds and readers whole, empty where there are none."""
     whole = {column: table[column].astype("Int64") for column in ("seed", "reader") if column in table}
-    write_table(path, in_order(table.assign(**whole)))
+    write_table(path, shown(table.assign(**whole)), digits=DIGITS)

@@ -15,12 +15,19 @@ NAMES_FILES = "nodule_id"
 NUMBER_ENDINGS = ("_mm", "_mm3", "_ras", "_mean", "_median", "_prob", "readers")
 
 
-def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table without its index, atomically; the ending (``.csv`` or ``.parquet``) says the format."""
+def write_table(path: str | Path, table: pd.DataFrame, *, digits: int | None = None) -> None:
+    """Write a table without its index, atomically; the ending (``.csv`` or ``.parquet``) says the format.
+
+    Args:
+        path: the file.
+        table: what is written.
+        digits: significant digits of the numbers in a CSV; all of them when not given.
+    """
     path = Path(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            number = None if digits is None else f"%.{digits}g"
+            table.to_csv(temporary, index=False, lineterminator="\n", float_format=number)
         elif path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         else:

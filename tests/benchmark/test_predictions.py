@@ -13,7 +13,7 @@ import pytest
 from lung_nodule.benchmark.cell import Cell
 from lung_nodule.benchmark.dataset import Dataset, read_dataset
 from lung_nodule.benchmark.plan import given_cells, trained_cells
-from lung_nodule.benchmark.predictions import in_order, network_rows, youden_threshold
+from lung_nodule.benchmark.predictions import network_rows, shown, write_predictions, youden_threshold
 from lung_nodule.errors import InputError
 
 
@@ -48,7 +48,7 @@ def test_references_are_the_datasets(cells: list[Cell], dataset: Dataset) -> Non
     assert rows["dice"].tolist() == [0.8] * len(rows)
     assert set(rows["method"]) == {"mtcnn"}
     assert set(rows["seed"]) == {0}
-    assert list(in_order(rows))[:5] == ["nodule_id", "patient_id", "fold", "seed", "method"]
+    assert list(shown(rows))[:5] == ["nodule_id", "patient_id", "fold", "seed", "method"]
 
 
 def test_the_threshold_is_of_the_cells_validation_fold(cells: list[Cell], dataset: Dataset) -> None:
@@ -69,6 +69,18 @@ def test_given_weights_bring_their_threshold(
     metrics.write_text(json.dumps({"settings": {"readout": readout}}))
     rows = network_rows([given], dataset.nodules)
     np.testing.assert_array_equal(rows["malignancy_threshold"], np.full(len(rows), threshold))
+
+
+def test_the_file_holds_predictions_and_not_what_was_measured(tmp_path: Path) -> None:
+    """Two float32 that differ do not become ties."""
+    next_to_it = float(np.nextafter(np.float32(0.9), np.float32(1)))
+    given = {"nodule_id": ["a", "b"], "method": "x", "seed": 0.0, "malignancy_prob": [next_to_it, 1 / 3e7]}
+    table = pd.DataFrame({**given, "texture_pred": 4.0, "mask_log_volume": 6.0, "view_1_prob": 0.5})
+    write_predictions(tmp_path / "predictions.csv", table)
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert lines == [
+        "nodule_id,seed,method,malignancy_prob,texture_pred", "a,0,x,0.900000036,4", "b,0,x,3.33333333e-08,4",
+    ]  # fmt: skip
 
 
 def test_the_spread_is_the_width_of_the_range(cells: list[Cell], dataset: Dataset) -> None:
