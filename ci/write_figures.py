@@ -16,13 +16,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script
 
+from lung_nodule.lidc import ATTRIBUTES  # noqa: E402
+
 BENCHMARK = ROOT / "docs" / "benchmark.json"
 FIRST, LAST = "<!-- figures -->\n", "<!-- end of figures -->\n"
 BASELINES = ("diameter", "radiomics", "attributes, diameter", "one reader")
 CLASS = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_error")
-ATTRIBUTES = (
-    "subtlety", "internal_structure", "calcification", "sphericity", "margin", "lobulation", "spiculation", "texture",
-)  # fmt: skip
 Results = Mapping[str, Any]
 
 logger = logging.getLogger("write_figures")

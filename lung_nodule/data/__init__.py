@@ -1,12 +1,6 @@
 """From the nodule table to a network's input."""
 
-from lung_nodule.data.attributes import (
-    ATTRIBUTE_COLUMNS,
-    HIGH_COLUMNS,
-    attribute_medians,
-    binary_attributes,
-    scaled_attributes,
-)
+from lung_nodule.data.attributes import ATTRIBUTE_COLUMNS, attribute_medians, binary_attributes, scaled_attributes
 from lung_nodule.data.augment_planes import RandAugmentViews
 from lung_nodule.data.candidates import CutVOI, candidate_cohort, candidate_datalist, evaluated_scans
 from lung_nodule.data.channel_cache import CubeChannels, fill_channel_cache
@@ -40,7 +34,6 @@ from lung_nodule.data.variant_images import RandVariantImage, VariantImages
 
 __all__ = [
     "ATTRIBUTE_COLUMNS",
-    "HIGH_COLUMNS",
     "CubeChannels",
     "CutVOI",
     "LoadVOI",
