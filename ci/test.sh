@@ -10,8 +10,16 @@ fi
 say "ruff"
 ruff check .
 ruff format --check .
-say "pyright"
-PYRIGHT_PYTHON_IGNORE_WARNINGS=1 python -m pyright
+types=$(mktemp)
+trap 'rm -f "$types"' EXIT
+PYRIGHT_PYTHON_IGNORE_WARNINGS=1 nice python -m pyright >"$types" 2>&1 & # beside the tests
+checking=$!
 say "pytest"
 export OMP_NUM_THREADS=1 # a thread per test; more processes than cores, as servers and subprocesses are waited for
-python -m pytest -n 4 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@"
+tests=0
+python -m pytest -n 4 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@" || tests=$?
+say "pyright"
+checked=0
+wait $checking || checked=$?
+cat "$types"
+exit $((tests | checked))

@@ -76,7 +76,7 @@ def predict(
     nodules: str,
     out: str,
     url: str = "localhost:8001",
-    model: str = "mtnet",
+    model: str | None = None,
     patient_id: str | int | None = None,
     series_uid: str | None = None,
     note: str = "",
@@ -88,10 +88,11 @@ def predict(
 
     Args:
         ct: A NIfTI file in HU, or the folder of a DICOM series.
-        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm); other columns are ignored.
+        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known;
+            other columns are ignored.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
-        model: Name of the served ensemble.
+        model: Name of a served model; nodule_panel, which asks every method, or the server's one model by default.
         patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
         series_uid: Takes only this series' rows of the table, and this series of a folder that holds several.
         note: A line for the top of the report, such as that the CT is synthetic.

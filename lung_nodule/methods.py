@@ -37,7 +37,7 @@ class ServedPart:
     """A part of a network that a server runs as a model of its own.
 
     Attributes:
-        model: name of the served model, ``<bundle>`` or ``<bundle>_...``.
+        model: name of the served model, ``<bundle>_...``.
         inputs: names of its tensors, all of the image's shape.
         output: name of the tensor that it gives.
         module: the submodule that it is, whose logits are served as probabilities; None for the whole network, whose
@@ -59,7 +59,7 @@ class Method:
         network: what is trained; its ``predict`` gives one tensor.
         predictor: the same weights by name, whose ``forward`` gives that tensor: what evaluation and inference run.
         view: how it samples a nodule; names the tensor's channels.
-        parts: what is served; by default the whole network under the method's name.
+        parts: what is served; by default the whole network as ``<name>_net``.
         make_channels: what the view needs to make its image's channels; its file is copied beside the served steps.
     """
 
@@ -73,7 +73,7 @@ class Method:
     @property
     def served(self) -> tuple[ServedPart, ...]:
         """What is served of it."""
-        return self.parts or (ServedPart(self.name),)
+        return self.parts or (ServedPart(f"{self.name}_net"),)
 
     @property
     def published(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from .cube_patch import CubePatch, ScannedCube
 from .intensity import checked_window, window
 from .measurements import MEASUREMENTS, ball, measure
 from .ratings import RATING_RANGE, original_scale
-from .sizes import equivalent_diameter_mm, mask_volume_mm3
+from .sizes import Size, equivalent_diameter_mm, mask_volume_mm3, size_of
 from .slice_patch import SlicePatch
 from .validation import check_voi
 from .views import (
@@ -59,6 +59,7 @@ __all__ = [
     "Prepared",
     "Readout",
     "ScannedCube",
+    "Size",
     "SlicePatch",
     "SlicesView",
     "SquareView",
@@ -78,6 +79,7 @@ __all__ = [
     "nodule_mask",
     "nodule_score",
     "original_scale",
+    "size_of",
     "slice_weights",
     "window",
 ]

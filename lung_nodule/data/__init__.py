@@ -7,6 +7,7 @@ from lung_nodule.data.channel_cache import CubeChannels, fill_channel_cache
 from lung_nodule.data.crops import CropMargin, RandCropMargin, RandCropVariant, RandPadParenchyma
 from lung_nodule.data.datalist import (
     fingerprint,
+    is_synthetic,
     labelled,
     nodule_datalist,
     patients_of,
@@ -60,6 +61,7 @@ __all__ = [
     "fill_channel_cache",
     "fingerprint",
     "inference_datalist",
+    "is_synthetic",
     "gather_rows",
     "labelled",
     "nodule_datalist",

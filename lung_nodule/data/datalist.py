@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
 from collections.abc import Sequence
@@ -128,6 +129,12 @@ def _label(item: dict[str, Any]) -> str:
 def patients_of(datalist: Sequence[dict[str, Any]]) -> list[str]:
     """The patients of a datalist, sorted."""
     return sorted({item["patient_id"] for item in datalist})
+
+
+def is_synthetic(dataset_dir: str | Path) -> bool:
+    """Whether a dataset's scans are phantoms, as its ``dataset.json`` says."""
+    path = Path(dataset_dir) / "dataset.json"
+    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("synthetic_scans"))
 
 
 def refuse_seen_patients(

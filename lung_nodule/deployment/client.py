@@ -1,4 +1,4 @@
-"""The gRPC client of the served ensembles.
+"""The gRPC client of the served models that take a VOI.
 
 On exit it waits for its requests. Disconnecting would cancel them, and a cancelled ensemble request can crash Triton
 2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034). Only the client's own
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from lung_nodule.deployment.answers import Answer, ServedModel, answer_of
 from lung_nodule.deployment.call_threads import CallThreads, Reply
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi
@@ -23,37 +23,8 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 logger = logging.getLogger(__name__)
-_OUTPUTS = ("COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
+PANEL = "nodule_panel"
 _ASK_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """What the server reports about an ensemble: the patch that it samples and the version of its weights."""
-
-    name: str
-    version: str
-    patch_mm: float
-    z_patch_mm: float
-    image_size: int
-    window: tuple[float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """The answer for one VOI.
-
-    Attributes:
-        coarse: float32 ``[x, y, z]`` coarse probability on the VOI's grid.
-        fine: float32 ``[x, y, z]`` fine probability on the VOI's grid.
-        malignancy: probability of the nodule, 0..1.
-        interval: its smallest and largest value over mirrored copies of the nodule.
-    """
-
-    coarse: np.ndarray
-    fine: np.ndarray
-    malignancy: float
-    interval: tuple[float, float]
 
 
 class NoduleClient:
@@ -63,7 +34,8 @@ class NoduleClient:
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
-        model: name of the ensemble.
+        model: name of a model that takes a VOI: a bundle's, or ``nodule_panel`` for all of them. None takes the panel
+            or, where there is none, the one ensemble of the server.
         timeout_s: how long one answer may take, in seconds; then its request is cancelled.
         in_flight: requests that are under way at once; the server merges their slices into batches.
 
@@ -79,11 +51,12 @@ class NoduleClient:
         ...     answers = dict(client.ask([voi]))
     """
 
-    def __init__(self, url: str, *, model: str = "mtnet", timeout_s: float = 600.0, in_flight: int = 4) -> None:
+    def __init__(self, url: str, *, model: str | None = None, timeout_s: float = 600.0, in_flight: int = 4) -> None:
         self._url, self._model = url, model
         self._timeout_s, self._in_flight = timeout_s, in_flight
         self._client: Any = InferenceServerClient(url)  # its replies are annotated as optional
         self._threads = CallThreads(in_flight, name="nodule_client")
+        self._served: ServedModel | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -110,23 +83,31 @@ class NoduleClient:
         Raises:
             InputError: no server answers, it does not hold the model, or the model takes no CT.
         """
-        replies: SimpleQueue[Reply] = SimpleQueue()
-        self._threads.call(replies, 0, self._describe)
-        return replies.get().get()
+        served = self._served
+        if served is None:
+            replies: SimpleQueue[Reply] = SimpleQueue()
+            self._threads.call(replies, 0, self._describe)
+            served = self._served = replies.get().get()
+        return served
 
-    def ask(self, vois: Sequence[Voi]) -> Iterator[tuple[int, Answer]]:
+    def ask(self, vois: Sequence[Voi], diameters: Sequence[float | None] | None = None) -> Iterator[tuple[int, Answer]]:
         """Send every VOI and yield (position, answer) as the answers come in.
 
         Requests under way go on when the caller stops iterating; ``close`` waits for them.
 
+        Args:
+            vois: to be sent.
+            diameters: declared diameter in mm of each, for a model that takes one; None where it is not known.
+
         Raises:
             InputError: the server refuses a VOI (its reason is passed on) or stops answering.
         """
-        replies: SimpleQueue[Reply] = SimpleQueue()
+        served, replies = self.describe(), SimpleQueue[Reply]()
         for index, voi in enumerate(vois):
             if index >= self._in_flight:
                 yield self._next(replies)
-            self._threads.call(replies, index, self._infer, voi)
+            diameter = None if diameters is None else diameters[index]
+            self._threads.call(replies, index, self._infer, served, voi, diameter)
         for _ in range(min(self._in_flight, len(vois))):
             yield self._next(replies)
 
@@ -135,46 +116,58 @@ class NoduleClient:
         reply = replies.get()
         return reply.key, reply.get()
 
-    def _infer(self, voi: Voi) -> Answer:
-        outputs = [InferRequestedOutput(name) for name in _OUTPUTS]
-        inputs = request_inputs(voi)
+    def _infer(self, served: ServedModel, voi: Voi, diameter: float | None) -> Answer:
+        outputs = [InferRequestedOutput(name) for name in served.asked]
+        inputs = request_inputs(voi, diameter if "DIAMETER" in served.inputs else None)
         try:
-            result = self._client.infer(self._model, inputs, outputs=outputs, client_timeout=self._timeout_s)
+            result = self._client.infer(served.name, inputs, outputs=outputs, client_timeout=self._timeout_s)
         except InferenceServerException as error:
             raise self._explained(error, voi.nodule_id) from None
-        coarse, fine, malignancy, interval = (result.as_numpy(name) for name in _OUTPUTS)
-        return Answer(coarse, fine, float(malignancy[0]), (float(interval[0]), float(interval[1])))
+        return answer_of({name: result.as_numpy(name) for name in served.asked}, served)
 
     def _describe(self) -> ServedModel:
+        name = self._model or PANEL
         try:
-            if not self._client.is_model_ready(self._model, client_timeout=_ASK_TIMEOUT_S):
-                raise InputError(f"the server at {self._url} does not serve {self._model!r}; it has: {self._held()}")
-            config = self._client.get_model_config(self._model, client_timeout=_ASK_TIMEOUT_S).config
-            if config.platform != "ensemble":
-                raise InputError(
-                    f"model {self._model!r} at {self._url} answers for prepared images, not for a CT: take an "
-                    "ensemble, such as mtnet"
-                )
-            text = {key: value.string_value for key, value in config.parameters.items()}
-            lower, upper = (float(edge) for edge in text["window"].split())
-            return ServedModel(
-                self._model,
-                text["version"],
-                float(text["patch_mm"]),
-                float(text["z_patch_mm"]),
-                int(text["image_size"]),
-                (lower, upper),
-            )
+            name = self._model or self._default()
+            if not self._client.is_model_ready(name, client_timeout=_ASK_TIMEOUT_S):
+                raise InputError(f"the server at {self._url} does not serve {name!r}; it has: {self._held()}")
+            return self._served_model(self._config(name))
         except InferenceServerException as error:
             raise self._explained(error) from None
         except KeyError as error:
             raise InputError(
-                f"model {self._model!r} at {self._url} says nothing about its {error.args[0]}: serve an exported one"
+                f"model {name!r} at {self._url} says nothing about its {error.args[0]}: serve an exported one"
             ) from None
 
+    def _served_model(self, config: Any) -> ServedModel:
+        inputs, outputs = (tuple(tensor.name for tensor in part) for part in (config.input, config.output))
+        if "VOI" not in inputs:
+            raise InputError(
+                f"model {config.name!r} at {self._url} takes {', '.join(inputs)}, not a CT: name a bundle's, such as "
+                f"mtnet, or {PANEL}"
+            )
+        text = {key: value.string_value for key, value in config.parameters.items()}
+        reach = float(text["reach_mm"]), float(text.get("reach_diameters", 0))
+        return ServedModel(config.name, text["version"], *reach, inputs, outputs, text)
+
+    def _default(self) -> str:
+        """The panel, else the server's one ensemble."""
+        names = [model.name for model in self._index()]
+        if PANEL in names:
+            return PANEL
+        ensembles = [name for name in names if self._config(name).platform == "ensemble"]
+        if len(ensembles) != 1:
+            raise InputError(f"the server at {self._url} has no {PANEL}: name a model; it has: {self._held()}")
+        return ensembles[0]
+
+    def _config(self, name: str) -> Any:
+        return self._client.get_model_config(name, client_timeout=_ASK_TIMEOUT_S).config
+
+    def _index(self) -> Any:
+        return self._client.get_model_repository_index(client_timeout=_ASK_TIMEOUT_S).models
+
     def _held(self) -> str:
-        index = self._client.get_model_repository_index(client_timeout=_ASK_TIMEOUT_S)
-        return ", ".join(sorted(f"{model.name} ({model.state.lower()})" for model in index.models)) or "no model"
+        return ", ".join(sorted(f"{model.name} ({model.state.lower()})" for model in self._index())) or "no model"
 
     def _explained(self, error: InferenceServerException, nodule_id: str | None = None) -> InputError:
         where = f"nodule {nodule_id}: " if nodule_id is not None else ""
@@ -190,9 +183,11 @@ class NoduleClient:
         return InputError(f"{where}the server at {self._url} refused: {error.message()}")
 
 
-def request_inputs(voi: Voi) -> list[InferInput]:
-    """A VOI as the tensors of an ensemble: VOI in HU, SPACING in mm, CENTER as a voxel index."""
+def request_inputs(voi: Voi, diameter: float | None = None) -> list[InferInput]:
+    """A VOI as a model's tensors: VOI in HU, SPACING and, where known, DIAMETER in mm, CENTER as a voxel index."""
     values = {"VOI": voi.volume.data, "SPACING": voi.volume.spacing, "CENTER": voi.center}
+    if diameter is not None:
+        values["DIAMETER"] = np.array([diameter])
     inputs = []
     for name, value in values.items():
         tensor = InferInput(name, list(value.shape), "FP32")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lung_nodule import __version__
+from lung_nodule.core import NoduleView
 from lung_nodule.deployment import tensorrt_engine
 from lung_nodule.deployment.model_repository import (
+    PANEL,
     RECORD,
+    SCORES,
+    TEMPLATES,
     Filling,
     fill_model,
+    fill_panel,
     read_config,
     replaced_models,
     template_models,
@@ -20,7 +27,8 @@ from lung_nodule.deployment.model_repository import (
 from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
 from lung_nodule.deployment.served import ServedNet, served_nets, tensor_shapes
 from lung_nodule.errors import CheckpointError, InputError
-from lung_nodule.io import write_json
+from lung_nodule.io import patient_hash, write_json
+from lung_nodule.lidc import ATTRIBUTES
 from lung_nodule.methods import load_network, method_named
 from lung_nodule.networks import read_settings
 from monai.bundle import ConfigParser
@@ -30,6 +38,8 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 SERVED_TASK = "malignancy"
 ENGINES = ("onnxruntime", "tensorrt")
+_SMALLEST_MM = 1.0
+"""A diameter below any nodule's: what a view reaches for it, it reaches for all."""
 
 
 def export_bundle(
@@ -66,6 +76,7 @@ def export_bundle(
         measured = _write_nets(nets, fresh, shape, builder)
         details = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
         write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **details})
+        _write_panel(fresh)
     logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
 
@@ -107,14 +118,64 @@ def _filling(
     method, side_file = method_named(settings["bundle"]), checkpoint.with_suffix(".json")
     try:
         view = method.view.from_settings(settings)
-        client = {"version": str(settings["version"]), **view.describe()}
+        client = {"version": str(settings["version"]), **view.describe(), **_request(view), **_training(settings)}
     except KeyError as error:
         raise InputError(f"{side_file} lacks {error.args[0]}: take the one training wrote") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{side_file} cannot be used ({error}): take the one training wrote") from None
     shapes = tensor_shapes(nets, view.image_shape)
     _check_channels(checkpoint, client, shapes)
-    return Filling(client["image_size"], client, shapes, method.view, settings, method.make_channels), view.image_shape
+    filling = Filling(client, shapes, method.view, settings, method.make_channels, _lengths(view))
+    return filling, view.image_shape
+
+
+def _request(view: NoduleView) -> dict[str, Any]:
+    """How far a VOI must reach, and the names of the characteristics that come back."""
+    return {
+        "reach_mm": view.reach_mm(_SMALLEST_MM),
+        "reach_diameters": view.reach_diameters,
+        "attributes": list(view.rated),
+        "high_attributes": list(view.judged_high),
+        "has_score": view.has_score,
+    }
+
+
+def _training(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader of an answer must know of the training; of its patients only hashes leave the side file."""
+    seen = (patient_hash(patient) for patient in settings.get("patients_seen", ()))
+    return {"synthetic": bool(settings.get("synthetic", False)), "patients_seen": sorted(seen)}
+
+
+def _lengths(view: NoduleView) -> dict[str, int]:
+    """How many values the outputs have that not every checkpoint gives."""
+    scores = int(view.has_score)
+    lengths = {"ATTRIBUTES": len(view.rated), "HIGH_PROBABILITY": len(view.judged_high)}
+    return lengths | dict.fromkeys(SCORES, scores)
+
+
+def _write_panel(repository: Path) -> None:
+    """The model that asks every method, where all of them are in the repository with a score."""
+    shutil.rmtree(repository / PANEL, ignore_errors=True)
+    text = read_config(TEMPLATES / PANEL / "config.pbtxt").parameters
+    records = [repository / RECORD.format(bundle=method) for method in text["methods"].string_value.split()]
+    if not all(record.is_file() for record in records):
+        return
+    clients = [json.loads(record.read_text(encoding="utf-8"))["client"] for record in records]
+    rated = any(client["attributes"] == list(ATTRIBUTES) for client in clients)
+    if not (rated and all(client["has_score"] for client in clients)):
+        return
+    fill_panel(repository, joined(clients))
+
+
+def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a client must know of several models together."""
+    return {
+        "version": ", ".join(dict.fromkeys(client["version"] for client in clients)),
+        "reach_mm": max(client["reach_mm"] for client in clients),
+        "reach_diameters": max(client["reach_diameters"] for client in clients),
+        "synthetic": any(client["synthetic"] for client in clients),
+        "patients_seen": sorted({patient for client in clients for patient in client["patients_seen"]}),
+    }
 
 
 def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:

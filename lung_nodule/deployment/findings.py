@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from lung_nodule.core import nodule_mask
-from lung_nodule.deployment.client import Answer
-from lung_nodule.deployment.measure import Measurement, measure
+from lung_nodule.core import Size, nodule_mask, size_of
+from lung_nodule.deployment.answers import Answer
 from lung_nodule.io import Voi, mask_path
 
 
@@ -20,21 +19,17 @@ class Finding:
         label: its number in the instance label map, from 1.
         center_ras: the requested centre, mm.
         voi: the cut that was sent.
-        answer: the server's maps and probability.
-        fine: bool ``[x, y, z]``, fine probability >= 0.5, the component at the centre.
-        coarse: the same of the coarse probability.
-        size: measured on ``fine``.
-        coarse_size: measured on ``coarse``.
+        answer: the server's maps and scores.
+        masks: bool ``[x, y, z]`` by name of the answer's maps: the map at 0.5, the component at the centre.
+        sizes: of each mask.
     """
 
     label: int
     center_ras: tuple[float, float, float]
     voi: Voi
     answer: Answer
-    fine: np.ndarray
-    coarse: np.ndarray
-    size: Measurement
-    coarse_size: Measurement
+    masks: Mapping[str, np.ndarray]
+    sizes: Mapping[str, Size]
 
     @property
     def nodule_id(self) -> str:
@@ -42,44 +37,65 @@ class Finding:
         return self.voi.nodule_id
 
     @property
+    def mask(self) -> np.ndarray | None:
+        """The mask of the first map; None of a model without maps."""
+        return next(iter(self.masks.values()), None)
+
+    @property
+    def size(self) -> Size | None:
+        """Size of :attr:`mask`; None where there is none or it is empty."""
+        return None if self.mask is None or not self.mask.any() else next(iter(self.sizes.values()))
+
+    @property
+    def second_mask(self) -> tuple[str, np.ndarray] | None:
+        """Name and mask of the second map, for comparison; None of a model with fewer maps."""
+        return next(iter(list(self.masks.items())[1:]), None)
+
+    @property
     def mean_hu(self) -> float:
-        """Mean HU inside the fine mask; NaN where it is empty."""
-        return float(self.voi.volume.data[self.fine].mean()) if self.fine.any() else float("nan")
+        """Mean HU inside the mask; NaN where it is empty."""
+        return float("nan") if self.size is None else float(self.voi.volume.data[self.mask].mean())
 
 
 def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answer) -> Finding:
     """Restrict the maps to the nodule at the centre and measure it."""
     spacing = voi.volume.spacing
     x, y, z = (float(value) for value in center_ras)
-    fine, coarse = (nodule_mask(map_, voi.center, spacing) for map_ in (answer.fine, answer.coarse))
-    return Finding(
-        label,
-        (x, y, z),
-        voi,
-        answer,
-        fine,
-        coarse,
-        measure(fine, spacing).rounded(),
-        measure(coarse, spacing).rounded(),
-    )
+    masks = {name: nodule_mask(map_, voi.center, spacing) for name, map_ in answer.maps.items()}
+    sizes = {name: size_of(mask, spacing).rounded() for name, mask in masks.items()}
+    return Finding(label, (x, y, z), voi, answer, masks, sizes)
 
 
 def as_row(finding: Finding) -> dict[str, object]:
-    """The finding as a row of ``nodules.csv``."""
+    """The finding as a row of ``nodules.csv``; what the model does not give has no column."""
     x, y, z = finding.center_ras
-    return {
+    answer = finding.answer
+    row: dict[str, object] = {
         "nodule_id": finding.nodule_id,
         "label": finding.label,
         "center_x_ras": x,
         "center_y_ras": y,
         "center_z_ras": z,
-        "malignancy_prob": finding.answer.malignancy,
-        "malignancy_prob_min": finding.answer.interval[0],
-        "malignancy_prob_max": finding.answer.interval[1],
-        "volume_mm3": finding.size.volume_mm3,
-        "equivalent_diameter_mm": finding.size.equivalent_diameter_mm,
-        "axial_diameter_mm": finding.size.axial_diameter_mm,
-        "coarse_volume_mm3": finding.coarse_size.volume_mm3,
+        "malignancy_prob": answer.malignancy,
+        "malignancy_prob_min": answer.interval[0],
+        "malignancy_prob_max": answer.interval[1],
+    }
+    for method, (score, interval) in answer.methods.items():
+        row |= {f"{method}_prob": score, f"{method}_prob_min": interval[0], f"{method}_prob_max": interval[1]}
+    row |= {f"{name}_pred": rating for name, rating in answer.attributes.items()}
+    row |= {f"{name}_prob": probability for name, probability in answer.high.items()}
+    if np.isfinite(answer.diameter_mm):
+        row["used_diameter_mm"] = round(answer.diameter_mm, 2)
+    return row | _of_masks(finding)
+
+
+def _of_masks(finding: Finding) -> dict[str, object]:
+    if not finding.sizes:
+        return {}
+    (_, size), *others = finding.sizes.items()
+    return {
+        **asdict(size),
+        **{f"{name}_volume_mm3": other.volume_mm3 for name, other in others},
         "mean_hu": round(finding.mean_hu, 1),
         "mask": mask_path(finding.nodule_id),
     }

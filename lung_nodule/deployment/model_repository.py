@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 STEPS = Path(__file__).resolve().parent / "steps"
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
 RECORD = "export_{bundle}.json"
-_PUBLISHED_SIZE = 224
+PANEL = "nodule_panel"
+"""The model that asks every method."""
+SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
+"""Outputs of a network with a score."""
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -63,35 +66,52 @@ class Filling:
     """The sizes and values of one checkpoint that replace the published ones in the configs.
 
     Args:
-        image_size: pixels along an image's edge.
         parameters: values of the configs' parameters, taken where a template names them.
-        shapes: by model, its tensors' shapes without the batch, for the models that are nets.
+        shapes: by model, its tensors' shapes without the batch, for the models that are nets; the steps' tensors of
+            the same names have these shapes behind an open first axis.
         view: the view of the Python steps.
         settings: the side file that the view is built from.
         make_channels: as :class:`~lung_nodule.methods.Method` has it.
+        lengths: of outputs whose number of values depends on the checkpoint; those of length 0 are left out.
     """
 
-    image_size: int
     parameters: Mapping[str, Any]
     shapes: Mapping[str, Mapping[str, Sequence[int]]]
     view: type[NoduleView]
     settings: Mapping[str, Any]
     make_channels: type | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, config: ModelConfig) -> ModelConfig:
         """The config, filled in."""
         for name in set(self.parameters) & set(config.parameters):
             config.parameters[name].string_value = _text(self.parameters[name])
-        shapes = self.shapes.get(config.name, {})
+        of_nets = {name: [-1, *shape] for shapes in self.shapes.values() for name, shape in shapes.items()}
+        shapes = self.shapes.get(config.name, of_nets)
         for tensor in (*config.input, *config.output):
-            dims = [self.image_size if size == _PUBLISHED_SIZE else size for size in tensor.dims]
-            tensor.dims[:] = shapes.get(tensor.name, dims)
+            if tensor.name in shapes:
+                tensor.dims[:] = shapes[tensor.name]
+            elif tensor.name in self.lengths and tensor.name not in SCORES:
+                tensor.dims[:] = [self.lengths[tensor.name]]
+        _leave_out(config, {name for name, length in self.lengths.items() if not length})
         return config
 
 
+def _leave_out(config: ModelConfig, names: set[str]) -> None:
+    """Remove outputs from a model and, where it is an ensemble, from its last step."""
+    kept = [output for output in config.output if output.name not in names]
+    del config.output[:]
+    config.output.extend(kept)
+    for step in config.ensemble_scheduling.step:
+        for name in names & set(step.output_map):
+            del step.output_map[name]
+
+
 def _text(value: Any) -> str:
-    """A number, a text, or a list of them with spaces between."""
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """A number, a text, or a list of them with spaces between; a truth value as yes or no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def fill_model(template: Path, target: Path, filling: Filling, *, configs: tuple[str, ...] = ()) -> None:
@@ -164,6 +184,23 @@ def _copy_class(copied: type, folder: Path) -> str:
     (package / "__init__.py").write_text("")
     shutil.copy(Path(core.__file__).parents[1].joinpath(*copied.__module__.split(".")[1:]).with_suffix(".py"), package)
     return f"{copied.__module__}:{copied.__name__}"
+
+
+def fill_panel(repository: Path, parameters: Mapping[str, Any]) -> None:
+    """Write the model that asks every method of the repository.
+
+    Args:
+        repository: where the methods' ensembles lie.
+        parameters: as :class:`Filling` has them.
+    """
+    target = repository / PANEL
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "1").mkdir(parents=True)
+    config = read_config(TEMPLATES / PANEL / "config.pbtxt")
+    for name in set(parameters) & set(config.parameters):
+        config.parameters[name].string_value = _text(parameters[name])
+    write_config(target / "config.pbtxt", config)
+    shutil.copyfile(STEPS / "panel.py", target / "1" / "model.py")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,8 @@ class Panel:
         title: name of the plane.
         alt: what the picture shows, in words.
         png: base64 of the PNG.
-        fine: SVG path of the fine outline, "" where there is none.
-        coarse: SVG path of the coarse outline.
+        first: SVG path of the mask's outline, "" where there is none.
+        second: SVG path of the second mask's outline.
         letters: patient's directions at left, right, top, bottom.
         bar: length of 10 mm in pixels (of 50 mm in the overview).
         box: x, y, edge of the close-up's place, in the overview alone.
@@ -39,8 +40,8 @@ class Panel:
     title: str
     alt: str
     png: str
-    fine: str
-    coarse: str
+    first: str
+    second: str
     letters: str
     bar: float
     box: tuple[float, float, float] | None = None
@@ -53,10 +54,10 @@ def close_ups(finding: Finding) -> list[Panel]:
     for title, (axes, letters) in _PLANES.items():
         grid = _plane_grid(finding.voi.center, volume.spacing, axes, edge)
         hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
-        maps = ((finding.answer.fine, finding.fine), (finding.answer.coarse, finding.coarse))
-        fine, coarse = (_outline(probability, mask, grid) for probability, mask in maps)
-        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_in_words(fine, coarse)}"
-        panels.append(Panel(title, alt, _png(hu), fine, coarse, letters, 10 / edge * PIXELS))
+        drawn = {name: _outline(finding.answer.maps[name], mask, grid) for name, mask in finding.masks.items()}
+        first, second = [*drawn.values(), "", ""][:2]
+        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_in_words(drawn)}"
+        panels.append(Panel(title, alt, _png(hu), first, second, letters, 10 / edge * PIXELS))
     return panels
 
 
@@ -77,7 +78,8 @@ def overview(finding: Finding, ct: Volume) -> Panel:
 
 def view_edge_mm(finding: Finding) -> float:
     """Edge of the close-ups: three diameters, between 36 and 64 mm."""
-    return float(np.clip(3 * finding.size.axial_diameter_mm, 36.0, 64.0))
+    diameter = 0.0 if finding.size is None else finding.size.axial_diameter_mm
+    return float(np.clip(3 * diameter, 36.0, 64.0))
 
 
 def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, int], edge: float) -> np.ndarray:
@@ -103,8 +105,8 @@ def _path(line: np.ndarray) -> str:
     return f"M{points}" + ("Z" if np.allclose(line[0], line[-1]) else "")
 
 
-def _in_words(fine: str, coarse: str) -> str:
-    drawn = [name for name, path in (("fine", fine), ("coarse", coarse)) if path]
+def _in_words(outlines: Mapping[str, str]) -> str:
+    drawn = [name for name, path in outlines.items() if path]
     return f"with the {' and '.join(drawn)} outline" if drawn else "without an outline"
 
 

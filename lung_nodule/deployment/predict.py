@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lung_nodule import __version__
 from lung_nodule.core import MASK_THRESHOLD
-from lung_nodule.deployment.client import NoduleClient, ServedModel
+from lung_nodule.deployment.answers import ServedModel
+from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.report import write_report
 from lung_nodule.io import (
@@ -22,11 +24,11 @@ from lung_nodule.io import (
     center_of,
     check_hu,
     cut_voi,
+    patient_name,
     read_ct,
     read_nodules,
     refuse_own_input,
     remove_earlier_masks,
-    voi_edge_mm,
     write_table,
 )
 from tqdm import tqdm
@@ -40,7 +42,7 @@ def predict_ct(
     nodules: str | Path,
     out: str | Path,
     url: str,
-    model: str = "mtnet",
+    model: str | None = None,
     keep: Mapping[str, str | int | None] | None = None,
     note: str = "",
 ) -> list[Finding]:
@@ -50,54 +52,81 @@ def predict_ct(
 
     Args:
         ct: NIfTI file in HU, or folder of one DICOM series.
-        nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm).
+        nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm); ``diameter_mm``, where it is
+            there, is sent to a model that takes one.
         out: folder to write to.
         url: ``host:port`` of the server's gRPC endpoint.
-        model: name of the ensemble.
+        model: name of the served model; None takes the panel of all methods, or the server's one ensemble.
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all.
         note: what else the report's reader must know, such as that the CT is synthetic.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
     """
-    table, keep = read_nodules(nodules, keep=keep, series_of=ct), keep or {}
+    table, keep = read_nodules(nodules, keep=keep, series_of=ct, optional=["diameter_mm"]), keep or {}
     refuse_own_input(nodules, out)
+    rows = table.to_dict("records")
     with NoduleClient(url, model=model) as client:
         served = client.describe()
         series_uid = keep.get("series_uid")
         original = read_ct(ct, series_uid=None if series_uid is None else str(series_uid))
         check_hu(original, ct)
         canonical = original.canonical()
-        edge = voi_edge_mm(max(served.patch_mm, served.z_patch_mm))
-        rows = table.to_dict("records")
-        vois = [cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=edge) for row in rows]
+        diameters = [_diameter(row) for row in rows]
+        vois = [
+            cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=served.edge_mm(diameter))
+            for row, diameter in zip(rows, diameters, strict=True)
+        ]
         started = time.monotonic()
-        findings = _ask(client, [center_of(row) for row in rows], vois)
+        findings = _ask(client, [center_of(row) for row in rows], vois, diameters)
         seconds = time.monotonic() - started
-    logger.info("%d nodules answered in %.1f s", len(findings), seconds)
+    logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
     name = Path(ct).resolve().name
-    _write(Path(out), findings, original, canonical, served, name, _settings(served, edge, seconds), note)
+    notes = [*_warnings(served, keep.get("patient_id")), note]
+    _write(Path(out), findings, original, canonical, served, name, _settings(served, seconds), notes)
     return findings
 
 
-def _ask(client: NoduleClient, centers: Sequence[Sequence[float]], vois: list[Voi]) -> list[Finding]:
+def _diameter(row: Mapping[Any, Any]) -> float | None:
+    """A row's declared diameter in mm; None where the table has none."""
+    value = float(row.get("diameter_mm", float("nan")))
+    return value if value > 0 else None
+
+
+def _ask(
+    client: NoduleClient, centers: Sequence[Sequence[float]], vois: Sequence[Voi], diameters: Sequence[float | None]
+) -> list[Finding]:
     """The findings in the table's order; the server answers in its own."""
     findings: dict[int, Finding] = {}
-    for index, answer in tqdm(client.ask(vois), total=len(vois), desc="nodules", unit="nodule"):
+    for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule"):
         findings[index] = make_finding(index + 1, centers[index], vois[index], answer)
     return [findings[index] for index in range(len(vois))]
 
 
-def _settings(served: ServedModel, edge: float, seconds: float) -> dict[str, str]:
-    return {
-        "Patch": f"{served.patch_mm:g} mm in the plane, {served.z_patch_mm:g} mm along z",
-        "Image size": f"{served.image_size} by {served.image_size} pixels",
-        "HU window of the model": f"{served.window[0]:g} to {served.window[1]:g} HU",
-        "Volume of interest sent": f"{edge:g} mm cube, native voxels",
+def _warnings(served: ServedModel, patient_id: str | int | None) -> list[str]:
+    """What makes an answer of this model for this patient no result."""
+    warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
+    patient = None if patient_id is None else patient_name(patient_id) or str(patient_id)
+    if patient is not None and served.has_seen(patient):
+        warnings.append(f"{patient} took part in the training of this model: its answers are no result.")
+    for warning in warnings:
+        logger.warning(warning)
+    return warnings
+
+
+def _settings(served: ServedModel, seconds: float) -> dict[str, str]:
+    text = served.parameters
+    told = {
+        "Methods": text.get("methods", ""),
+        "Patch": f"{text['patch_mm']} mm" if "patch_mm" in text else "",
+        "Image size": f"{text['image_size']} pixels along an edge" if "image_size" in text else "",
+        "HU window of the model": " to ".join(text.get("window", "").split()),
+        "Volume of interest sent": f"{served.edge_mm():g} mm cube or more, native voxels",
         "Mask threshold": f"probability {MASK_THRESHOLD:g}, the component at the given centre, or nearest to it",
         "Time": f"{seconds:.1f} s for all nodules, transfer included",
         "Software": f"lung_nodule {__version__}",
     }
+    return {name: value for name, value in told.items() if value}
 
 
 def _write(
@@ -108,16 +137,24 @@ def _write(
     served: ServedModel,
     ct_name: str,
     settings: Mapping[str, str],
-    note: str,
+    notes: Sequence[str],
 ) -> None:
     remove_earlier_masks(out)
-    masks = ScanMasks(out, original.grid)
-    for finding in tqdm(findings, desc="masks", unit="nodule"):
-        masks.add(finding.nodule_id, finding.label, finding.fine, finding.voi.box)
-    masks.write()
+    _write_masks(out, findings, original)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     now = datetime.now().astimezone()
     write_report(
-        out / "report.html", findings, canonical, ct_name=ct_name, model=served, settings=settings, now=now, note=note
+        out / "report.html", findings, canonical, ct_name=ct_name, model=served, settings=settings, now=now, notes=notes
     )
     logger.info("written: %s", out / "report.html")
+
+
+def _write_masks(out: Path, findings: Sequence[Finding], original: Volume) -> None:
+    """Masks on the CT's own grid; none of a model that does not segment."""
+    masks = ScanMasks(out, original.grid)
+    segmented = [finding for finding in findings if finding.mask is not None]
+    for finding in tqdm(segmented, desc="masks", unit="nodule"):
+        assert finding.mask is not None
+        masks.add(finding.nodule_id, finding.label, finding.mask, finding.voi.box)
+    if segmented:
+        masks.write()

@@ -7,12 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from lung_nodule.deployment.client import ServedModel
+from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.panels import PIXELS, close_ups, overview
 from lung_nodule.io import Volume, write_text
-from lung_nodule.lidc import LUNG_WINDOW
+from lung_nodule.lidc import HIGHEST_RATING, LUNG_WINDOW, READERS_ERROR
 
+TITLES = {"mtnet": "MT-Net", "mtmrnet": "MTMR-Net", "mtcnn": "MT-CNN", "e2emtl": "End-to-end"}
+"""What a reader calls the methods; other names are shown as they are."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -25,7 +27,7 @@ def write_report(
     model: ServedModel,
     settings: Mapping[str, str],
     now: datetime,
-    note: str = "",
+    notes: Sequence[str] = (),
 ) -> None:
     """Write ``report.html``.
 
@@ -37,7 +39,7 @@ def write_report(
         model: what the server said about its model.
         settings: what else the reader should know, by name.
         now: date of the report.
-        note: shown under the notice at the top.
+        notes: what else the reader must know, shown at the top; empty ones are left out.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -54,7 +56,10 @@ def write_report(
         model=model,
         settings=settings,
         now=now,
-        note=note,
+        notes=[note for note in notes if note],
+        titles=TITLES,
+        highest=HIGHEST_RATING,
+        readers_error=READERS_ERROR,
         pixels=PIXELS,
         lung_window=LUNG_WINDOW,
     )

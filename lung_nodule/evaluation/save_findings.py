@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
-from lung_nodule.core import equivalent_diameter_mm, mask_volume_mm3
+from lung_nodule.core import size_of
 from lung_nodule.evaluation.rows import as_table, nodule_of, prediction_columns
 from lung_nodule.io import CENTER, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks, write_table
 
@@ -21,7 +22,7 @@ class SaveFindings:
 
     ``masks/<nodule_id>.nii.gz`` (uint8) per nodule and one label map (uint16) per CT: ``nodules.nii.gz``, or
     ``nodules_<CT>.nii.gz`` where the table names several CTs. ``nodules.csv`` has a row per nodule: its CT, its label
-    in the map, its centre, the scores, the mask's volume, equivalent diameter and mean HU. It is written last.
+    in the map, its centre, the scores, the mask's volume, diameters and mean HU. It is written last.
 
     Args:
         output_dir: the folder; masks that an earlier ``nodules.csv`` there lists are removed, other files stay.
@@ -92,10 +93,8 @@ def finding_row(nodule: Mapping[str, Any], mask: np.ndarray | None) -> dict[str,
 
 
 def _size(nodule: Mapping[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    volume = mask_volume_mm3(mask, nodule["spacing"])
     return {
-        "volume_mm3": volume,
-        "equivalent_diameter_mm": equivalent_diameter_mm(volume),
+        **asdict(size_of(mask, nodule["spacing"]).rounded()),
         "mean_hu": float(nodule["ct"][mask].mean()) if mask.any() else float("nan"),
         "mask": mask_path(nodule["nodule_id"]),
     }

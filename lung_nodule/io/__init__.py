@@ -6,7 +6,7 @@ from lung_nodule.io.dicom import read_series
 from lung_nodule.io.duplicates import DUPLICATE_RULES
 from lung_nodule.io.find import find_series, may_be_image, sort_series
 from lung_nodule.io.folders import files_under, new_files, walk
-from lung_nodule.io.hashes import file_sha256
+from lung_nodule.io.hashes import file_sha256, patient_hash
 from lung_nodule.io.masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
 from lung_nodule.io.names import check_file_names, check_unique
 from lung_nodule.io.nifti import read_nifti, write_nifti
@@ -44,6 +44,7 @@ __all__ = [
     "may_be_image",
     "new_files",
     "paste",
+    "patient_hash",
     "patient_name",
     "patient_names",
     "read_ct",

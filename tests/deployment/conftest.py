@@ -1,4 +1,4 @@
-"""One small MT-Net, exported once, on one real Triton server, and the bundles of one net in one more repository."""
+"""One small MT-Net, exported once, on one real Triton server, and all four methods in one more repository."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.onnx_files import lung_like
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.io import Volume
+from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import METHODS
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
 from tests.networks import published
@@ -182,14 +182,25 @@ def _spread_heads(network: nn.Module, images: torch.Tensor) -> None:
 
 
 @pytest.fixture(scope="session")
-def one_net_repository(one_net_bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One model repository with all of them, exported one after the other."""
+def all_repository(repository: Path, one_net_bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One model repository with all methods, exported one after the other, and so with the panel."""
 
     def export(folder: Path) -> None:
+        shutil.copytree(repository, folder)
         for name in ONE_NET:
             export_bundle(one_net_bundles / name, folder, checkpoint=one_net_bundles / name / "models" / "model.pt")
 
-    return _made_once("one_net", tmp_path_factory, export)
+    return _made_once("all", tmp_path_factory, export)
+
+
+def ball_voi(name: str, shape: tuple[int, int, int], spacing: tuple[float, float, float], *, shift: float = 0.0) -> Voi:
+    """Lung with a bright ball near the centre; float32 values, as the server gets them."""
+    center = (np.array(shape, dtype=np.float32) - 1) / 2 + np.float32(shift)
+    grid = np.moveaxis(np.indices(shape), 0, -1)
+    distance = np.linalg.norm((grid - center) * spacing, axis=-1)
+    noise = np.random.default_rng(len(name)).normal(0, 60, shape)
+    data = np.where(distance < 8, 30, -850 + noise).astype(np.float32)
+    return Voi(name, Volume(data, np.diag([*spacing, 1.0])), tuple(slice(0, size) for size in shape), center)
 
 
 def _ball_ct(shape: tuple[int, int, int], affine: np.ndarray, center_ras: np.ndarray, radius_mm: float) -> Volume:

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.model_repository import TEMPLATES, read_config
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 
@@ -62,6 +64,15 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a reason")
         return _response(request)
 
+    def ModelReady(self, request: object, context: grpc.ServicerContext) -> service_pb2.ModelReadyResponse:
+        return service_pb2.ModelReadyResponse(ready=True)
+
+    def RepositoryIndex(self, request: object, context: grpc.ServicerContext) -> service_pb2.RepositoryIndexResponse:
+        return service_pb2.RepositoryIndexResponse(models=[{"name": "nodule_panel", "state": "READY"}])
+
+    def ModelConfig(self, request: object, context: grpc.ServicerContext) -> service_pb2.ModelConfigResponse:
+        return service_pb2.ModelConfigResponse(config=read_config(TEMPLATES / "mtnet" / "config.pbtxt"))
+
 
 def _response(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
     response = service_pb2.ModelInferResponse(model_name=request.model_name)
@@ -97,7 +108,7 @@ def test_every_voi_is_answered_under_its_own_position(service: tuple[Service, st
     with NoduleClient(url, in_flight=3) as client:
         answers = dict(client.ask(_vois(SLOW, QUICK, QUICK, SLOW, QUICK)))
     assert {index: answer.malignancy for index, answer in answers.items()} == {k: k / 8 for k in range(5)}
-    assert answers[3].fine.shape == SHAPE
+    assert answers[3].maps["fine"].shape == SHAPE
     assert servicer.most <= 3
     assert _counts(servicer) == (5, 0)
 
@@ -136,14 +147,23 @@ def test_an_answer_that_takes_too_long_is_an_error(service: tuple[Service, str])
 
 
 def test_a_server_that_is_gone_is_reported_with_the_nodule() -> None:
-    with pytest.raises(InputError, match=r"^nodule nodule_0: .*:9 is gone"), NoduleClient("localhost:9") as client:
+    client = NoduleClient("localhost:9")
+    client._served = ServedModel("nodule_panel", "1", 32.0, 0.0, ("VOI",), ("MALIGNANCY_PROBABILITY",), {})
+    with client, pytest.raises(InputError, match=r"^nodule nodule_0: .*:9 is gone"):
         list(client.ask(_vois(QUICK)))
+
+
+def test_a_server_that_is_not_there_is_reported() -> None:
+    with pytest.raises(InputError, match="no Triton server answers gRPC at localhost:9"):
+        NoduleClient("localhost:9").describe()
 
 
 INTERRUPTED_AGAIN_AND_AGAIN = """
 import random, signal, sys
 import numpy as np
+from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.model_repository import TEMPLATES, read_config
 from lung_nodule.io import Voi, Volume
 
 def interrupt(*_):

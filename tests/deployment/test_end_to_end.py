@@ -59,7 +59,7 @@ def test_the_maps_are_equal_too(server: TritonServer, inferred: Path, painted: P
         answer = dict(client.ask([voi]))[0]
     for name in ("coarse", "fine"):
         own = read_nifti(inferred / f"{row['nodule_id']}_{name}.nii.gz").canonical().data[voi.box]
-        np.testing.assert_allclose(getattr(answer, name), own, atol=TOLERANCE)
+        np.testing.assert_allclose(answer.maps[name], own, atol=TOLERANCE)
 
 
 def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path, tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path
         assert masks[0].data.any()
         assert (masks[0].data != masks[1].data).mean() < 1e-4  # single voxels may stand at the threshold
     shared = [column for column in own.columns if column in served.columns]
-    assert {"label", "volume_mm3", "equivalent_diameter_mm", "mean_hu", "mask"} <= set(shared)
-    for column in ("volume_mm3", "equivalent_diameter_mm"):
+    assert {"label", "volume_mm3", "axial_short_axis_mm", "mean_hu", "mask"} <= set(shared)
+    for column in ("volume_mm3", "equivalent_diameter_mm", "axial_diameter_mm", "axial_short_axis_mm"):
         np.testing.assert_allclose(own[column], served[column], rtol=0.01)
 
 

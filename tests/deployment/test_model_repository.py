@@ -85,7 +85,7 @@ def test_steps_import_the_core_and_numpy_alone(path: Path) -> None:
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = {alias.name for alias in node.names} if node.module == "lung_nodule" else {node.module}
-            imported |= names
+            imported |= {str(name).split(".")[0] for name in names}
     assert imported - set(sys.stdlib_module_names) <= {"numpy", "triton_python_backend_utils", "core", "served_view"}
 
 
@@ -135,8 +135,11 @@ def test_the_export_fills_in_the_checkpoints_settings(repository: Path) -> None:
         "version": "0.0.1",
         "patch_mm": "48.0",
         "z_patch_mm": "40.0",
+        "reach_mm": "48.0",
         "image_size": "64",
         "window": "-1000.0 400.0",
+        "synthetic": "no",
+        "patients_seen": "",
     }
 
 

@@ -67,7 +67,7 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
         assert mask.data.dtype == np.uint8
         assert mask.data.shape == ct.data.shape
         np.testing.assert_allclose(mask.affine, ct.affine, atol=1e-5)
-        kept = nodule_mask(answers[index].fine, voi.center, voi.volume.spacing)
+        kept = nodule_mask(answers[index].maps["fine"], voi.center, voi.volume.spacing)
         assert kept.any()
         wanted = np.sort(voi.volume.to_world(np.argwhere(kept)), axis=0)
         found = np.sort(mask.to_world(np.argwhere(mask.data)), axis=0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lung_nodule.deployment.client import Answer, ServedModel
+from lung_nodule.deployment.answers import Answer, ServedModel
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.panels import PIXELS, Panel, close_ups, overview, view_edge_mm
 from lung_nodule.deployment.report import write_report
@@ -39,7 +39,8 @@ def ct() -> Volume:
 def finding(ct: Volume) -> Finding:
     voi = cut_voi(ct, "LIDC <b>&amp;</b> 1", CENTER, edge_mm=80.0)
     fine = np.maximum(_patch(RADIUS, CENTER), _patch(4.0, CENTER + np.array([22.0, 0, 0])))[voi.box]
-    return make_finding(1, CENTER, voi, Answer(_patch(RADIUS + 2, CENTER)[voi.box], fine, 0.73, (0.7, 0.77)))
+    maps = {"fine": fine, "coarse": _patch(RADIUS + 2, CENTER)[voi.box]}
+    return make_finding(1, CENTER, voi, Answer(0.73, (0.7, 0.77), maps))
 
 
 def _points(path: str) -> np.ndarray:
@@ -52,7 +53,7 @@ def _pixels(panel: Panel) -> np.ndarray:
 
 def test_the_finding_is_the_component_at_the_centre(finding: Finding) -> None:
     assert finding.size.equivalent_diameter_mm == pytest.approx(2 * RADIUS, rel=0.05)
-    assert finding.coarse_size.volume_mm3 > finding.size.volume_mm3
+    assert finding.sizes["coarse"].volume_mm3 > finding.size.volume_mm3
     assert finding.mean_hu == pytest.approx(50, abs=30)
     row = as_row(finding)
     assert row["malignancy_prob"] == 0.73
@@ -63,7 +64,7 @@ def test_outlines_lie_where_the_nodule_is(finding: Finding) -> None:
     """The centre is at the picture's middle and the second ball, another component, is not drawn."""
     scale = PIXELS / view_edge_mm(finding)
     for panel in close_ups(finding):
-        for path, radius in ((panel.fine, RADIUS), (panel.coarse, RADIUS + 2)):
+        for path, radius in ((panel.first, RADIUS), (panel.second, RADIUS + 2)):
             distance = np.linalg.norm(_points(path) - PIXELS / 2, axis=1) / scale
             np.testing.assert_allclose(distance, radius, atol=0.5)
         assert panel.bar == pytest.approx(10 * scale)
@@ -116,10 +117,9 @@ class _Page(HTMLParser):
 
 
 def test_the_page_holds_everything_it_shows(ct: Volume, finding: Finding, tmp_path: Path) -> None:
-    empty = make_finding(
-        2, CENTER, finding.voi, Answer(finding.answer.coarse * 0, finding.answer.fine * 0, 0.01, (0.01, 0.01))
-    )
-    model = ServedModel("mtnet", "9.8.7", 64.0, 64.0, 224, (-1000.0, 400.0))
+    nothing = {name: map_ * 0 for name, map_ in finding.answer.maps.items()}
+    empty = make_finding(2, CENTER, finding.voi, Answer(0.01, (0.01, 0.01), nothing))
+    model = ServedModel("mtnet", "9.8.7", 64.0, 0.0, ("VOI",), ("MASK",), {})
     now = datetime(2020, 5, 17, 12, 30, tzinfo=UTC)
     path = tmp_path / "report.html"
     write_report(path, [finding, empty], ct, ct_name="scan <1>", model=model, settings={"Patch": "64 mm"}, now=now)

@@ -12,32 +12,24 @@ from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.core import SlicePatch, nodule_score, slice_weights, window
+from lung_nodule.deployment.answers import Answer
 from lung_nodule.deployment.canary import ask_canary
-from lung_nodule.deployment.client import Answer, NoduleClient, request_inputs
+from lung_nodule.deployment.client import NoduleClient, request_inputs
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import load_network
+from tests.deployment.conftest import ball_voi
 
 TOLERANCE = 1e-4  # probabilities: ONNX Runtime and torch add in different orders
 
 
-def _voi(name: str, shape: tuple[int, int, int], spacing: tuple[float, float, float], *, shift: float = 0.0) -> Voi:
-    """Lung with a bright ball near the centre; float32 values, as the server gets them."""
-    center = (np.array(shape, dtype=np.float32) - 1) / 2 + np.float32(shift)
-    grid = np.moveaxis(np.indices(shape), 0, -1)
-    distance = np.linalg.norm((grid - center) * spacing, axis=-1)
-    noise = np.random.default_rng(len(name)).normal(0, 60, shape)
-    data = np.where(distance < 8, 30, -850 + noise).astype(np.float32)
-    return Voi(name, Volume(data, np.diag([*spacing, 1.0])), tuple(slice(0, size) for size in shape), center)
-
-
 VOIS = [
-    _voi("thin", (70, 64, 50), (0.75, 0.75, 0.625)),
-    _voi("thick", (64, 64, 9), (0.5, 0.5, 5.0)),
-    _voi("one_slice", (40, 50, 1), (1.0, 1.0, 2.5)),
-    _voi("tight", (22, 20, 6), (0.75, 0.5, 2.5), shift=2.25),
-    _voi("coarse_grid", (12, 14, 9), (4.0, 3.5, 5.0)),
+    ball_voi("thin", (70, 64, 50), (0.75, 0.75, 0.625)),
+    ball_voi("thick", (64, 64, 9), (0.5, 0.5, 5.0)),
+    ball_voi("one_slice", (40, 50, 1), (1.0, 1.0, 2.5)),
+    ball_voi("tight", (22, 20, 6), (0.75, 0.5, 2.5), shift=2.25),
+    ball_voi("coarse_grid", (12, 14, 9), (4.0, 3.5, 5.0)),
 ]
 
 
@@ -58,7 +50,8 @@ def expected(bundle: Path, settings: dict) -> Callable[[Voi], Answer]:
         draws = [nodule_score(copy["malignancy"], slice_weights(copy["coarse"], patch)) for copy in copies]
         mean = {name: np.mean([copy[name] for copy in copies], axis=0) for name in copies[0]}
         score = nodule_score(mean["malignancy"], slice_weights(mean["coarse"], patch))
-        return Answer(patch.restore(mean["coarse"]), patch.restore(mean["fine"]), score, (min(draws), max(draws)))
+        maps = {name: patch.restore(mean[name]) for name in ("fine", "coarse")}
+        return Answer(score, (min(draws), max(draws)), maps)
 
     return compute
 
@@ -70,8 +63,9 @@ def grpc(server: TritonServer):
 
 
 def _assert_equal(found: Answer, wanted: Answer) -> None:
-    np.testing.assert_allclose(found.coarse, wanted.coarse, atol=TOLERANCE)
-    np.testing.assert_allclose(found.fine, wanted.fine, atol=TOLERANCE)
+    assert list(found.maps) == list(wanted.maps) == ["fine", "coarse"]
+    for name, wanted_map in wanted.maps.items():
+        np.testing.assert_allclose(found.maps[name], wanted_map, atol=TOLERANCE)
     assert found.malignancy == pytest.approx(wanted.malignancy, abs=TOLERANCE)
     assert found.interval == pytest.approx(wanted.interval, abs=TOLERANCE)
 
@@ -82,8 +76,8 @@ def test_the_server_answers_what_torch_computes(server: TritonServer, expected, 
         ((index, found),) = client.ask([voi])
     wanted = expected(voi)
     assert index == 0
-    assert found.fine.shape == voi.volume.shape
-    assert min(np.ptp(wanted.coarse), np.ptp(wanted.fine)) > 0.1, "a constant map would prove nothing"
+    assert found.maps["fine"].shape == voi.volume.shape
+    assert min(np.ptp(wanted_map) for wanted_map in wanted.maps.values()) > 0.1, "a constant map would prove nothing"
     _assert_equal(found, wanted)
 
 
@@ -173,8 +167,9 @@ def test_the_server_describes_its_model(server: TritonServer, settings: dict) ->
     with NoduleClient(server.grpc_url) as client:
         served = client.describe()
     assert (served.name, served.version) == ("mtnet", settings["version"])
-    assert (served.patch_mm, served.z_patch_mm, served.image_size) == (48.0, 40.0, 64)
-    assert served.window == (-1000.0, 400.0)
+    shown = {name: served.parameters[name] for name in ("patch_mm", "z_patch_mm", "image_size", "window")}
+    assert shown == {"patch_mm": "48.0", "z_patch_mm": "40.0", "image_size": "64", "window": "-1000.0 400.0"}
+    assert (served.reach_mm, served.edge_mm(), served.edge_mm(90.0)) == (48.0, 80.0, 80.0)
 
 
 def test_an_unknown_model_is_named_with_what_is_there(server: TritonServer) -> None:

@@ -7,12 +7,12 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lung_nodule.core import Prediction
+from lung_nodule.core import Prediction, size_of
 from lung_nodule.data import CubeChannels
 from lung_nodule.deployment.model_repository import Filling, write_step
 from lung_nodule.methods import METHODS
@@ -26,10 +26,10 @@ READ_OUT = {
 SHAPE, SPACING, CENTER, DIAMETER = (40, 44, 24), (0.9, 0.8, 1.5), (19.25, 22.5, 11.75), 12.0
 GEOMETRY = {"SPACING": np.float32(SPACING), "CENTER": np.float32(CENTER), "DIAMETER": np.float32([DIAMETER])}
 OUTPUTS = {
-    "mtnet": ["COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY", "MASK"],
-    "mtmrnet": ["MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL", "ATTRIBUTES"],
+    "mtnet": ["COARSE_PROBABILITY", "FINE_PROBABILITY", "MALIGNANCY_PROBABILITY", "MASK", "VOLUME_MM3"],
+    "mtmrnet": ["MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL", "ATTRIBUTES", "DIAMETER_MM"],
     "mtcnn": ["MALIGNANCY_PROBABILITY"],
-    "e2emtl": ["MASK_PROBABILITY", "MASK", "MALIGNANCY_PROBABILITY", "ATTRIBUTES"],
+    "e2emtl": ["MASK_PROBABILITY", "MASK", "DIAMETERS_MM", "MALIGNANCY_PROBABILITY", "HIGH_PROBABILITY"],
 }
 MAPS = {"COARSE_PROBABILITY": "coarse", "FINE_PROBABILITY": "fine", "MASK_PROBABILITY": "probability"}
 
@@ -48,8 +48,17 @@ class Response:
         self.error = error
 
 
+class Request(dict):
+    """A request's arrays by name; by default all outputs are asked for."""
+
+    asked: tuple[str, ...] = ()
+
+    def requested_output_names(self) -> list[str]:
+        return list(self.asked)
+
+
 class TritonError:
-    INVALID_ARG = 3
+    INVALID_ARG, INTERNAL = 3, 4
 
     def __init__(self, message: str, code: int) -> None:
         self.message, self.code = message, code
@@ -60,7 +69,8 @@ def pb_utils() -> ModuleType:
     module = ModuleType("triton_python_backend_utils")
     module.Tensor, module.InferenceResponse, module.TritonError = Tensor, Response, TritonError
     module.TritonModelException = RuntimeError
-    module.get_input_tensor_by_name = lambda request, name: Tensor(name, request[name])
+    module.get_input_tensor_by_name = lambda request, name: Tensor(name, request[name]) if name in request else None
+    module.Logger = SimpleNamespace(log_error=lambda message: None)
     return module
 
 
@@ -102,7 +112,7 @@ def side_file(name: str, read_out: bool) -> dict:
 def written(folder: Path, name: str, step: str, read_out: bool = False) -> Path:
     method, settings = METHODS[name], {**side_file(name, read_out), "patients_seen": ["LIDC-IDRI-0001"]}
     (folder / step).mkdir(parents=True)
-    write_step(folder / step, step, Filling(0, {}, {}, method.view, settings, method.make_channels))
+    write_step(folder / step, step, Filling({}, {}, method.view, settings, method.make_channels))
     assert "LIDC-IDRI" not in (folder / step / "view.json").read_text()
     return folder / step
 
@@ -140,13 +150,16 @@ def test_a_voi_goes_through_both_steps_as_through_the_view(
     name: str, read_out: bool, tmp_path: Path, process: None
 ) -> None:
     given = {"VOI": lung(), **GEOMETRY}
-    before = started(written(tmp_path, name, "preprocess", read_out), list(given), ["IMAGE"], {"max_slices": "160"})
-    (prepared,) = before.execute([given])
+    taken = [key for key in given if key != "DIAMETER" or name == "mtmrnet"]
+    before = started(written(tmp_path, name, "preprocess", read_out), taken, ["IMAGE"], {"max_slices": "160"})
+    (prepared,) = before.execute([Request(given)])
     assert prepared.error is None
+    assert prepared.tensors.get("USED_DIAMETER") == (np.float32([DIAMETER]) if name == "mtmrnet" else None)
     images = prepared.tensors["IMAGE"]
     for module in [key for key in sys.modules if key.split(".")[0] in ("lung_nodule", "served_view")]:
         del sys.modules[module]  # every step has a process of its own
-    request = {**outputs_of(name, images), **given}
+    request = Request({**outputs_of(name, images), **given})
+    request.asked = tuple(OUTPUTS[name])
     after = started(written(tmp_path, name, "postprocess", read_out), list(request), OUTPUTS[name])
     (answered,) = after.execute([request])
     wanted_images, wanted = expected_of(name, images, read_out)
@@ -168,9 +181,14 @@ def test_a_voi_goes_through_both_steps_as_through_the_view(
         assert answered.tensors["MASK"].dtype == np.uint8
         assert 0 < answered.tensors["MASK"].sum() < wanted.mask.size
         np.testing.assert_array_equal(answered.tensors["MASK"], wanted.mask)
-    if "ATTRIBUTES" in answered.tensors:
-        values = wanted.attributes or wanted.attribute_probs
-        assert answered.tensors["ATTRIBUTES"] == pytest.approx(list(values.values()))
+    values = {"ATTRIBUTES": list(wanted.attributes.values()), "HIGH_PROBABILITY": list(wanted.attribute_probs.values())}
+    values["DIAMETER_MM"] = [DIAMETER]
+    if wanted.maps:
+        size = size_of(wanted.mask, np.float32(SPACING))
+        values["VOLUME_MM3"] = [size.volume_mm3]
+        values["DIAMETERS_MM"] = [size.equivalent_diameter_mm, size.axial_diameter_mm, size.axial_short_axis_mm]
+    for key in set(values) & set(answered.tensors):
+        assert answered.tensors[key] == pytest.approx(values[key])
 
 
 REFUSED = {
@@ -189,9 +207,26 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(case: str, tmp_path:
     name, changes, message = REFUSED[case]
     request = {"VOI": lung(), **GEOMETRY, **changes}
     step = started(written(tmp_path, name, "preprocess"), list(request), ["IMAGE"], {"max_slices": "9"})
-    (refused,) = step.execute([request])
+    (refused,) = step.execute([Request(request)])
     assert refused.error.code == TritonError.INVALID_ARG
     assert message in refused.error.message
+
+
+def test_a_step_that_fails_names_the_kind_of_error_and_no_path(tmp_path: Path, process: None) -> None:
+    step = started(written(tmp_path, "mtcnn", "preprocess"), ["VOI", "SPACING", "CENTER"], ["IMAGE"])
+    step._view = None
+    (failed,) = step.execute([Request({"VOI": lung(), **GEOMETRY})])
+    assert failed.error.code == TritonError.INTERNAL
+    assert failed.error.message == "the step failed (AttributeError): see the server's log"
+
+
+def test_only_what_is_asked_for_is_computed(tmp_path: Path, process: None) -> None:
+    request = Request({"PRED": np.full((1, 9), 0.5, np.float32), "VOI": lung(), **GEOMETRY})
+    request.asked = ("MALIGNANCY_INTERVAL",)
+    (answered,) = started(
+        written(tmp_path, "mtcnn", "postprocess"), list(request), ["MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL"]
+    ).execute([request])
+    assert list(answered.tensors) == ["MALIGNANCY_INTERVAL"]
 
 
 def test_a_step_takes_the_copy_beside_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

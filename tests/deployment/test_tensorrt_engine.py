@@ -47,10 +47,10 @@ def test_nvidias_parser_and_builder_take_every_net(plans: Path, name: str) -> No
     ("name", "image"), [("mtmrnet", [1, 64, 64]), ("mtcnn", [9, 32, 32]), ("e2emtl", [3, 32, 32, 32])]
 )
 def test_nvidias_parser_and_builder_take_the_bundles_of_one_net(
-    name: str, image: list[int], one_net_repository: Path, tmp_path: Path
+    name: str, image: list[int], all_repository: Path, tmp_path: Path
 ) -> None:
-    onnx_file, plan = one_net_repository / name / "1" / "model.onnx", tmp_path / "model.plan"
-    largest = read_config(one_net_repository / name / "config.pbtxt").max_batch_size
+    onnx_file, plan = all_repository / f"{name}_net" / "1" / "model.onnx", tmp_path / "model.plan"
+    largest = read_config(all_repository / f"{name}_net" / "config.pbtxt").max_batch_size
     build_plan(onnx_file, plan, max_batch=largest, api=rtx, capability=CAPABILITY)
     assert plan.stat().st_size > 100_000
     side_file = json.loads(plan.with_name("model.plan.json").read_text())

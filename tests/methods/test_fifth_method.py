@@ -17,7 +17,7 @@ from lung_nodule.deployment.client import request_inputs
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Voi, center_of, read_nifti, read_table
-from lung_nodule.methods import METHODS, Method, ServedPart, load_network, register
+from lung_nodule.methods import METHODS, Method, load_network, register
 from tests.methods.toy_bundle import write_bundle, write_templates
 from tests.methods.toy_network import ToyNet, ToyPredictor
 from tests.methods.toy_view import CentralSliceView
@@ -26,7 +26,7 @@ from tests.methods.toy_view import CentralSliceView
 @pytest.fixture(scope="module", autouse=True)
 def _row() -> Iterator[None]:
     """The toy's row, taken back afterwards."""
-    register(Method("toy", ToyNet, ToyPredictor, CentralSliceView, parts=(ServedPart("toy_net"),)))
+    register(Method("toy", ToyNet, ToyPredictor, CentralSliceView))
     yield
     del METHODS["toy"]
 

@@ -77,7 +77,7 @@ def write_bundle(folder: Path) -> Path:
 def write_templates(folder: Path) -> Path:
     """The model repository's templates: an ensemble, its two steps, its net."""
     templates = ROOT / "triton_repo"
-    net = (templates / "mtmrnet" / "config.pbtxt").read_text().replace('"mtmrnet"', '"toy_net"')
+    net = (templates / "mtmrnet_net" / "config.pbtxt").read_text().replace('"mtmrnet_net"', '"toy_net"')
     preprocess = (templates / "mtnet_preprocess" / "config.pbtxt").read_text().replace("mtnet_", "toy_")
     written = {"toy": ENSEMBLE, "toy_net": net, "toy_preprocess": preprocess, "toy_postprocess": POSTPROCESS}
     for name, text in written.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...lidc import ATTRIBUTES
 from ..cube_patch import CubePatch
 from ..measurements import DENSITY, ball, measure
 from ..slice_patch import SlicePatch
@@ -76,6 +77,27 @@ class NoduleView(ABC):
     @abstractmethod
     def channels(self) -> tuple[str, ...]:
         """Names of the channels of the network's one tensor, in their order."""
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the network scores malignancy."""
+        return True
+
+    @property
+    def rated(self) -> tuple[str, ...]:
+        """The characteristics that a prediction rates on the readers' scales, as :data:`~lung_nodule.lidc.ATTRIBUTES`
+        orders them."""
+        return tuple(name for name in ATTRIBUTES if self.readout is not None and name in self.readout.outputs)
+
+    @property
+    def judged_high(self) -> tuple[str, ...]:
+        """The characteristics of which a prediction has the probability that they are high."""
+        return ()
+
+    @property
+    def reach_diameters(self) -> float:
+        """What :meth:`reach_mm` grows by per mm of the declared diameter."""
+        return 0.0
 
     @abstractmethod
     def reach_mm(self, diameter: float | None = None) -> float:

@@ -97,6 +97,16 @@ class CubeView(NoduleView):
         """The mask, malignancy, then the attributes."""
         return ("mask", "malignancy", *ATTRIBUTE_THRESHOLDS) if self.multi_task else ("mask",)
 
+    @property
+    def has_score(self) -> bool:
+        """A network of the single task gives the mask alone."""
+        return self.multi_task
+
+    @property
+    def judged_high(self) -> tuple[str, ...]:
+        """All that the network classifies."""
+        return self.channels[2:]
+
     def reach_mm(self, diameter: float | None = None) -> float:
         """Edge of the cube, the same for every nodule."""
         return self.patch_mm

@@ -135,6 +135,16 @@ class SquareView(NoduleView):
         """Malignancy, then the attributes."""
         return ("malignancy", *(ATTRIBUTES if self.attributes else ()))
 
+    @property
+    def rated(self) -> tuple[str, ...]:
+        """All eight, of a network that predicts them."""
+        return ATTRIBUTES if self.attributes else ()
+
+    @property
+    def reach_diameters(self) -> float:
+        """The square's edge, and at least the slices' extent."""
+        return max(self.square.factor, 1.0)
+
     def reach_mm(self, diameter: float | None = None) -> float:
         """Edge of the cube that holds the nodule's square and the slices within its declared diameter."""
         return max(self.square.edge_mm(diameter), float(diameter or 0))

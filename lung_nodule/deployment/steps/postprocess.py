@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
-import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from served_view import OF_REQUEST, array, diameter_of, load_view, tensors
+from served_view import OF_REQUEST, answers, array, core, diameter_of, load_view, names_of
 
 
 class TritonPythonModel:
@@ -19,42 +19,50 @@ class TritonPythonModel:
 
     ``MALIGNANCY_PROBABILITY`` ``[1]`` and ``MALIGNANCY_INTERVAL`` ``[2]``, its range over mirrored copies;
     ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, its last one, and ``MASK`` (uint8), all on the VOI's
-    grid; ``ATTRIBUTES``, their values or probabilities in the view's order.
+    grid; ``VOLUME_MM3`` ``[1]`` and ``DIAMETERS_MM`` ``[3]`` of the mask: of the ball of its volume, its axial long and
+    short axis; ``ATTRIBUTES``, ratings on the readers' scales in the view's order (NaN where there is none), and
+    ``HIGH_PROBABILITY``; ``DIAMETER_MM`` ``[1]``, the diameter that was used.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the view."""
         config = json.loads(args["model_config"])
-        self._inputs, self._outputs = tensors(config, "input"), tensors(config, "output")
+        self._outputs = names_of(config, "output")
+        self._of_nets = [name for name in names_of(config, "input") if name not in OF_REQUEST]
         self._view = load_view()
 
     def execute(self, requests: list) -> list:
         """Answer every request."""
-        return [self._answer(request) for request in requests]
+        return answers(requests, self._answer)
 
-    def _answer(self, request):
-        voi, diameter = array(request, "VOI"), diameter_of(request, self._inputs)
+    def _answer(self, request) -> dict[str, np.ndarray]:
+        voi, diameter = array(request, "VOI"), diameter_of(request)
         spacing, center = (tuple(array(request, name).tolist()) for name in ("SPACING", "CENTER"))
         patch = self._view.patch(voi.shape, spacing, center, diameter)
         prediction = self._view.predict(self._given(request), patch, voi, diameter)
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, _tensor(prediction, name)) for name in self._outputs])
+        asked = set(request.requested_output_names())
+        return {name: self._tensor(prediction, name, diameter) for name in self._outputs if name in asked}
 
     def _given(self, request) -> dict[str, np.ndarray]:
         """The nets' outputs, float32 ``[N, ...]`` by name of the view's channels."""
-        names = [name for name in self._inputs if name not in OF_REQUEST]
-        if names == ["PRED"]:
+        if self._of_nets == ["PRED"]:
             return self._view.named(array(request, "PRED"))
-        return {name.lower(): array(request, name)[:, 0] for name in names}
+        return {name.lower(): array(request, name)[:, 0] for name in self._of_nets}
 
-
-def _tensor(prediction, name: str) -> np.ndarray:
-    if name == "MALIGNANCY_PROBABILITY":
-        return np.array([prediction.score], dtype=np.float32)
-    if name == "MALIGNANCY_INTERVAL":
-        return np.array(prediction.interval or (prediction.score,) * 2, dtype=np.float32)
-    if name == "ATTRIBUTES":
-        return np.array(list((prediction.attributes or prediction.attribute_probs).values()), dtype=np.float32)
-    if name == "MASK":
-        return prediction.mask.astype(np.uint8)
-    of_map = name.removesuffix("_PROBABILITY").lower()
-    return prediction.on_voi(list(prediction.maps)[-1] if of_map == "mask" else of_map)
+    def _tensor(self, prediction, name: str, diameter: float | None) -> np.ndarray:
+        if name == "MASK":
+            return prediction.mask.astype(np.uint8)
+        if name in ("VOLUME_MM3", "DIAMETERS_MM"):
+            volume, *diameters = astuple(core.size_of(prediction.mask, np.array(prediction.patch.spacing)))
+            return np.array([volume] if name == "VOLUME_MM3" else diameters, dtype=np.float32)
+        scalars = {
+            "MALIGNANCY_PROBABILITY": lambda: [prediction.score],
+            "MALIGNANCY_INTERVAL": lambda: prediction.interval or (prediction.score,) * 2,
+            "ATTRIBUTES": lambda: [prediction.attributes.get(rated, np.nan) for rated in self._view.rated],
+            "HIGH_PROBABILITY": lambda: [prediction.attribute_probs[high] for high in self._view.judged_high],
+            "DIAMETER_MM": lambda: [diameter],
+        }
+        if name in scalars:
+            return np.array(scalars[name](), dtype=np.float32)
+        of_map = name.removesuffix("_PROBABILITY").lower()
+        return prediction.on_voi(list(prediction.maps)[-1] if of_map == "mask" else of_map)

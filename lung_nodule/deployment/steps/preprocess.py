@@ -11,36 +11,58 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from served_view import array, core, diameter_of, load_view, tensors
+from served_view import answers, array, core, diameter_of, load_view, names_of
+
+LONG_AXIS = 1
+"""Where ``DIAMETERS_MM`` has the long axis."""
 
 
 class TritonPythonModel:
-    """VOI, SPACING, CENTER (and DIAMETER) -> IMAGE ``[N, C, ...]`` in 0..1."""
+    """VOI, SPACING, CENTER (and DIAMETER) -> IMAGE ``[N, C, ...]`` in 0..1 (and USED_DIAMETER)."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Build the view; of a slice-wise one ``max_slices`` bounds the slices of a nodule."""
         config = json.loads(args["model_config"])
-        self._inputs = tensors(config, "input")
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        self._takes_diameter = "DIAMETER" in names_of(config, "input")
         self._view = load_view()
-        if self._view.slicewise:
-            self._max_slices = int(config["parameters"]["max_slices"]["string_value"])
+        self._max_slices = int(parameters["max_slices"]) if self._view.slicewise else 0
+        self._measured_by = parameters.get("measured_by", "")
 
     def execute(self, requests: list) -> list:
         """Answer every request; a VOI that cannot be analysed is refused with the reason."""
-        return [self._answer(request) for request in requests]
+        return answers(requests, self._answer)
 
-    def _answer(self, request):
+    def _answer(self, request) -> dict[str, np.ndarray]:
         voi, spacing, center = (array(request, name) for name in ("VOI", "SPACING", "CENTER"))
-        diameter = diameter_of(request, self._inputs)
-        try:
-            core.check_voi(voi, spacing, center)
-            x, y, z = voi.shape
-            patch = self._view.patch((x, y, z), core.floats(spacing), core.floats(center), diameter)
-            self._check_extent(patch)
-        except ValueError as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        image = np.ascontiguousarray(self._view.batch(voi, patch), dtype=np.float32)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("IMAGE", image)])
+        core.check_voi(voi, spacing, center)
+        diameter = self._diameter(request) if self._takes_diameter else None
+        x, y, z = voi.shape
+        patch = self._view.patch((x, y, z), core.floats(spacing), core.floats(center), diameter)
+        self._check_extent(patch)
+        tensors = {"IMAGE": np.ascontiguousarray(self._view.batch(voi, patch), dtype=np.float32)}
+        if diameter is not None:
+            tensors["USED_DIAMETER"] = np.array([diameter], dtype=np.float32)
+        return tensors
+
+    def _diameter(self, request) -> float:
+        """The declared one, else what the model ``measured_by`` finds in the VOI."""
+        declared = diameter_of(request)
+        return self._measured(request) if declared is None else declared
+
+    def _measured(self, request) -> float:
+        asked = pb_utils.InferenceRequest(
+            model_name=self._measured_by,
+            requested_output_names=["DIAMETERS_MM"],
+            inputs=[pb_utils.get_input_tensor_by_name(request, name) for name in ("VOI", "SPACING", "CENTER")],
+        )
+        answer = asked.exec()
+        if answer.has_error():
+            raise ValueError(f"no DIAMETER is given, and {self._measured_by} does not measure it: give it in mm")
+        found = float(pb_utils.get_output_tensor_by_name(answer, "DIAMETERS_MM").as_numpy()[LONG_AXIS])
+        if not found > 0:
+            raise ValueError(f"no DIAMETER is given, and {self._measured_by} finds no nodule here: give it in mm")
+        return found
 
     def _check_extent(self, patch) -> None:
         """A patch of few voxels shows no nodule, one of very many slices does not fit into a batch."""

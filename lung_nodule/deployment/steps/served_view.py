@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def _named(name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
-def tensors(config: dict, role: str) -> list[str]:
+def names_of(config: dict, role: str) -> list[str]:
     """Names of a model config's tensors: ``role`` is ``input`` or ``output``."""
     return [tensor["name"] for tensor in config[role]]
 
@@ -54,6 +55,33 @@ def array(request, name: str) -> np.ndarray:
     return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
 
 
-def diameter_of(request, inputs: list[str]) -> float | None:
-    """The nodule's declared diameter in mm, where the model takes one."""
-    return float(array(request, "DIAMETER").ravel()[0]) if "DIAMETER" in inputs else None
+def diameter_of(request) -> float | None:
+    """The nodule's declared diameter in mm, where the request has one."""
+    tensor = pb_utils.get_input_tensor_by_name(request, "DIAMETER")
+    return None if tensor is None else float(tensor.as_numpy().ravel()[0])
+
+
+def answers(requests: list, answer: Callable) -> list:
+    """One response per request.
+
+    A ``ValueError`` refuses the request with its message; of any other exception the client reads the kind alone, as a
+    message may hold paths, and the log the rest.
+    """
+    return [_response(request, answer) for request in requests]
+
+
+def _response(request, answer: Callable):
+    try:
+        tensors = answer(request)
+    except ValueError as error:
+        return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
+    except Exception as error:
+        pb_utils.Logger.log_error(f"{type(error).__name__}: {error}")
+        return _refusal(
+            f"the step failed ({type(error).__name__}): see the server's log", pb_utils.TritonError.INTERNAL
+        )
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in tensors.items()])
+
+
+def _refusal(message: str, code: int):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -1,8 +1,9 @@
-"""The bundles that serve one net each: what the export writes, and one real server that answers for all of them."""
+"""All methods in one repository: what the export writes, and one real server that answers for all of them."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc import locate
@@ -14,9 +15,9 @@ import torch
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from lung_nodule.core import original_scale
+from lung_nodule.core import CubeView, original_scale
 from lung_nodule.deployment.canary import _entry_models, _values, ask_canary
-from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.client import PANEL, NoduleClient, request_inputs
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models
 from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
@@ -26,6 +27,7 @@ from lung_nodule.errors import InputError
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from lung_nodule.methods import METHODS, load_network, model_settings
 from lung_nodule.networks import E2EMTL, MTMRNet, load_weights
+from tests.deployment.conftest import ball_voi
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("mtmrnet", "mtcnn", "e2emtl")
@@ -38,18 +40,19 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def running(one_net_repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(one_net_repository) as server:
+def running(all_repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(all_repository) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def networks(one_net_bundles: Path) -> dict[str, torch.nn.Module]:
     """Every bundle's network as the predictor that its own inference runs."""
-    return {
-        name: served_nets(METHODS[name], load_network(one_net_bundles / name / "models" / "model.pt"))[name].part
+    nets = {
+        name: served_nets(METHODS[name], load_network(one_net_bundles / name / "models" / "model.pt"))[f"{name}_net"]
         for name in NAMES
     }
+    return {name: net.part for name, net in nets.items()}
 
 
 def _record(repository: Path, name: str) -> dict:
@@ -63,7 +66,7 @@ def _dims(config) -> list[list[int]]:
 def _ask(client: InferenceServerClient, name: str, images: np.ndarray) -> np.ndarray:
     tensor = InferInput("IMAGE", list(images.shape), "FP32")
     tensor.set_data_from_numpy(images)
-    return client.infer(name, [tensor], client_timeout=120).as_numpy("PRED")
+    return client.infer(f"{name}_net", [tensor], client_timeout=120).as_numpy("PRED")
 
 
 def test_every_bundle_can_be_exported() -> None:
@@ -91,14 +94,16 @@ def test_the_template_shows_the_published_sizes(name: str) -> None:
     metadata = json.loads((ROOT / "bundles" / name / "configs" / "metadata.json").read_text())
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
-    config = read_config(TEMPLATES / name / "config.pbtxt")
+    config = read_config(TEMPLATES / f"{name}_net" / "config.pbtxt")
     assert _dims(config) == [[part["num_channels"], *part["spatial_shape"]] for part in (image, pred)]
     assert len(config.parameters["pred_channels"].string_value.split()) == pred["num_channels"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tensorrt_config_differs_in_its_engine_alone(name: str) -> None:
-    onnx_config, plan = (read_config(TEMPLATES / name / path) for path in ("config.pbtxt", "configs/tensorrt.pbtxt"))
+    onnx_config, plan = (
+        read_config(TEMPLATES / f"{name}_net" / path) for path in ("config.pbtxt", "configs/tensorrt.pbtxt")
+    )
     assert (plan.platform, plan.default_model_filename) == ("tensorrt_plan", "model.plan")
     for config in (onnx_config, plan):
         config.ClearField("platform")
@@ -107,9 +112,9 @@ def test_the_tensorrt_config_differs_in_its_engine_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_config_and_file_have_the_checkpoints_shapes(name: str, one_net_repository: Path) -> None:
-    assert _dims(read_config(one_net_repository / name / "config.pbtxt")) == list(SHAPES[name])
-    model = onnx.load(one_net_repository / name / "1" / "model.onnx")
+def test_config_and_file_have_the_checkpoints_shapes(name: str, all_repository: Path) -> None:
+    assert _dims(read_config(all_repository / f"{name}_net" / "config.pbtxt")) == list(SHAPES[name])
+    model = onnx.load(all_repository / f"{name}_net" / "1" / "model.onnx")
     assert {item.domain: item.version for item in model.opset_import} == {"": OPSET}
     tensors = (*model.graph.input, *model.graph.output)
     assert [tensor.name for tensor in tensors] == ["IMAGE", "PRED"]
@@ -120,41 +125,47 @@ def test_config_and_file_have_the_checkpoints_shapes(name: str, one_net_reposito
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_record_tells_what_a_client_needs(name: str, one_net_repository: Path, one_net_settings: dict) -> None:
-    record, settings = _record(one_net_repository, name), one_net_settings[name]
+def test_the_record_tells_what_a_client_needs(name: str, all_repository: Path, one_net_settings: dict) -> None:
+    record, settings = _record(all_repository, name), one_net_settings[name]
     client = record["client"]
     assert record["settings"] == settings
     assert (client["window"], client["image_size"]) == (settings["window"], settings["patch"]["image_size"])
     assert len(client["pred_channels"]) == SHAPES[name][1][0]
-    assert 0 < record["nets"][name]["max_abs_error"] <= record["nets"][name]["allowed_error"] <= TOLERANCE
-    parameters = read_config(one_net_repository / name / "config.pbtxt").parameters
+    assert (
+        0
+        < record["nets"][f"{name}_net"]["max_abs_error"]
+        <= record["nets"][f"{name}_net"]["allowed_error"]
+        <= TOLERANCE
+    )
+    parameters = read_config(all_repository / f"{name}_net" / "config.pbtxt").parameters
     assert set(parameters) <= set(client)
     assert parameters["version"].string_value == settings["version"]
     assert [float(edge) for edge in parameters["window"].string_value.split()] == settings["window"]
 
 
-def test_scales_weights_and_thresholds_stand_in_the_order_of_the_channels(one_net_repository: Path) -> None:
-    slices = _record(one_net_repository, "mtmrnet")["client"]
+def test_scales_weights_and_thresholds_stand_in_the_order_of_the_channels(all_repository: Path) -> None:
+    slices = _record(all_repository, "mtmrnet")["client"]
     assert slices["pred_channels"][1:] == list(ATTRIBUTES)
     assert slices["attribute_maximum"] == original_scale(np.ones(8)).tolist()
     assert slices["attribute_minimum"] == original_scale(np.zeros(8)).tolist()
     assert slices["square_factor"] == 1.5
-    assert _record(one_net_repository, "mtcnn")["client"]["view_weights"][-1] == 0.17
-    cubes = _record(one_net_repository, "e2emtl")["client"]
+    assert _record(all_repository, "mtcnn")["client"]["view_weights"][-1] == 0.17
+    cubes = _record(all_repository, "e2emtl")["client"]
     assert dict(zip(cubes["pred_channels"][2:], cubes["attribute_high_from"], strict=True)) == ATTRIBUTE_THRESHOLDS
 
 
 def test_one_server_holds_every_bundle(running: TritonServer) -> None:
-    assert ask_canary(running.grpc_url) == sorted(NAMES)
+    assert ask_canary(running.grpc_url) == sorted(["mtnet", *NAMES, PANEL])
 
 
 def test_the_health_check_asks_ensembles_and_nets_that_stand_alone() -> None:
     configs = {path.parent.name: read_config(path) for path in sorted(TEMPLATES.glob("*/config.pbtxt"))}
-    assert {config.name for config in _entry_models(list(configs.values()))} == {"mtnet", *NAMES}
+    assert {config.name for config in _entry_models(list(configs.values()))} == {"mtnet", *NAMES, PANEL}
     asked = {name: _values(config) for name, config in configs.items()}
-    assert asked["mtcnn"]["IMAGE"].shape == (1, 9, 64, 64)
+    assert asked["mtcnn_net"]["IMAGE"].shape == (1, 9, 64, 64)
     assert set(asked["mtnet"]) == {"VOI", "SPACING", "CENTER"}
-    assert asked["mtnet_preprocess"] is None, "its sizes are open"
+    assert set(asked["mtmrnet"]) == {"VOI", "SPACING", "CENTER", "DIAMETER"}
+    assert asked["mtnet_postprocess"] is None, "its sizes are open"
 
 
 @pytest.mark.parametrize("draw", [noise, lung_like])
@@ -173,7 +184,7 @@ def test_the_server_answers_what_torch_computes(name: str, draw, running: Triton
 
 
 def test_the_record_leads_from_the_answer_to_the_nodules_score(
-    running: TritonServer, networks: dict, one_net_repository: Path, one_net_settings: dict
+    running: TritonServer, networks: dict, all_repository: Path, one_net_settings: dict
 ) -> None:
     """With the record alone a client comes to what the bundle's own last step makes of torch's answer."""
     slices = lung_like(np.random.default_rng(3), 5, tuple(SHAPES["mtmrnet"][0]))
@@ -185,7 +196,7 @@ def test_the_record_leads_from_the_answer_to_the_nodules_score(
             "mtcnn": networks["mtcnn"](torch.from_numpy(views)),
         }
     mean, fused = (looks[name].aggregate(looks[name].named(pred.numpy()), None) for name, pred in preds.items())
-    records = {name: _record(one_net_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
+    records = {name: _record(all_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
     with InferenceServerClient(running.grpc_url) as client:
         of_slices, of_views = _ask(client, "mtmrnet", slices).mean(axis=0), _ask(client, "mtcnn", views)[0]
     score = np.average(of_views, weights=records["mtcnn"]["view_weights"])
@@ -211,8 +222,8 @@ def test_an_image_of_another_size_is_refused(name: str, running: TritonServer) -
 
 def test_predict_says_that_a_net_takes_no_ct(running: TritonServer) -> None:
     with (
-        NoduleClient(running.grpc_url, model="mtcnn") as client,
-        pytest.raises(InputError, match=r"'mtcnn'.*prepared images, not for a CT: take an ensemble"),
+        NoduleClient(running.grpc_url, model="mtcnn_net") as client,
+        pytest.raises(InputError, match=r"'mtcnn_net'.*takes IMAGE, not a CT: name a bundle"),
     ):
         client.describe()
 
@@ -242,8 +253,19 @@ def test_an_ablated_net_is_served_as_its_side_file_describes(case: str, tmp_path
     changes = {"network": options, "channels": one_net_settings["e2emtl"]["channels"] | {"names": ["ct"]}}
     settings = one_net_settings[bundle] | changes
     repository = _export(_write(tmp_path, settings, kind(**options)), tmp_path / "out")
-    image, pred = _dims(read_config(repository / bundle / "config.pbtxt"))
+    image, pred = _dims(read_config(repository / f"{bundle}_net" / "config.pbtxt"))
     assert (image, pred) == ([1, *SHAPES[bundle][0][1:]], [1, *SHAPES[bundle][1][1:]])
+    lacking = {"e2emtl": {"MALIGNANCY_PROBABILITY", "HIGH_PROBABILITY", "ATTRIBUTES"}, "mtmrnet": {"ATTRIBUTES"}}[
+        bundle
+    ]
+    for folder in (bundle, f"{bundle}_postprocess"):
+        published, left = (
+            {tensor.name for tensor in read_config(root / folder / "config.pbtxt").output}
+            for root in (TEMPLATES, repository)
+        )
+        assert lacking <= published - left
+        assert {"MASK", "DIAMETER_MM"} & published <= left
+    assert "ATTRIBUTES" not in read_config(repository / bundle / "config.pbtxt").ensemble_scheduling.step[2].output_map
     client = _record(repository, bundle)["client"]
     assert client["pred_channels"] == {"e2emtl": ["mask"], "mtmrnet": ["malignancy"]}[bundle]
     assert client[{"e2emtl": "attribute_high_from", "mtmrnet": "attribute_maximum"}[bundle]] == []
@@ -255,7 +277,7 @@ REFUSED = {
     "two of three channels": (
         "e2emtl",
         {"channels": {"names": ["ct", "slic"], "slic_segments": 1, "slic_compactness": 1}},
-        r"e2emtl: the network does not take an image of 2x32x32x32",
+        r"e2emtl_net: the network does not take an image of 2x32x32x32",
     ),
     "edge": ("e2emtl", {"patch": {"patch_mm": 40.0, "image_size": 40}}, r"image of 3x40x40x40.*multiple of 16"),
     "crop": (
@@ -286,3 +308,108 @@ def test_a_channel_without_a_name_is_refused(tmp_path: Path, one_net_settings: d
     checkpoint = _write(tmp_path, one_net_settings["e2emtl"] | {"network": options}, E2EMTL(**options))
     with pytest.raises(InputError, match="gives 7 channels where 9 have names"):
         _export(checkpoint, tmp_path / "out")
+
+
+VOI = ball_voi("nodule", (56, 50, 34), (0.75, 0.75, 1.25))
+DIAMETER = 16.0
+
+
+def _view(name: str, settings: dict):
+    options = {"make_channels": METHODS[name].make_channels(**settings["channels"])} if name == "e2emtl" else {}
+    return METHODS[name].view.from_settings(settings, **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_ensemble_answers_what_view_and_torch_compute(
+    name: str, running: TritonServer, networks: dict, one_net_settings: dict
+) -> None:
+    view = _view(name, one_net_settings[name])
+    spacing = np.asarray(VOI.volume.spacing, dtype=np.float32)
+    prepared = view.prepare(VOI.volume.data, spacing, VOI.center, DIAMETER)
+    with torch.inference_mode():
+        pred = networks[name](torch.from_numpy(prepared.images)).numpy()
+    wanted = view.predict(view.named(pred), prepared.patch, VOI.volume.data, DIAMETER)
+    with NoduleClient(running.grpc_url, model=name) as client:
+        ((_, found),) = client.ask([VOI], [DIAMETER])
+    assert found.malignancy == pytest.approx(wanted.score, abs=TOLERANCE)
+    assert found.attributes == pytest.approx(dict(wanted.attributes), abs=1e-3)
+    assert found.high == pytest.approx(dict(wanted.attribute_probs), abs=TOLERANCE)
+    assert bool(found.maps) == isinstance(view, CubeView)
+    for found_map in found.maps.values():
+        np.testing.assert_allclose(found_map, wanted.on_voi("probability"), atol=TOLERANCE)
+
+
+def _asked(running: TritonServer, model: str, diameter: float | None) -> dict[str, np.ndarray]:
+    """All output tensors of a model for the VOI."""
+    with InferenceServerClient(running.grpc_url) as client:
+        answer = client.infer(model, request_inputs(VOI, diameter), client_timeout=120)
+    return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
+
+
+@pytest.mark.parametrize("declared", [DIAMETER, None])
+def test_the_panel_joins_what_the_methods_answer(declared: float | None, running: TritonServer) -> None:
+    panel = _asked(running, PANEL, declared)
+    own = {name: _asked(running, name, None) for name in ("mtnet", "mtcnn", "e2emtl")}
+    diameter = float(own["mtnet"]["DIAMETERS_MM"][1]) if declared is None else declared
+    own["mtmrnet"] = _asked(running, "mtmrnet", diameter)
+    order = ["mtnet", "mtmrnet", "mtcnn", "e2emtl"]
+    scores = np.array([own[name]["MALIGNANCY_PROBABILITY"][0] for name in order])
+    assert np.ptp(scores) > 0.05, "equal scores prove nothing"
+    np.testing.assert_allclose(panel["MALIGNANCY_BY_METHOD"], scores, atol=1e-6)
+    np.testing.assert_allclose(panel["INTERVAL_BY_METHOD"], [own[name]["MALIGNANCY_INTERVAL"] for name in order])
+    assert panel["MALIGNANCY_PROBABILITY"] == pytest.approx([scores.mean()], abs=1e-6)
+    assert panel["MALIGNANCY_INTERVAL"] == pytest.approx([scores.min(), scores.max()], abs=1e-6)
+    for name in ("MASK", "VOLUME_MM3", "DIAMETERS_MM"):
+        np.testing.assert_array_equal(panel[name], own["mtnet"][name])
+    assert panel["MASK"].any()
+    np.testing.assert_allclose(panel["ATTRIBUTES"], own["mtmrnet"]["ATTRIBUTES"], atol=1e-6)
+    np.testing.assert_array_equal(panel["MASK_PROBABILITY_MTNET"], own["mtnet"]["FINE_PROBABILITY"])
+    np.testing.assert_array_equal(panel["MASK_PROBABILITY_E2EMTL"], own["e2emtl"]["MASK_PROBABILITY"])
+    assert panel["DIAMETER_MM"] == pytest.approx([diameter])
+
+
+def test_without_a_diameter_mt_nets_own_measurement_is_taken(running: TritonServer) -> None:
+    measured = float(_asked(running, "mtnet", None)["DIAMETERS_MM"][1])
+    without, given = (_asked(running, "mtmrnet", diameter) for diameter in (None, measured))
+    assert without["DIAMETER_MM"] == pytest.approx([measured])
+    for name in ("MALIGNANCY_PROBABILITY", "ATTRIBUTES"):
+        np.testing.assert_allclose(without[name], given[name], atol=1e-6)
+
+
+def test_the_panel_passes_a_refusal_on(running: TritonServer) -> None:
+    far = ball_voi("far", (30, 30, 10), (1.0, 1.0, 2.0), shift=90.0)
+    with (
+        NoduleClient(running.grpc_url) as client,
+        pytest.raises(InputError, match=r"^nodule far: .*lies outside the VOI"),
+    ):
+        list(client.ask([far]))
+
+
+def test_without_mt_net_a_diameter_must_be_given(all_repository: Path, tmp_path: Path) -> None:
+    parts = [path for path in all_repository.iterdir() if path.name.startswith("mtmrnet")]
+    for part in parts:
+        shutil.copytree(part, tmp_path / part.name)
+    with TritonServer(tmp_path) as server, NoduleClient(server.grpc_url) as client:
+        assert client.describe().name == "mtmrnet", "the one ensemble is the default"
+        with pytest.raises(InputError, match="no DIAMETER is given, and mtnet does not measure it: give it in mm"):
+            list(client.ask([VOI]))
+        ((_, answer),) = client.ask([VOI], [DIAMETER])
+    assert 0 < answer.malignancy < 1
+
+
+def test_the_panel_says_what_its_models_are(all_repository: Path) -> None:
+    text = {
+        name: value.string_value
+        for name, value in read_config(all_repository / PANEL / "config.pbtxt").parameters.items()
+    }
+    assert text["version"] == "0.0.1, 0.0.2, 0.0.3, 0.0.4"
+    assert (float(text["reach_mm"]), float(text["reach_diameters"])) == (48.0, 1.5)
+    assert text["synthetic"] == "no"
+
+
+def test_three_methods_have_no_panel(all_repository: Path, one_net_bundles: Path, tmp_path: Path) -> None:
+    shutil.copytree(all_repository, tmp_path / "out")
+    assert (tmp_path / "out" / PANEL).is_dir()
+    (tmp_path / "out" / "export_mtnet.json").unlink()
+    _export(one_net_bundles / "mtcnn" / "models" / "model.pt", tmp_path / "out")
+    assert not (tmp_path / "out" / PANEL).exists()

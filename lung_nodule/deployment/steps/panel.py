@@ -1,0 +1,104 @@
+"""Triton model: one request, every method, asked side by side inside the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import numpy as np
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
+
+SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
+MASK = ("MASK", "VOLUME_MM3", "DIAMETERS_MM")
+LONG_AXIS = 1
+
+
+class RefusedError(Exception):
+    """A method refused the request; its message says why."""
+
+
+class TritonPythonModel:
+    """VOI, SPACING, CENTER (and DIAMETER) -> the mask, malignancy by every method, and the characteristics.
+
+    ``MALIGNANCY_PROBABILITY`` ``[1]`` is the mean of the methods, ``MALIGNANCY_INTERVAL`` ``[2]`` their smallest and
+    largest; ``MALIGNANCY_BY_METHOD`` ``[M]`` and ``INTERVAL_BY_METHOD`` ``[M, 2]`` are in the order of the parameter
+    ``methods``. Mask and sizes come from the method ``mask_of``, ``ATTRIBUTES`` from ``attributes_of``;
+    ``MASK_PROBABILITY_<METHOD>`` is each segmenting method's map, of those that ``maps`` names with their tensors.
+
+    The method ``sized`` needs the diameter. Where the request has none it gets the mask's long axis; where
+    the mask is empty, its values are NaN and the mean is that of the others.
+    """
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Read what the config's parameters name."""
+        config = json.loads(args["model_config"])
+        text = {name: value["string_value"] for name, value in config["parameters"].items()}
+        self._methods = text["methods"].split()
+        self._mask_of, self._attributes_of, self._sized = text["mask_of"], text["attributes_of"], text["sized"]
+        self._maps = dict(entry.split(":") for entry in text["maps"].split())
+
+    async def execute(self, requests: list) -> list:
+        """Answer every request."""
+        return list(await asyncio.gather(*(self._respond(request) for request in requests)))
+
+    async def _respond(self, request):
+        try:
+            tensors = await self._answer(request)
+        except RefusedError as error:
+            refused = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+            return pb_utils.InferenceResponse(error=refused)
+        asked = set(request.requested_output_names())
+        kept = {name: value for name, value in tensors.items() if name in asked}
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in kept.items()])
+
+    async def _answer(self, request) -> dict[str, np.ndarray]:
+        given = {tensor.name(): tensor for tensor in request.inputs()}
+        asked = set(request.requested_output_names())
+        first = [name for name in self._methods if name != self._sized or "DIAMETER" in given]
+        pending = {name: asyncio.create_task(self._ask(name, given, asked)) for name in first}
+        answers = {self._mask_of: await pending[self._mask_of]}
+        diameter = given["DIAMETER"].as_numpy() if "DIAMETER" in given else answers[self._mask_of]["DIAMETERS_MM"][1:2]
+        if self._sized not in pending and diameter[0] > 0:
+            sized = {**given, "DIAMETER": pb_utils.Tensor("DIAMETER", diameter.astype(np.float32))}
+            pending[self._sized] = asyncio.create_task(self._ask(self._sized, sized, asked))
+        answers = {name: await task for name, task in pending.items()}
+        return {**self._joined(answers), **self._taken(answers), "DIAMETER_MM": diameter.astype(np.float32).ravel()}
+
+    async def _ask(self, method: str, given: dict, asked: set[str]) -> dict[str, np.ndarray]:
+        names = [*SCORES]
+        if method == self._mask_of:
+            names += MASK
+        if method == self._attributes_of:
+            names.append("ATTRIBUTES")
+        if f"MASK_PROBABILITY_{method.upper()}" in asked:
+            names.append(self._maps[method])
+        inputs = [tensor for name, tensor in given.items() if name != "DIAMETER" or method == self._sized]
+        sent = pb_utils.InferenceRequest(model_name=method, requested_output_names=names, inputs=inputs)
+        answer = await sent.async_exec()
+        if answer.has_error():
+            raise RefusedError(answer.error().message())
+        return {name: pb_utils.get_output_tensor_by_name(answer, name).as_numpy() for name in names}
+
+    def _joined(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The mean of the methods that answered, and each of them."""
+        scores = np.full(len(self._methods), np.nan, dtype=np.float32)
+        intervals = np.full((len(self._methods), 2), np.nan, dtype=np.float32)
+        for name, answer in answers.items():
+            index = self._methods.index(name)
+            scores[index], intervals[index] = answer["MALIGNANCY_PROBABILITY"][0], answer["MALIGNANCY_INTERVAL"]
+        return {
+            "MALIGNANCY_PROBABILITY": np.array([np.nanmean(scores)], dtype=np.float32),
+            "MALIGNANCY_INTERVAL": np.array([np.nanmin(scores), np.nanmax(scores)], dtype=np.float32),
+            "MALIGNANCY_BY_METHOD": scores,
+            "INTERVAL_BY_METHOD": intervals,
+        }
+
+    def _taken(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """What one method alone gives."""
+        tensors = {name: answers[self._mask_of][name] for name in MASK}
+        for method, name in self._maps.items():
+            if name in answers[method]:
+                tensors[f"MASK_PROBABILITY_{method.upper()}"] = answers[method][name]
+        rated = answers.get(self._attributes_of)
+        tensors["ATTRIBUTES"] = np.full(8, np.nan, dtype=np.float32) if rated is None else rated["ATTRIBUTES"]
+        return tensors
