@@ -1,4 +1,4 @@
-"""Command lines: ``python -m lung_nodule export | serve | predict | check_plans | benchmark``."""
+"""Command lines: ``python -m lung_nodule export | roll_back | serve | predict | check_plans | benchmark``."""
 
 from __future__ import annotations
 
@@ -39,10 +39,35 @@ def export(bundle: str, repository: str, checkpoint: str | None = None, engine: 
     return Job(action)
 
 
+def roll_back(repository: str) -> Job:
+    """Exchange a model repository with that of before its last export; a second time brings it back.
+
+    A running server goes on with what it has loaded: start it again.
+
+    Args:
+        repository: The folder that export wrote; the earlier one lies beside it as <repository>.previous.
+    """
+    folder = path_text(repository, "--repository")
+
+    def action() -> int:
+        from lung_nodule.deployment import model_repository
+
+        model_repository.roll_back(folder)
+        return 0
+
+    return Job(action)
+
+
 def serve(
-    repository: str, http_port: int = 8000, grpc_port: int = 8001, metrics_port: int = 8002, log_file: str | None = None
+    repository: str,
+    http_port: int = 8000,
+    grpc_port: int = 8001,
+    metrics_port: int = 8002,
+    log_file: str | None = None,
+    address: str = "127.0.0.1",
+    guard: bool = True,
 ) -> Job:
-    """Serve a model repository with NVIDIA Triton on this machine (127.0.0.1) until Ctrl-C or SIGTERM.
+    """Serve a model repository with NVIDIA Triton on this machine until Ctrl-C or SIGTERM.
 
     "ready" is logged when every ensemble, and every stand-alone net, has answered an inference. The exit status is 0
     after Ctrl-C or SIGTERM, 1 when the server ended by itself, 2 when it could not start.
@@ -53,6 +78,9 @@ def serve(
         grpc_port: Port of the gRPC endpoint, the one predict talks to; 0 chooses a free one.
         metrics_port: Port of the Prometheus metrics; 0 chooses a free one.
         log_file: Keeps the server's own log; without it the log is deleted when the server stops.
+        address: Of the endpoints. Anything but 127.0.0.1 is open to the network without encryption or password: put a
+            reverse proxy in front (triton_repo/README.md).
+        guard: A gRPC proxy in front, without which a client that hangs up can end this version of Triton.
     """
     folder = path_text(repository, "--repository")
     given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
@@ -62,7 +90,7 @@ def serve(
         from lung_nodule.deployment.server import ServerEndedError, TritonServer, serve_until_interrupted
 
         try:
-            serve_until_interrupted(TritonServer(folder, log_file=log_file, **ports))
+            serve_until_interrupted(TritonServer(folder, log_file=log_file, address=address, guard=guard, **ports))
         except ServerEndedError as error:
             logger.error("lung_nodule: %s", error)
             return CRASHED
@@ -180,7 +208,7 @@ def benchmark(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
-    commands = (export, serve, predict, check_plans, benchmark)
+    commands = (export, roll_back, serve, predict, check_plans, benchmark)
     return run({command.__name__: command for command in commands}, name="lung_nodule", arguments=arguments)
 
 

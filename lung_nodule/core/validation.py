@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 LARGEST_SPACING_MM = 20.0
+SMALLEST_SPACING_MM = 0.05
+LOWEST_HU, HIGHEST_HU = -32768.0, 32767.0
+"""What a CT's 16 bits can hold."""
+AIR_BELOW_HU = -500.0
+MOST_VOXELS = 2**25
 
 
 def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
@@ -33,4 +38,34 @@ def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
         raise ValueError(
             f"the centre {center.tolist()} lies outside the VOI of shape {list(voi.shape)}; "
             "give the centre as a voxel index of the VOI"
+        )
+
+
+def check_request(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
+    """Refuse what a server must not answer: what :func:`check_voi` refuses, and what cannot be lung in HU and mm.
+
+    A network gives ordinary probabilities for values scaled to 0..1, for a spacing in metres or for a VOI without lung.
+
+    Args:
+        voi: ``[X, Y, Z]`` in HU, of at most ``MOST_VOXELS`` voxels.
+        spacing: ``[3]`` voxel size in mm.
+        center: ``[3]`` as :func:`check_voi`.
+
+    Raises:
+        ValueError: one line that says what is wrong and what is expected.
+    """
+    if np.size(voi) > MOST_VOXELS:
+        raise ValueError(f"the VOI holds {np.size(voi)} voxels, at most {MOST_VOXELS} are taken: cut it at the nodule")
+    check_voi(voi, spacing, center)
+    if (np.asarray(spacing) < SMALLEST_SPACING_MM).any():
+        raise ValueError(
+            f"spacing must be in mm and at least {SMALLEST_SPACING_MM}, got {np.asarray(spacing).tolist()}"
+        )
+    lowest, highest = float(np.min(voi)), float(np.max(voi))
+    if lowest < LOWEST_HU or highest > HIGHEST_HU:
+        raise ValueError(f"the VOI's values, {lowest:g} to {highest:g}, are no HU: give Hounsfield units, not scaled")
+    if lowest >= AIR_BELOW_HU:
+        raise ValueError(
+            f"the VOI holds no voxel below {AIR_BELOW_HU:g} HU (its smallest value is {lowest:g}), so no lung: give "
+            "Hounsfield units, not scaled, and some of the lung around the nodule"
         )

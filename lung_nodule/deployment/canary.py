@@ -104,7 +104,8 @@ def _ask(client: Any, name: str, values: dict[str, np.ndarray], timeout_s: float
     try:
         answer = client.infer(name, inputs, client_timeout=timeout_s)
     except InferenceServerException as error:
-        raise CanaryError(f"{name}: {error.message()}", final=True) from None
+        busy = "RESOURCE_EXHAUSTED" in str(error.status())
+        raise CanaryError(f"{name}: {error.message()}", final=not busy) from None
     for output in answer.get_response().outputs:
         if output.name != _MAY_LACK and not np.all(np.isfinite(answer.as_numpy(output.name))):
             raise CanaryError(f"{name}: output {output.name} is not finite", final=True)

@@ -12,9 +12,9 @@ from typing import Any
 from lung_nodule import __version__
 from lung_nodule.core import NoduleView
 from lung_nodule.deployment import tensorrt_engine
+from lung_nodule.deployment.file_record import RECORD, recorded_files
 from lung_nodule.deployment.model_repository import (
     PANEL,
-    RECORD,
     SCORES,
     TEMPLATES,
     Filling,
@@ -75,6 +75,7 @@ def export_bundle(
             fill_model(template, fresh / template.name, filling, configs=() if builder is None else ("tensorrt",))
         measured = _write_nets(nets, fresh, shape, builder)
         details = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
+        details["files"] = recorded_files(fresh, [template.name for template in templates])
         write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **details})
         _write_panel(fresh)
     logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
@@ -156,6 +157,7 @@ def _lengths(view: NoduleView) -> dict[str, int]:
 def _write_panel(repository: Path) -> None:
     """The model that asks every method, where all of them are in the repository with a score."""
     shutil.rmtree(repository / PANEL, ignore_errors=True)
+    (repository / RECORD.format(bundle=PANEL)).unlink(missing_ok=True)
     text = read_config(TEMPLATES / PANEL / "config.pbtxt").parameters
     records = [repository / RECORD.format(bundle=method) for method in text["methods"].string_value.split()]
     if not all(record.is_file() for record in records):
@@ -165,6 +167,8 @@ def _write_panel(repository: Path) -> None:
     if not (rated and all(client["has_score"] for client in clients)):
         return
     fill_panel(repository, joined(clients))
+    files = recorded_files(repository, [PANEL])
+    write_json(repository / RECORD.format(bundle=PANEL), {"library": __version__, "files": files})
 
 
 def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

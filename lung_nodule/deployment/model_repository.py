@@ -15,13 +15,13 @@ from typing import Any
 from google.protobuf import text_format
 from lung_nodule import core, errors, lidc
 from lung_nodule.core import NoduleView
+from lung_nodule.deployment.file_record import RECORD
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
 
 STEPS = Path(__file__).resolve().parent / "steps"
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
-RECORD = "export_{bundle}.json"
 PANEL = "nodule_panel"
 """The model that asks every method."""
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
@@ -207,7 +207,8 @@ def fill_panel(repository: Path, parameters: Mapping[str, Any]) -> None:
 def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
     """A copy of a model repository without one bundle's models; it takes the repository's place when the block ends.
 
-    The other bundles' models stay. On an error the repository stays as it was.
+    The other bundles' models stay. On an error the repository stays as it was; otherwise what it was is kept as
+    ``<repository>.previous``, for :func:`roll_back`.
 
     Raises:
         InputError: the folder is in use for something else.
@@ -216,29 +217,52 @@ def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
     _check_ours(repository)
     repository.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
-    fresh, old = (repository.with_name(f".{repository.name}.{mark}.{part}") for part in ("new", "old"))
+    fresh = repository.with_name(f".{repository.name}.{mark}.new")
     try:
         if repository.is_dir():
             shutil.copytree(repository, fresh, ignore=shutil.ignore_patterns(bundle, f"{bundle}_*"))
         else:
             fresh.mkdir()
         yield fresh
-        _take_place(fresh, repository, old)
+        _take_place(fresh, repository)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _take_place(fresh: Path, repository: Path, old: Path) -> None:
-    """Rename ``fresh`` to ``repository``; the old folder is restored if that fails, and removed only afterwards."""
+def previous(repository: Path) -> Path:
+    """Where the repository of before the last export lies."""
+    return repository.with_name(f"{repository.name}.previous")
+
+
+def roll_back(repository: str | Path) -> None:
+    """Exchange a model repository with that of before its last export; a second time brings it back.
+
+    Raises:
+        InputError: there is no earlier one.
+    """
+    folder = Path(repository).resolve()
+    if not (folder.is_dir() and previous(folder).is_dir()):
+        raise InputError(
+            f"{previous(folder)} does not exist: nothing was exported into {folder} after its first export"
+        )
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
+    os.replace(folder, aside)
+    os.replace(previous(folder), folder)
+    os.replace(aside, previous(folder))
+
+
+def _take_place(fresh: Path, repository: Path) -> None:
+    """Rename ``fresh`` to ``repository``, which becomes the previous one; it is restored if that fails."""
+    kept = previous(repository)
     try:
-        if repository.is_dir():
-            os.replace(repository, old)
+        if repository.is_dir() and any(repository.iterdir()):
+            shutil.rmtree(kept, ignore_errors=True)
+            os.replace(repository, kept)
         os.replace(fresh, repository)
     except BaseException:
-        if old.is_dir() and not repository.exists():
-            os.replace(old, repository)
+        if kept.is_dir() and not repository.exists():
+            os.replace(kept, repository)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_ours(repository: Path) -> None:

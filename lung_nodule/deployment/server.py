@@ -1,4 +1,4 @@
-"""The launcher of the real Triton server: start on loopback, wait for a canary's answer, stop cleanly."""
+"""The launcher of the real Triton server: start, wait for a canary's answer, watch, stop cleanly."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from types import TracebackType
 from typing import Self
 
 from lung_nodule.deployment.canary import CanaryError, ask_canary
+from lung_nodule.deployment.file_record import check_files
+from lung_nodule.deployment.grpc_guard import GrpcGuard
+from lung_nodule.deployment.health_watch import HealthWatch
+from lung_nodule.deployment.parent_death import dies_with_parent
 from lung_nodule.deployment.triton_runtime import find_runtime
 from lung_nodule.errors import InputError
 
 logger = logging.getLogger(__name__)
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _SHARED_MEMORY = Path("/dev/shm")
 _EXIT_TIMEOUT_S = 5
 _LOG_TAIL_LINES = 15
@@ -33,7 +37,7 @@ class ServerEndedError(RuntimeError):
 
 
 class TritonServer:
-    """A Triton server on loopback, as a context manager.
+    """A Triton server on this machine, as a context manager.
 
     It is ready when every ensemble of the repository, and every stand-alone net, has answered an inference, which
     Triton's own ``/ready`` does not guarantee. A port of 0 means "any free port"; read the choice from ``grpc_url``,
@@ -46,6 +50,9 @@ class TritonServer:
         metrics_port: port of the Prometheus metrics.
         log_file: where the server's own log goes; None keeps it with the server's temporary files.
         start_timeout_s: how long models may take to load and answer.
+        address: of the endpoints; anything but loopback is open to the network, without encryption or password.
+        guard: whether gRPC clients are served through :mod:`.grpc_guard`, which this version of Triton needs.
+        check_s: how often ``wait`` asks the canary.
 
     Raises:
         InputError: on entering, when a part is missing, a port is in use or the server does not come up.
@@ -60,8 +67,13 @@ class TritonServer:
         metrics_port: int = 0,
         log_file: str | Path | None = None,
         start_timeout_s: float = 300.0,
+        address: str = LOOPBACK,
+        guard: bool = True,
+        check_s: float = 30.0,
     ) -> None:
         self.repository = Path(repository)
+        self._address, self._guarded, self._check_s = address, guard, check_s
+        self._guard: GrpcGuard | None = None
         self._wanted = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
         self._log_file = None if log_file is None else Path(log_file)
@@ -71,19 +83,24 @@ class TritonServer:
         self._interrupted = threading.Event()
 
     @property
+    def _reached(self) -> str:
+        """The host under which this machine reaches the endpoints."""
+        return LOOPBACK if self._address in ("0.0.0.0", "::") else self._address
+
+    @property
     def grpc_url(self) -> str:
         """``host:port`` of the gRPC endpoint."""
-        return f"{HOST}:{self._ports['grpc']}"
+        return f"{self._reached}:{self._ports['grpc']}"
 
     @property
     def http_url(self) -> str:
         """``host:port`` of the HTTP endpoint."""
-        return f"{HOST}:{self._ports['http']}"
+        return f"{self._reached}:{self._ports['http']}"
 
     @property
     def metrics_url(self) -> str:
         """``host:port`` of the Prometheus metrics."""
-        return f"{HOST}:{self._ports['metrics']}"
+        return f"{self._reached}:{self._ports['metrics']}"
 
     @property
     def pid(self) -> int | None:
@@ -102,17 +119,13 @@ class TritonServer:
     def start(self) -> None:
         """Start the server and return when it answers; on any failure nothing is left running."""
         _check_repository(self.repository)
-        self._ports = _choose_ports(self._wanted)
-        runtime = find_runtime()
-        self._home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
+        check_files(self.repository)
+        self._ports = _choose_ports(self._wanted, self._address)
         try:
-            command = self._command(runtime.server, runtime.make_backends(self._home))
-            with open(self._log(), "wb") as log:
-                # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
-                self._process = subprocess.Popen(
-                    command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
-                )
-            self._wait_until_answering()
+            if self._guarded:
+                self._ports["upstream"] = _choose_ports({"upstream": 0}, LOOPBACK)["upstream"]
+                self._guard = _listening(f"{self._address}:{self._ports['grpc']}", self._ports["upstream"])
+            self._start_triton()
         except BaseException:
             self.stop()
             raise
@@ -120,8 +133,25 @@ class TritonServer:
             urls = (self.grpc_url, self.http_url, self.metrics_url)
             logger.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
 
+    def _start_triton(self) -> None:
+        runtime = find_runtime()
+        self._home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
+        command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self._home)))
+        with open(self._log(), "wb") as log:
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
+            self._process = subprocess.Popen(
+                command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait_until_answering()
+
     def stop(self) -> None:
         """End the server and every process it started; harmless when it is not running."""
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
+        self._stop_triton()
+
+    def _stop_triton(self) -> None:
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -140,14 +170,21 @@ class TritonServer:
         self._interrupted.set()
 
     def wait(self, interval_s: float = 0.5) -> None:
-        """Block until ``interrupt`` is called.
+        """Block until ``interrupt`` is called; restart the server when a model of it no longer answers.
 
         Raises:
             ServerEndedError: the server ended by itself.
         """
-        while not self._interrupted.wait(interval_s):
-            if ending := self._ending():
-                raise ServerEndedError(ending)
+        with HealthWatch(self.grpc_url, self._check_s) as watch:
+            while not self._interrupted.wait(interval_s):
+                if ending := self._ending():
+                    raise ServerEndedError(ending)
+                if watch.failure is not None:
+                    logger.error("a model no longer answers (%s): restarting the server", watch.failure)
+                    self._stop_triton()
+                    self._start_triton()
+                    logger.info("the server answers again")
+                    watch.failure = None
 
     def _log(self) -> Path:
         if self._log_file is not None:
@@ -177,8 +214,11 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={self._memory_prefix}",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
         ]
-        for name, port in self._ports.items():
-            command += [f"--{name}-address={HOST}", f"--{name}-port={port}"]
+        endpoints = {name: (self._address, self._ports[name]) for name in self._wanted}
+        if "upstream" in self._ports:
+            endpoints["grpc"] = (LOOPBACK, self._ports["upstream"])
+        for name, (address, port) in endpoints.items():
+            command += [f"--{name}-address={address}", f"--{name}-port={port}"]
         return command
 
     def _wait_until_answering(self) -> None:
@@ -252,7 +292,16 @@ def _check_repository(repository: Path) -> None:
         raise InputError(f"model repository {repository} holds no model: make it with python -m lung_nodule export")
 
 
-def _choose_ports(wanted: dict[str, int]) -> dict[str, int]:
+def _listening(address: str, upstream: int) -> GrpcGuard:
+    guard = GrpcGuard(address, f"{LOOPBACK}:{upstream}")
+    try:
+        guard.start()
+    except OSError as error:
+        raise InputError(str(error)) from None
+    return guard
+
+
+def _choose_ports(wanted: dict[str, int], address: str) -> dict[str, int]:
     """Bind every wanted port for a moment: a fixed one must be free, 0 becomes a free number."""
     with contextlib.ExitStack() as stack:
         chosen = {}
@@ -260,10 +309,10 @@ def _choose_ports(wanted: dict[str, int]) -> dict[str, int]:
             probe = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                probe.bind((address, port))
             except (OSError, OverflowError, TypeError) as error:
                 raise InputError(
-                    f"port {port} (--{name}_port) cannot be used on {HOST} ({error}): "
+                    f"port {port} (--{name}_port) cannot be used on {address} ({error}): "
                     f"stop the program that holds it, or choose another (0: any free one)"
                 ) from None
             chosen[name] = probe.getsockname()[1]

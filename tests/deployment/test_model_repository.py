@@ -20,6 +20,7 @@ from lung_nodule.deployment.model_repository import (
     copy_core,
     read_config,
     replaced_models,
+    roll_back,
     template_models,
     write_config,
 )
@@ -197,6 +198,27 @@ def test_an_export_keeps_the_models_of_other_bundles(tmp_path: Path) -> None:
         pass
     assert (repository / "mtcnn").is_dir()
     assert not (repository / "mtnet").exists()
+
+
+def test_an_export_can_be_rolled_back_and_brought_back(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    for content in ("first", "second"):
+        with replaced_models(repository, "mtnet") as fresh:
+            (fresh / "mtnet").mkdir()
+            (fresh / "export_mtnet.json").write_text(content)
+    assert (repository / "export_mtnet.json").read_text() == "second"
+    roll_back(repository)
+    assert (repository / "export_mtnet.json").read_text() == "first"
+    roll_back(repository)
+    assert (repository / "export_mtnet.json").read_text() == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["repository", "repository.previous"]
+
+
+def test_nothing_to_roll_back_to_is_said(tmp_path: Path) -> None:
+    with replaced_models(tmp_path / "repository", "mtnet") as fresh:
+        (fresh / "export_mtnet.json").write_text("1")
+    with pytest.raises(InputError, match=r"repository\.previous does not exist"):
+        roll_back(tmp_path / "repository")
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -80,6 +82,56 @@ def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(r
     assert "Traceback" not in rest
     assert _living(group=server) == []
     assert _shared_memory(process.pid) == set()
+
+
+def test_a_killed_launcher_takes_the_server_with_it(repository: Path) -> None:
+    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
+    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("ready")
+    (server,) = _living(parent=process.pid)
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 60
+    while _living(group=server) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _living(group=server) == []
+
+
+def test_a_dead_step_is_noticed_and_the_server_restarted(repository: Path) -> None:
+    with TritonServer(repository, check_s=0.5) as server:
+        before, url = server.pid, server.grpc_url
+        waiting = threading.Thread(target=server.wait)
+        waiting.start()
+        victim = next(pid for pid in _living(group=before) if "mtnet_postprocess" in _command(pid))
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while server.pid in (before, None) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(CanaryError):
+                assert ask_canary(url) == ["mtnet"]
+                break
+            time.sleep(0.2)
+        assert server.pid != before
+        assert server.grpc_url == url
+        server.interrupt()
+        waiting.join(30)
+        assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("changed", ["mtnet_fine/1/model.onnx", "mtnet_preprocess/1/lung_nodule/core/intensity.py"])
+def test_a_file_that_has_changed_since_the_export_is_named(changed: str, repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    content = bytearray((tmp_path / "copy" / changed).read_bytes())
+    content[len(content) // 2] ^= 3
+    (tmp_path / "copy" / changed).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{changed} has changed since the export: export the bundle again"):
+        TritonServer(tmp_path / "copy").start()
+    (tmp_path / "copy" / changed).unlink()
+    with pytest.raises(InputError, match=rf"{changed} is missing"):
+        TritonServer(tmp_path / "copy").start()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

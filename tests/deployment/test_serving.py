@@ -127,10 +127,14 @@ BAD = {
     "empty": ({"data": np.zeros((8, 8, 0))}, "VOI"),
     "zero_spacing": ({"spacing": (1, 1, 0)}, "spacing must be positive"),
     "huge_spacing": ({"spacing": (1e9, 1, 1)}, "spacing must be"),
+    "spacing_in_metres": ({"spacing": (7e-4, 7e-4, 1e-3)}, "spacing must be in mm"),
+    "scaled_to_1": ({"data": np.linspace(0, 1, 2640).reshape(22, 20, 6)}, "no voxel below -500 HU.*not scaled"),
+    "scaled_up": ({"data": np.full((22, 20, 6), -850e30)}, "are no HU"),
+    "very_large": ({"data": np.full((330, 330, 330), -850.0)}, "35937000 voxels, at most 33554432"),
     "nan_spacing": ({"spacing": (1, np.nan, 1)}, "spacing must be three finite numbers"),
     "center_outside": ({"center": (3, 3, 40)}, "lies outside the VOI"),
     "too_many_slices": (
-        {"data": np.zeros((4, 4, 400)), "spacing": (1, 1, 0.1), "center": (2, 2, 200)},
+        {"data": np.full((4, 4, 400), -850.0), "spacing": (1, 1, 0.1), "center": (2, 2, 200)},
         "400 slices .* this server takes 160",
     ),
 }

@@ -35,7 +35,7 @@ class TritonPythonModel:
 
     def _answer(self, request) -> dict[str, np.ndarray]:
         voi, spacing, center = (array(request, name) for name in ("VOI", "SPACING", "CENTER"))
-        core.check_voi(voi, spacing, center)
+        core.check_request(voi, spacing, center)
         diameter = self._diameter(request) if self._takes_diameter else None
         x, y, z = voi.shape
         patch = self._view.patch((x, y, z), core.floats(spacing), core.floats(center), diameter)
