@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script
 
+from lung_nodule.benchmark.panel import PANEL  # noqa: E402
 from lung_nodule.lidc import ATTRIBUTES  # noqa: E402
 
 BENCHMARK = ROOT / "docs" / "benchmark.json"
@@ -69,7 +70,7 @@ def replaced(text: str, block: str, path: Path) -> str:
 
 def networks(results: Results) -> list[str]:
     """The bundles that were benchmarked."""
-    return [name for name, entry in results["methods"].items() if entry["kind"] == "network"]
+    return [name for name, entry in results["methods"].items() if entry["kind"] == "network" and name != PANEL]
 
 
 def protocol(results: Results) -> str:
@@ -87,7 +88,8 @@ def overview(results: Results) -> str:
     """The README's table."""
     nearer = "attributes nearer than the constant, than radiomics"
     head = f"| | AUC of malignancy | less the diameter's | Brier | Dice | {nearer} |"
-    rows = [_row(name, results) for name in (*networks(results), *BASELINES)]
+    joined = [PANEL] if PANEL in results["methods"] else []
+    rows = [_row(name, results) for name in (*networks(results), *joined, *BASELINES)]
     return "\n".join([head, "|---|---|---|---|---|---|", *rows, "", f"*{protocol(results)}.*", ""])
 
 

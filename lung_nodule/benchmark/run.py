@@ -15,6 +15,7 @@ from lung_nodule.benchmark.dataset import Dataset, read_dataset, require_classes
 from lung_nodule.benchmark.measurements import measured
 from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
 from lung_nodule.benchmark.own_masks import own_mask_rows
+from lung_nodule.benchmark.panel import PANEL, panel_rows
 from lung_nodule.benchmark.plan import given_cells, trained_cells
 from lung_nodule.benchmark.plots import write_plots
 from lung_nodule.benchmark.predictions import network_rows, write_predictions
@@ -163,9 +164,10 @@ def _write(
     protocol: Mapping[str, Any],
 ) -> None:
     """All tables and pictures, ``benchmark.md`` last."""
-    networks = list(dict.fromkeys(cell.bundle for cell in done))
+    bundles = list(dict.fromkeys(cell.bundle for cell in done))
     table = long_table(dataset, nodules, splits, done)
-    baselines = [*WITHOUT_NETWORK, *(own(name) for name in networks for own in (own_size, own_radiomics))]
+    baselines = [*WITHOUT_NETWORK, *(own(name) for name in bundles for own in (own_size, own_radiomics))]
+    networks = [*bundles, *([PANEL] if (table["method"] == PANEL).any() else [])]
     results = benchmark_results(
         table,
         networks,
@@ -199,7 +201,7 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     """
     test = network_rows(done, dataset.nodules)
     validation = network_rows([cell for cell in done if cell.seed is not None], dataset.nodules, "validation")
-    tables = [test, mask_rows(nodules)]
+    tables = [test, panel_rows(test, validation), mask_rows(nodules)]
     tables += [fitted_rows(splits), own_mask_rows(splits, test, validation)] if splits else [ranking_rows(nodules)]
     if dataset.annotations is not None:
         tables.append(reader_rows(nodules, dataset.annotations))

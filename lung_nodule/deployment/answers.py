@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from lung_nodule.io import patient_hash, voi_edge_mm
 
+PANEL = "nodule_panel"
+"""The model that asks every method."""
 _MAPS = {"fine": "FINE_PROBABILITY", "coarse": "COARSE_PROBABILITY", "mask": "MASK_PROBABILITY"}
 _MAP_OF_METHOD = "MASK_PROBABILITY_"
 _SCALARS = (

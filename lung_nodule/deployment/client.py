@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from lung_nodule.deployment.answers import Answer, ServedModel, answer_of
+from lung_nodule.deployment.answers import PANEL, Answer, ServedModel, answer_of
 from lung_nodule.deployment.call_threads import CallThreads, Reply
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi
@@ -23,7 +23,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 logger = logging.getLogger(__name__)
-PANEL = "nodule_panel"
+
 _ASK_TIMEOUT_S = 10.0
 
 

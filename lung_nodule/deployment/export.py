@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,18 @@ from lung_nodule.core import NoduleView
 from lung_nodule.deployment import tensorrt_engine
 from lung_nodule.deployment.file_record import RECORD, recorded_files
 from lung_nodule.deployment.model_repository import (
-    PANEL,
     SCORES,
-    TEMPLATES,
     Filling,
     fill_model,
-    fill_panel,
     read_config,
     replaced_models,
     template_models,
 )
 from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
+from lung_nodule.deployment.panel_model import write_panel
 from lung_nodule.deployment.served import ServedNet, served_nets, tensor_shapes
 from lung_nodule.errors import CheckpointError, InputError
 from lung_nodule.io import patient_hash, write_json
-from lung_nodule.lidc import ATTRIBUTES
 from lung_nodule.methods import load_network, method_named
 from lung_nodule.networks import read_settings
 from monai.bundle import ConfigParser
@@ -77,7 +72,7 @@ def export_bundle(
         details = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
         details["files"] = recorded_files(fresh, [template.name for template in templates])
         write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **details})
-        _write_panel(fresh)
+        write_panel(fresh)
     logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
 
@@ -152,34 +147,6 @@ def _lengths(view: NoduleView) -> dict[str, int]:
     scores = int(view.has_score)
     lengths = {"ATTRIBUTES": len(view.rated), "HIGH_PROBABILITY": len(view.judged_high)}
     return lengths | dict.fromkeys(SCORES, scores)
-
-
-def _write_panel(repository: Path) -> None:
-    """The model that asks every method, where all of them are in the repository with a score."""
-    shutil.rmtree(repository / PANEL, ignore_errors=True)
-    (repository / RECORD.format(bundle=PANEL)).unlink(missing_ok=True)
-    text = read_config(TEMPLATES / PANEL / "config.pbtxt").parameters
-    records = [repository / RECORD.format(bundle=method) for method in text["methods"].string_value.split()]
-    if not all(record.is_file() for record in records):
-        return
-    clients = [json.loads(record.read_text(encoding="utf-8"))["client"] for record in records]
-    rated = any(client["attributes"] == list(ATTRIBUTES) for client in clients)
-    if not (rated and all(client["has_score"] for client in clients)):
-        return
-    fill_panel(repository, joined(clients))
-    files = recorded_files(repository, [PANEL])
-    write_json(repository / RECORD.format(bundle=PANEL), {"library": __version__, "files": files})
-
-
-def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a client must know of several models together."""
-    return {
-        "version": ", ".join(dict.fromkeys(client["version"] for client in clients)),
-        "reach_mm": max(client["reach_mm"] for client in clients),
-        "reach_diameters": max(client["reach_diameters"] for client in clients),
-        "synthetic": any(client["synthetic"] for client in clients),
-        "patients_seen": sorted({patient for client in clients for patient in client["patients_seen"]}),
-    }
 
 
 def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:

@@ -22,8 +22,6 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 
 STEPS = Path(__file__).resolve().parent / "steps"
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
-PANEL = "nodule_panel"
-"""The model that asks every method."""
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
 """Outputs of a network with a score."""
 
@@ -85,7 +83,7 @@ class Filling:
     def __call__(self, config: ModelConfig) -> ModelConfig:
         """The config, filled in."""
         for name in set(self.parameters) & set(config.parameters):
-            config.parameters[name].string_value = _text(self.parameters[name])
+            config.parameters[name].string_value = as_text(self.parameters[name])
         of_nets = {name: [-1, *shape] for shapes in self.shapes.values() for name, shape in shapes.items()}
         shapes = self.shapes.get(config.name, of_nets)
         for tensor in (*config.input, *config.output):
@@ -107,7 +105,7 @@ def _leave_out(config: ModelConfig, names: set[str]) -> None:
             del step.output_map[name]
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A number, a text, or a list of them with spaces between; a truth value as yes or no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -184,23 +182,6 @@ def _copy_class(copied: type, folder: Path) -> str:
     (package / "__init__.py").write_text("")
     shutil.copy(Path(core.__file__).parents[1].joinpath(*copied.__module__.split(".")[1:]).with_suffix(".py"), package)
     return f"{copied.__module__}:{copied.__name__}"
-
-
-def fill_panel(repository: Path, parameters: Mapping[str, Any]) -> None:
-    """Write the model that asks every method of the repository.
-
-    Args:
-        repository: where the methods' ensembles lie.
-        parameters: as :class:`Filling` has them.
-    """
-    target = repository / PANEL
-    shutil.rmtree(target, ignore_errors=True)
-    (target / "1").mkdir(parents=True)
-    config = read_config(TEMPLATES / PANEL / "config.pbtxt")
-    for name in set(parameters) & set(config.parameters):
-        config.parameters[name].string_value = _text(parameters[name])
-    write_config(target / "config.pbtxt", config)
-    shutil.copyfile(STEPS / "panel.py", target / "1" / "model.py")
 
 
 @contextmanager

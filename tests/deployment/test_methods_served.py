@@ -363,6 +363,7 @@ def test_the_panel_joins_what_the_methods_answer(declared: float | None, running
         np.testing.assert_array_equal(panel[name], own["mtnet"][name])
     assert panel["MASK"].any()
     np.testing.assert_allclose(panel["ATTRIBUTES"], own["mtmrnet"]["ATTRIBUTES"], atol=1e-6)
+    assert "ATTRIBUTES" not in own["e2emtl"], "without a read-out it gives no ratings, and the panel's are MTMR-Net's"
     np.testing.assert_array_equal(panel["MASK_PROBABILITY_MTNET"], own["mtnet"]["FINE_PROBABILITY"])
     np.testing.assert_array_equal(panel["MASK_PROBABILITY_E2EMTL"], own["e2emtl"]["MASK_PROBABILITY"])
     assert panel["DIAMETER_MM"] == pytest.approx([diameter])
@@ -404,7 +405,7 @@ def test_the_panel_says_what_its_models_are(all_repository: Path) -> None:
     }
     assert text["version"] == "0.0.1, 0.0.2, 0.0.3, 0.0.4"
     assert (float(text["reach_mm"]), float(text["reach_diameters"])) == (48.0, 1.5)
-    assert text["synthetic"] == "no"
+    assert (text["synthetic"], text["rated_by"]) == ("no", "mtmrnet")
 
 
 def test_three_methods_have_no_panel(all_repository: Path, one_net_bundles: Path, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ class TritonPythonModel:
 
     ``MALIGNANCY_PROBABILITY`` ``[1]`` is the mean of the methods, ``MALIGNANCY_INTERVAL`` ``[2]`` their smallest and
     largest; ``MALIGNANCY_BY_METHOD`` ``[M]`` and ``INTERVAL_BY_METHOD`` ``[M, 2]`` are in the order of the parameter
-    ``methods``. Mask and sizes come from the method ``mask_of``, ``ATTRIBUTES`` from ``attributes_of``;
-    ``MASK_PROBABILITY_<METHOD>`` is each segmenting method's map, of those that ``maps`` names with their tensors.
+    ``methods``. Mask and sizes come from the method ``mask_of``; ``ATTRIBUTES`` is the mean of those that rate,
+    ``rated_by``; ``MASK_PROBABILITY_<METHOD>`` is the map of a method that segments, as ``maps`` names them.
 
     The method ``sized`` needs the diameter. Where the request has none it gets the mask's long axis; where
     the mask is empty, its values are NaN and the mean is that of the others.
@@ -34,7 +34,8 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         text = {name: value["string_value"] for name, value in config["parameters"].items()}
         self._methods = text["methods"].split()
-        self._mask_of, self._attributes_of, self._sized = text["mask_of"], text["attributes_of"], text["sized"]
+        self._mask_of, self._sized = text["mask_of"], text["sized"]
+        self._rated_by, self._ratings = text["rated_by"].split(), len(text["attributes"].split())
         self._maps = dict(entry.split(":") for entry in text["maps"].split())
 
     async def execute(self, requests: list) -> list:
@@ -68,7 +69,7 @@ class TritonPythonModel:
         names = [*SCORES]
         if method == self._mask_of:
             names += MASK
-        if method == self._attributes_of:
+        if method in self._rated_by:
             names.append("ATTRIBUTES")
         if f"MASK_PROBABILITY_{method.upper()}" in asked:
             names.append(self._maps[method])
@@ -99,6 +100,13 @@ class TritonPythonModel:
         for method, name in self._maps.items():
             if name in answers[method]:
                 tensors[f"MASK_PROBABILITY_{method.upper()}"] = answers[method][name]
-        rated = answers.get(self._attributes_of)
-        tensors["ATTRIBUTES"] = np.full(8, np.nan, dtype=np.float32) if rated is None else rated["ATTRIBUTES"]
+        rated = [answers[name]["ATTRIBUTES"] for name in self._rated_by if name in answers]
+        tensors["ATTRIBUTES"] = _mean(np.array(rated, dtype=np.float32).reshape(-1, self._ratings))
         return tensors
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the first axis, of the values that are numbers; NaN where there is none."""
+    known = np.isfinite(values)
+    totals = np.where(known, values, 0).sum(axis=0)
+    return np.divide(totals, known.sum(axis=0), out=np.full_like(totals, np.nan), where=known.any(axis=0))

@@ -1,0 +1,65 @@
+"""The networks together: the mean of what they predict for a nodule, as the served panel answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from lung_nodule.benchmark.predictions import youden_threshold
+from lung_nodule.lidc import ATTRIBUTES
+
+PANEL = "panel"
+"""The name of the method."""
+CELL = ["fold", "seed"]
+RATINGS = [f"{name}_pred" for name in ATTRIBUTES]
+
+
+def panel_rows(test: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the panel for every nodule and seed that all networks have predicted.
+
+    Nothing is fitted. ``malignancy_spread`` is the distance of the largest from the smallest network's probability, a
+    rating the mean of the networks that give one, ``malignancy_threshold`` chosen on the validation folds.
+
+    Args:
+        test: the networks' rows of the test folds.
+        validation: of the validation folds, with the test fold in ``fold``; empty for given weights.
+
+    Returns:
+        nothing of a single network.
+    """
+    joined = _joined(test)
+    chosen_on = _joined(validation) if len(validation) else validation
+    if joined.empty or chosen_on.empty:
+        return joined.assign(malignancy_threshold=np.nan)
+    thresholds = [
+        {**dict(zip(CELL, cell, strict=True)), "malignancy_threshold": _threshold(rows)}
+        for cell, rows in chosen_on.groupby(CELL)
+    ]
+    return joined.merge(pd.DataFrame(thresholds), on=CELL, how="left")
+
+
+def _joined(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per nodule and seed: means over the networks, in place of the first network's own columns."""
+    networks = rows["method"].nunique()
+    grouped = rows.groupby(["nodule_id", *CELL], dropna=False, sort=False)
+    whole = grouped["method"].transform("nunique") == networks
+    if networks < 2 or not whole.any():
+        return pd.DataFrame()
+    kept = rows[whole]
+    grouped = kept.groupby(["nodule_id", *CELL], dropna=False, sort=False)
+    scores, ratings = grouped["malignancy_prob"], [column for column in RATINGS if column in kept]
+    first = grouped.head(1).set_index(["nodule_id", *CELL])
+    references = first[[column for column in first if not _of_network(str(column))]]
+    found = references.assign(malignancy_prob=scores.mean(), malignancy_spread=scores.max() - scores.min())
+    return found.join(grouped[ratings].mean()).reset_index().assign(method=PANEL)
+
+
+def _of_network(column: str) -> bool:
+    """Whether a column is a network's, so that the first network's value must not stand for all."""
+    kinds = ("_pred", "_prob", "_network", "_prob_min", "_prob_max")
+    own = ("malignancy_", "mask_", "ball_", "core_", "dice", "jaccard", "true_positive", "false_", "true_negative")
+    named = column.endswith(kinds) or column.startswith(own) or column in ("method", "volume_mm3")
+    return named and column != "malignancy_mean"
+
+
+def _threshold(rows: pd.DataFrame) -> float:
+    return youden_threshold(rows["malignancy_prob"].to_numpy(), rows["malignant"].to_numpy())
