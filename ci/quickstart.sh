@@ -83,34 +83,52 @@ say "4/7 evaluate on the patients that it has not seen"
 python -m monai.bundle run evaluating --config_file $bundle/configs/evaluate.json --dataset_dir "$training_set" \
     --output_dir "$out/model" --results_dir "$out/evaluation"
 
-say "5/7 export to ONNX and fill the model repository"
+say "5/7 export to ONNX and fill two model repositories: the trained model, and the weights that ship"
 python -m lung_nodule export --bundle $bundle --checkpoint "$out/model/model.pt" --repository "$out/repository"
-
-say "6/7 serve with Triton on free ports"
-: > "$out/serve.log"
-python -m lung_nodule serve --repository "$out/repository" --http_port 0 --grpc_port 0 --metrics_port 0 \
-    --log_file "$out/triton.log" > "$out/serve.log" 2>&1 &
-server=$!
-stop_server() {
-    trap - EXIT INT TERM
-    kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null || true
-}
-trap stop_server EXIT
-trap 'stop_server; exit 130' INT TERM
-until grep -q "^ready: " "$out/serve.log"; do
-    kill -0 "$server" 2>/dev/null || fail "the server did not start: $(tail -n 1 "$out/serve.log")"
-    sleep 0.5
+for shipped in bundles/*/models/model.pt; do
+    folder=${shipped%/models/model.pt}
+    python -m lung_nodule export --bundle "$folder" --checkpoint "$shipped" --repository "$out/shipped_repository"
 done
-cat "$out/serve.log"
-url=$(sed -n 's/^ready: gRPC \([^,]*\),.*/\1/p' "$out/serve.log")
 
-say "7/7 predict the nodules of a scan that the model has not seen"
 unseen=()
 [ "$training_set" != "$dataset" ] || unseen=(--predictions "$out/evaluation/predictions.csv")
 read -r scan patient series < <(python ci/choose_scan.py --dataset "$dataset" "${unseen[@]}")
-python -m lung_nodule predict --url "$url" --ct "$dataset/$scan" --nodules "$dataset/nodules.csv" \
-    --patient_id "$patient" --series_uid "$series" --out "$out" --note "$note"
-stop_server
+
+server=
+stop_server() {
+    trap - EXIT INT TERM
+    [ -z "$server" ] || { kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null || true; }
+    server=
+}
+# serve_and_predict REPOSITORY OUT NOTE
+serve_and_predict() {
+    local log=$2/serve.log url
+    mkdir -p "$2"
+    : > "$log"
+    python -m lung_nodule serve --repository "$1" --http_port 0 --grpc_port 0 --metrics_port 0 \
+        --log_file "$2/triton.log" > "$log" 2>&1 &
+    server=$!
+    trap stop_server EXIT
+    trap 'stop_server; exit 130' INT TERM
+    until grep -q "^ready: " "$log"; do
+        kill -0 "$server" 2>/dev/null || fail "the server did not start: $(tail -n 1 "$log")"
+        sleep 0.5
+    done
+    cat "$log"
+    url=$(sed -n 's/^ready: gRPC \([^,]*\),.*/\1/p' "$log")
+    python -m lung_nodule predict --url "$url" --ct "$dataset/$scan" --nodules "$dataset/nodules.csv" \
+        --patient_id "$patient" --series_uid "$series" --out "$2" --note "$3"
+    stop_server
+}
+
+say "6/7 serve the trained model with Triton and predict a scan that it has not seen"
+serve_and_predict "$out/repository" "$out" "$note"
+
+say "7/7 the same scan by the weights that ship, all methods together"
+synthetic=
+[ "$source_now" != "$(realpath -m "$phantom")" ] || synthetic="The CT is a synthetic phantom: nothing here is a result."
+serve_and_predict "$out/shipped_repository" "$out/shipped" "$synthetic"
 
 say "done in $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
 python ci/print_figures.py --out "$out"
+echo "by the weights that ship: $out/shipped/report.html"
