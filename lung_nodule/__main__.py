@@ -107,6 +107,7 @@ def predict(
     model: str | None = None,
     patient_id: str | int | None = None,
     series_uid: str | None = None,
+    threshold: float = 0.5,
     note: str = "",
 ) -> Job:
     """Ask a running server about the nodules of a CT; write masks, a table and a report.
@@ -116,13 +117,15 @@ def predict(
 
     Args:
         ct: A NIfTI file in HU, or the folder of a DICOM series.
-        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known;
-            other columns are ignored.
+        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known
+            (other columns are ignored); or a NIfTI label map, whose labels above 0 are the nodules; or the JSON of
+            boxes that MONAI's lung_nodule_ct_detection writes.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
         model: Name of a served model; nodule_panel, which asks every method, or the server's one model by default.
         patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
         series_uid: Takes only this series' rows of the table, and this series of a folder that holds several.
+        threshold: Detections of a lower score are left out.
         note: A line for the top of the report, such as that the CT is synthetic.
     """
     paths = {key: path_text(value, f"--{key}") for key, value in (("ct", ct), ("nodules", nodules), ("out", out))}
@@ -131,7 +134,8 @@ def predict(
         from lung_nodule.deployment.predict import predict_ct
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
-        predict_ct(**paths, url=url, model=model, keep={"patient_id": patient_id, "series_uid": series_uid}, note=note)
+        keep = {"patient_id": patient_id, "series_uid": series_uid}
+        predict_ct(**paths, url=url, model=model, keep=keep, threshold=threshold, note=note)
         return 0
 
     return Job(action)

@@ -15,6 +15,7 @@ from lung_nodule.core import MASK_THRESHOLD
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
+from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
 from lung_nodule.deployment.report import write_report
 from lung_nodule.io import (
     TABLE,
@@ -26,7 +27,6 @@ from lung_nodule.io import (
     cut_voi,
     patient_name,
     read_ct,
-    read_nodules,
     refuse_own_input,
     remove_earlier_masks,
     write_table,
@@ -44,6 +44,7 @@ def predict_ct(
     url: str,
     model: str | None = None,
     keep: Mapping[str, str | int | None] | None = None,
+    threshold: float = SMALLEST_SCORE,
     note: str = "",
 ) -> list[Finding]:
     """Ask the server about every nodule of a table and write its answers.
@@ -52,18 +53,20 @@ def predict_ct(
 
     Args:
         ct: NIfTI file in HU, or folder of one DICOM series.
-        nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm); ``diameter_mm``, where it is
-            there, is sent to a model that takes one.
+        nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm), or another source of
+            :func:`~lung_nodule.deployment.nodule_sources.read_nodule_source`; a diameter, where it is there, is sent to
+            a model that takes one.
         out: folder to write to.
         url: ``host:port`` of the server's gRPC endpoint.
         model: name of the served model; None takes the panel of all methods, or the server's one ensemble.
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all.
+        threshold: detections of a lower score are left out.
         note: what else the report's reader must know, such as that the CT is synthetic.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
     """
-    table, keep = read_nodules(nodules, keep=keep, series_of=ct, optional=["diameter_mm"]), keep or {}
+    table, keep = read_nodule_source(nodules, keep=keep, series_of=ct, threshold=threshold), keep or {}
     refuse_own_input(nodules, out)
     rows = table.to_dict("records")
     with NoduleClient(url, model=model) as client:
