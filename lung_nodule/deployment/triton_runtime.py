@@ -27,10 +27,14 @@ class TritonRuntime:
     libraries: Path
 
     def environment(self) -> dict[str, str]:
-        """Environment of the server: its libraries, this Python's libpython, this Python's ``bin`` first."""
+        """Environment of the server: its libraries, this Python's libpython, this Python's ``bin`` first.
+
+        numpy in the steps' processes gets one thread, as there is a process per step, unless the environment says more.
+        """
         search = [str(self.libraries), str(sysconfig.get_config_var("LIBDIR"))]
         path = [str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)]
-        return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(search), "PATH": os.pathsep.join(path)}
+        threads = {"OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1")}
+        return {**os.environ, **threads, "LD_LIBRARY_PATH": os.pathsep.join(search), "PATH": os.pathsep.join(path)}
 
     def make_backends(self, home: Path) -> Path:
         """Fill ``home/backends`` with the wheel's Python backend, this Python's stub and our own backends."""

@@ -1,0 +1,196 @@
+"""Speed of the served models against what else would compute the same answer, in one run.
+
+    python ci/benchmarks/serving.py --repository out/repository [--bundles bundles] [--requests 20] [--out speed.json]
+
+For every method and one nodule of 80 mm: the ensemble's median latency, against the nets' own computing times added up
+(what its pre- and post-processing and the transport cost), against torch in process (the bundle's view and network, in
+evaluation mode), and against a client that prepares the images itself and asks the nets one after the other. Then
+throughput at 1, 4 and 8 requests under way, the panel against the slowest of its methods, memory and start time. Prints
+JSON; every ratio is of figures of this run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's library, whatever is installed
+
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+
+from lung_nodule.core import NoduleView
+from lung_nodule.deployment.answers import PANEL
+from lung_nodule.deployment.client import request_inputs
+from lung_nodule.deployment.export import default_checkpoint
+from lung_nodule.deployment.server import TritonServer
+from lung_nodule.io import Voi, Volume, write_json
+from lung_nodule.methods import METHODS, Method, load_network, method_named
+from lung_nodule.networks import read_settings
+
+SHAPE, SPACING, DIAMETER = (115, 115, 65), (0.7, 0.7, 1.25), 14.0
+CONCURRENT = (1, 4, 8)
+logger = logging.getLogger(__name__)
+
+
+def nodule() -> Voi:
+    """Lung of 80 mm with one ball of soft tissue."""
+    center = (np.array(SHAPE, dtype=np.float32) - 1) / 2
+    distance = np.linalg.norm((np.moveaxis(np.indices(SHAPE), 0, -1) - center) * SPACING, axis=-1)
+    data = np.where(distance < DIAMETER / 2, 20, -850 + np.random.default_rng(0).normal(0, 50, SHAPE))
+    volume = Volume(data.astype(np.float32), np.diag([*SPACING, 1.0]))
+    x, y, z = SHAPE
+    return Voi("nodule", volume, (slice(0, x), slice(0, y), slice(0, z)), center)
+
+
+def median_ms(call: Callable[[], object], repeats: int) -> float:
+    """Median time of a call in ms, after two that are not counted."""
+    times = []
+    for _ in range(repeats + 2):
+        started = time.perf_counter()
+        call()
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times[2:])
+
+
+def ask(client: InferenceServerClient, model: str, inputs: list[InferInput], outputs: list[str]) -> Any:
+    """One answer."""
+    return client.infer(model, inputs, outputs=[InferRequestedOutput(name) for name in outputs], client_timeout=600)
+
+
+def net_input(name: str, value: np.ndarray) -> InferInput:
+    """A net's tensor."""
+    tensor = InferInput(name, list(value.shape), "FP32")
+    tensor.set_data_from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+    return tensor
+
+
+def chained(client: InferenceServerClient, method: Method, view: NoduleView, voi: Voi) -> None:
+    """A client that prepares the images, asks the nets one after the other, and joins their answers."""
+    prepared = view.prepare(voi.volume.data, voi.volume.spacing, voi.center, DIAMETER)
+    tensors: dict[str, np.ndarray] = {"IMAGE": prepared.images}
+    for part in method.served:
+        inputs = [net_input(name, tensors[name]) for name in part.inputs]
+        tensors[part.output] = ask(client, part.model, inputs, [part.output]).as_numpy(part.output)
+    named = {name.lower(): value[:, 0] for name, value in tensors.items() if name != "IMAGE"}
+    outputs = view.named(tensors["PRED"]) if "PRED" in tensors else named
+    view.predict(outputs, prepared.patch, voi.volume.data, DIAMETER)
+
+
+def eager(method: Method, view: NoduleView, network: torch.nn.Module, voi: Voi) -> None:
+    """The bundle's view and network in this process."""
+    prepared = view.prepare(voi.volume.data, voi.volume.spacing, voi.center, DIAMETER)
+    with torch.inference_mode():
+        answer = network.predict(torch.from_numpy(prepared.images))  # type: ignore[operator]
+    view.predict(view.named(answer.numpy()), prepared.patch, voi.volume.data, DIAMETER)
+
+
+def compute_ms(client: Any, models: list[str]) -> dict[str, float]:
+    """Computing time of each model so far, in ms, as the server counts it."""
+    found = {}
+    for model in models:
+        statistics_of = client.get_inference_statistics(model).model_stats[0]
+        found[model] = statistics_of.inference_stats.compute_infer.ns / 1e6
+    return found
+
+
+def of_method(client: InferenceServerClient, name: str, bundles: Path, voi: Voi, requests: int) -> dict[str, Any]:
+    """Latencies of one method, each with the ensemble's ratio to it."""
+    method, checkpoint = method_named(name), default_checkpoint(bundles / name)
+    settings = read_settings(checkpoint)
+    options = {"make_channels": method.make_channels(**settings["channels"])} if method.make_channels else {}
+    view = method.view.from_settings(settings, **options)
+    network, nets = load_network(checkpoint), [part.model for part in method.served]
+    inputs = request_inputs(voi, DIAMETER if "diameter_mm" in view.needs else None)
+    outputs = ["MALIGNANCY_PROBABILITY", *(["MASK"] if view.segments else [])]
+    before = compute_ms(client, nets)
+    served = median_ms(lambda: ask(client, name, inputs, outputs), requests)
+    after = compute_ms(client, nets)
+    others = {
+        "engines": sum(after[net] - before[net] for net in nets) / (requests + 2),
+        "torch": median_ms(lambda: eager(method, view, network, voi), max(3, requests // 4)),
+        "chained_client": median_ms(lambda: chained(client, method, view, voi), max(3, requests // 4)),
+    }
+    ratios = {
+        "served_over_engines": served / others["engines"],
+        "torch_over_served": others["torch"] / served,
+        "chained_client_over_served": others["chained_client"] / served,
+    }
+    return {"served_ms": served, **{f"{key}_ms": value for key, value in others.items()}, **ratios}
+
+
+def throughput(url: str, model: str, voi: Voi, requests: int) -> dict[str, float]:
+    """Answers per second with several requests under way, and their ratio to one at a time."""
+    found: dict[str, float] = {}
+    inputs = request_inputs(voi, DIAMETER if model in ("mtmrnet", PANEL) else None)
+    with InferenceServerClient(url) as client:
+        for under_way in CONCURRENT:
+            with ThreadPoolExecutor(under_way) as pool:
+                started = time.perf_counter()
+                list(pool.map(lambda _: ask(client, model, inputs, ["MALIGNANCY_PROBABILITY"]), range(requests)))
+                found[f"{under_way}_under_way_per_s"] = requests / (time.perf_counter() - started)
+    one = found["1_under_way_per_s"]
+    return found | {f"{count}_over_1": found[f"{count}_under_way_per_s"] / one for count in CONCURRENT[1:]}
+
+
+def memory_mb(group: int | None) -> float:
+    """Resident memory of a process group, shared pages counted once per process."""
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+            total += int(fields[21]) if int(fields[2]) == group else 0
+        except (OSError, IndexError):
+            continue
+    return total * 4096 / 1e6
+
+
+def rounded(values: Any) -> Any:
+    """Every number to three digits."""
+    if isinstance(values, dict):
+        return {key: rounded(value) for key, value in values.items()}
+    return float(f"{values:.3g}") if isinstance(values, float) else values
+
+
+def main(repository: str, bundles: str = "bundles", requests: int = 20, out: str | None = None) -> None:
+    """Measure, print, and write the ratios.
+
+    Args:
+        repository: as export wrote it, of the bundles' own weights.
+        bundles: folder of the bundles.
+        requests: that are measured, of each kind.
+        out: a JSON file.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    voi, started = nodule(), time.perf_counter()
+    with TritonServer(repository) as server:
+        found: dict[str, Any] = {"start_s": time.perf_counter() - started, "threads": torch.get_num_threads()}
+        with InferenceServerClient(server.grpc_url) as client:
+            for name in [name for name in METHODS if (Path(repository) / name).is_dir()]:
+                found[name] = of_method(client, name, Path(bundles), voi, requests)
+                found[name]["throughput"] = throughput(server.grpc_url, name, voi, requests)
+                logger.info("%s: %s", name, json.dumps(rounded(found[name])))
+            if (Path(repository) / PANEL).is_dir():
+                outputs, inputs = ["MALIGNANCY_PROBABILITY", "MASK"], request_inputs(voi, DIAMETER)
+                panel = median_ms(lambda: ask(client, PANEL, inputs, outputs), requests)
+                slowest = max(found[name]["served_ms"] for name in METHODS if name in found)
+                found[PANEL] = {"served_ms": panel, "over_slowest_method": panel / slowest}
+        found["memory_mb"] = memory_mb(server.pid)
+    print(json.dumps(rounded(found), indent=2))
+    if out is not None:
+        write_json(out, rounded(found))
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
