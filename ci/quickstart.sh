@@ -85,9 +85,11 @@ python -m monai.bundle run evaluating --config_file $bundle/configs/evaluate.jso
 
 say "5/7 export to ONNX and fill two model repositories: the trained model, and the weights that ship"
 python -m lung_nodule export --bundle $bundle --checkpoint "$out/model/model.pt" --repository "$out/repository"
-for shipped in bundles/*/models/model.pt; do
-    folder=${shipped%/models/model.pt}
-    python -m lung_nodule export --bundle "$folder" --checkpoint "$shipped" --repository "$out/shipped_repository"
+for folder in bundles/*; do  # a bundle without weights: the model that was just trained takes part, if it is its own
+    weights=$folder/models/model.pt
+    [ -f "$weights" ] || weights=$([ "$folder" != $bundle ] || echo "$out/model/model.pt")
+    [ -z "$weights" ] || python -m lung_nodule export --bundle "$folder" --checkpoint "$weights" \
+        --repository "$out/shipped_repository"
 done
 
 unseen=()
