@@ -61,7 +61,6 @@ def report_of(
         procedure_reported=_CT_PROCEDURE,
         imaging_measurements=[_group(finding, series, sources, segmentation, served) for finding in findings],
         title=codes.DCM.ImagingMeasurementReport,
-        referenced_images=list(sources),
     )
     return sr.Comprehensive3DSR(
         evidence=[*sources, *([] if segmentation is None else [segmentation])],

@@ -75,13 +75,14 @@ def source_headers(series: Series) -> list[pydicom.Dataset]:
         InputError: an attribute without which nothing can refer to a slice is missing, or a date is none.
     """
     headers = []
-    for path in series.paths:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        for name in _MAY_BE_EMPTY:
-            if name not in header:
-                setattr(header, name, "")
-        _check(header, path)
-        headers.append(header)
+    with pydicom.config.disable_value_validation():  # pydicom would warn of an odd value in every slice
+        for path in series.paths:
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            for name in _MAY_BE_EMPTY:
+                if name not in header:
+                    setattr(header, name, "")
+            _check(header, path)
+            headers.append(header)
     return headers
 
 
