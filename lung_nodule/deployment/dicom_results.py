@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -12,6 +13,7 @@ from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.errors import InputError
 from lung_nodule.io import Series, atomic_path
+from pydicom import config
 from pydicom.valuerep import DA, TM
 
 logger = logging.getLogger(__name__)
@@ -48,8 +50,7 @@ def write_dicom_results(
 
     note = "research use only" if usable else "NO RESULT, see report.html"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values of the source that are odd, but taken
+        with _quiet():
             sources = source_headers(series)
             segmentation = segmentation_of(findings, series, sources, served, note=note)
             report = report_of(findings, series, sources, segmentation, served, note=note)
@@ -75,7 +76,7 @@ def source_headers(series: Series) -> list[pydicom.Dataset]:
         InputError: an attribute without which nothing can refer to a slice is missing, or a date is none.
     """
     headers = []
-    with pydicom.config.disable_value_validation():  # pydicom would warn of an odd value in every slice
+    with config.disable_value_validation():  # pydicom would warn of an odd value in every slice
         for path in series.paths:
             header = pydicom.dcmread(path, stop_before_pixels=True)
             for name in _MAY_BE_EMPTY:
@@ -84,6 +85,20 @@ def source_headers(series: Series) -> list[pydicom.Dataset]:
             _check(header, path)
             headers.append(header)
     return headers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is said of values of the source that are odd, but taken, nor of each step of highdicom's."""
+    library = logging.getLogger("highdicom")
+    before = library.level
+    library.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        library.setLevel(before)
 
 
 def _check(header: pydicom.Dataset, path: Path) -> None:

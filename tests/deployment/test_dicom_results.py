@@ -268,6 +268,18 @@ def test_what_the_series_lacks_is_one_warning(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+def test_an_odd_name_is_taken_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody's name comes into the log; umlauts arrive."""
+    odd = {**FRAME, "SpecificCharacterSet": "ISO_IR 100", "PatientName": "M\u00fcller"}
+    series = series_in(write_dicom(tmp_path / "ct", extra=odd))
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        write_dicom_results(tmp_path, found_in(series), series, SERVED)
+    assert caplog.records == []
+    for name in (SEGMENTATION, REPORT):
+        assert pydicom.dcmread(tmp_path / name).PatientName == "M\u00fcller"
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
 @pytest.mark.parametrize("radius_mm", [7.0, None], ids=["masks", "no masks"])
 def test_dciodvfy_finds_no_error(series: Series, radius_mm: float | None, tmp_path: Path) -> None:
