@@ -70,7 +70,8 @@ def remove_earlier_dicom_results(out: Path) -> None:
 def source_headers(series: Series) -> list[pydicom.Dataset]:
     """The attributes of the series' slices, in ascending order along the normal, without pixels.
 
-    Attributes that may be empty by the standard, but that are missing, as anonymised series have it, are empty.
+    Attributes that may be empty by the standard, but that are missing, as anonymised series have it, are empty. A
+    missing SliceThickness is the distance of the slices.
 
     Raises:
         InputError: an attribute without which nothing can refer to a slice is missing, or a date is none.
@@ -82,6 +83,8 @@ def source_headers(series: Series) -> list[pydicom.Dataset]:
             for name in _MAY_BE_EMPTY:
                 if name not in header:
                     setattr(header, name, "")
+            if not header.get("SliceThickness"):
+                header.SliceThickness = round(series.grid.spacing, 6)  # what a plane of the masks stands for
             _check(header, path)
             headers.append(header)
     return headers

@@ -268,6 +268,21 @@ def test_what_the_series_lacks_is_one_warning(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("name", ["SliceThickness", "PatientID", "Modality"])
+def test_what_may_be_missing_hinders_nothing(name: str, tmp_path: Path) -> None:
+    """As in anonymised series. A missing thickness is the distance of the slices."""
+    for path in write_dicom(tmp_path / "ct", extra=FRAME).iterdir():
+        dataset = pydicom.dcmread(path)
+        delattr(dataset, name)
+        dataset.save_as(path)
+    series = series_in(tmp_path / "ct")
+    write_dicom_results(tmp_path, found_in(series), series, SERVED)
+    assert pydicom.dcmread(tmp_path / REPORT).PatientID == ("" if name == "PatientID" else "SYNTHETIC")
+    shared = highdicom.seg.segread(tmp_path / SEGMENTATION).SharedFunctionalGroupsSequence[0]
+    thickness = shared.PixelMeasuresSequence[0].SliceThickness
+    assert thickness == (pytest.approx(2.0) if name == "SliceThickness" else 1.5)
+
+
 def test_an_odd_name_is_taken_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody's name comes into the log; umlauts arrive."""
     odd = {**FRAME, "SpecificCharacterSet": "ISO_IR 100", "PatientName": "M\u00fcller"}
