@@ -109,11 +109,13 @@ def predict(
     series_uid: str | None = None,
     threshold: float = 0.5,
     note: str = "",
+    dicom_results: bool = True,
 ) -> Job:
     """Ask a running server about the nodules of a CT; write masks, a table and a report.
 
     Writes into the output folder: masks/<nodule_id>.nii.gz and nodules.nii.gz on the CT's own grid, nodules.csv with
-    probabilities, volumes and diameters, and report.html. Research use only, not for diagnosis.
+    probabilities, volumes and diameters, and report.html; of a DICOM series also nodules_seg.dcm, a segmentation, and
+    nodules_sr.dcm, a structured report. Research use only, not for diagnosis.
 
     Args:
         ct: A NIfTI file in HU, or the folder of a DICOM series.
@@ -127,6 +129,7 @@ def predict(
         series_uid: Takes only this series' rows of the table, and this series of a folder that holds several.
         threshold: Detections of a lower score are left out.
         note: A line for the top of the report, such as that the CT is synthetic.
+        dicom_results: False writes no nodules_seg.dcm and nodules_sr.dcm.
     """
     paths = {key: path_text(value, f"--{key}") for key, value in (("ct", ct), ("nodules", nodules), ("out", out))}
 
@@ -135,7 +138,8 @@ def predict(
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
         keep = {"patient_id": patient_id, "series_uid": series_uid}
-        predict_ct(**paths, url=url, model=model, keep=keep, threshold=threshold, note=note)
+        options = {"threshold": threshold, "note": note, "dicom_results": dicom_results}
+        predict_ct(**paths, url=url, model=model, keep=keep, **options)
         return 0
 
     return Job(action)

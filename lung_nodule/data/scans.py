@@ -171,7 +171,7 @@ def _label_maps(paths: Sequence[Path]) -> list[str]:
 
 
 def _items(scan: Scan, view: NoduleView) -> list[dict[Any, Any]]:
-    original = read_ct(scan.path, series_uid=scan.series_uid)
+    original = read_ct(scan.path, series_uid=scan.series_uid).volume
     check_hu(original, scan.path)
     canonical = original.canonical()
     return [_item(scan, row, number, original, canonical, view) for number, row in enumerate(scan.rows, start=1)]

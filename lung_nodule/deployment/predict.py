@@ -14,11 +14,13 @@ from lung_nodule import __version__
 from lung_nodule.core import MASK_THRESHOLD
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.dicom_results import remove_earlier_dicom_results, write_dicom_results
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
 from lung_nodule.deployment.report import write_report
 from lung_nodule.io import (
     TABLE,
+    Ct,
     ScanMasks,
     Voi,
     Volume,
@@ -46,6 +48,7 @@ def predict_ct(
     keep: Mapping[str, str | int | None] | None = None,
     threshold: float = SMALLEST_SCORE,
     note: str = "",
+    dicom_results: bool = True,
 ) -> list[Finding]:
     """Ask the server about every nodule of a table and write its answers.
 
@@ -62,6 +65,7 @@ def predict_ct(
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all.
         threshold: detections of a lower score are left out.
         note: what else the report's reader must know, such as that the CT is synthetic.
+        dicom_results: whether a DICOM series also gets a DICOM segmentation and a structured report.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
@@ -72,7 +76,8 @@ def predict_ct(
     with NoduleClient(url, model=model) as client:
         served = client.describe()
         series_uid = keep.get("series_uid")
-        original = read_ct(ct, series_uid=None if series_uid is None else str(series_uid))
+        read = read_ct(ct, series_uid=None if series_uid is None else str(series_uid))
+        original = read.volume
         check_hu(original, ct)
         canonical = original.canonical()
         diameters = [_diameter(row) for row in rows]
@@ -85,8 +90,10 @@ def predict_ct(
         seconds = time.monotonic() - started
     logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
     name = Path(ct).resolve().name
-    notes = [*_warnings(served, keep.get("patient_id")), note]
-    _write(Path(out), findings, original, canonical, served, name, _settings(served, seconds), notes)
+    warnings = _warnings(served, _patient(keep.get("patient_id"), read))
+    _write(Path(out), findings, original, canonical, served, name, _settings(served, seconds), [*warnings, note])
+    if dicom_results and read.series is not None:
+        write_dicom_results(Path(out), findings, read.series, served, usable=not warnings)
     return findings
 
 
@@ -106,10 +113,16 @@ def _ask(
     return [findings[index] for index in range(len(vois))]
 
 
-def _warnings(served: ServedModel, patient_id: str | int | None) -> list[str]:
+def _patient(given: str | int | None, ct: Ct) -> str | None:
+    """Who is predicted: whom the caller named, else whom the DICOM series names; None where nobody is named."""
+    if given is not None:
+        return patient_name(given) or str(given)
+    return None if ct.series is None else ct.series.patient_id or None
+
+
+def _warnings(served: ServedModel, patient: str | None) -> list[str]:
     """What makes an answer of this model for this patient no result."""
     warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
-    patient = None if patient_id is None else patient_name(patient_id) or str(patient_id)
     if patient is not None and served.has_seen(patient):
         warnings.append(f"{patient} took part in the training of this model: its answers are no result.")
     for warning in warnings:
@@ -143,6 +156,7 @@ def _write(
     notes: Sequence[str],
 ) -> None:
     remove_earlier_masks(out)
+    remove_earlier_dicom_results(out)
     _write_masks(out, findings, original)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     now = datetime.now().astimezone()

@@ -1,7 +1,7 @@
 """Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
 
 from lung_nodule.io.atomic import atomic_path, unfinished_writes, write_json, write_text
-from lung_nodule.io.ct import check_hu, read_ct
+from lung_nodule.io.ct import Ct, check_hu, read_ct
 from lung_nodule.io.dicom import read_series
 from lung_nodule.io.duplicates import DUPLICATE_RULES
 from lung_nodule.io.find import find_series, may_be_image, sort_series
@@ -21,6 +21,7 @@ from lung_nodule.io.volume import Grid, Volume
 __all__ = [
     "DUPLICATE_RULES",
     "CENTER",
+    "Ct",
     "Grid",
     "LABELS",
     "ScanMasks",

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lung_nodule.errors import InputError
 from lung_nodule.io.dicom import only_series, read_series
 from lung_nodule.io.nifti import read_nifti
+from lung_nodule.io.series import Series
 from lung_nodule.io.volume import Volume
 
 AIR_BELOW_HU = -500
 
 
-def read_ct(path: str | Path, *, series_uid: str | None = None) -> Volume:
+@dataclass(frozen=True, eq=False)
+class Ct:
+    """A user's CT.
+
+    Attributes:
+        volume: in HU.
+        series: the DICOM series that it was read from; None of a NIfTI file.
+    """
+
+    volume: Volume
+    series: Series | None = None
+
+
+def read_ct(path: str | Path, *, series_uid: str | None = None) -> Ct:
     """Read a CT in HU from a NIfTI file or from a folder that holds a DICOM CT series.
 
     Args:
@@ -25,13 +40,14 @@ def read_ct(path: str | Path, *, series_uid: str | None = None) -> Volume:
     """
     path = Path(path)
     if path.is_dir():
-        return read_series(only_series(path, series_uid=series_uid)).volume
+        series = read_series(only_series(path, series_uid=series_uid))
+        return Ct(series.volume, series)
     if not path.exists():
         raise InputError(f"no such CT: {path} (give a .nii or .nii.gz file, or the folder of a DICOM series)")
     volume = read_nifti(path)
     if volume.data.ndim != 3:
         raise InputError(f"a CT has three axes, {path} has shape {volume.data.shape}")
-    return volume
+    return Ct(volume)
 
 
 def check_hu(ct: Volume, path: str | Path) -> None:

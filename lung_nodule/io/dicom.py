@@ -143,6 +143,7 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
         left_out=files.left_out,
         slice_thickness_mm=float(first.get("SliceThickness") or "nan"),
         file_remarks=differing_remark(slices.differing, rule) | file_remarks(datasets, padded),
+        paths=tuple(files.paths[at] for at in slices.order),
     )
 
 

@@ -46,6 +46,7 @@ class Series:
         left_out: positions (third coordinate, mm) of slices that were left out as foreign to the series.
         slice_thickness_mm: as declared; NaN where it is not.
         file_remarks: what is unusual about the files and how their slices were chosen: name -> how many it concerns.
+        paths: of the slices' files, in the order of ``slice_positions``.
     """
 
     volume: Volume
@@ -59,6 +60,7 @@ class Series:
     slice_thickness_mm: float
     left_out: tuple[float, ...] = ()
     file_remarks: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[Path, ...] = ()
 
     @property
     def z_positions(self) -> np.ndarray:

@@ -97,7 +97,7 @@ def test_series_are_separated_and_other_files_skipped(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 CT series under"):
         read_series(tmp_path)
     assert read_series(found[1]).series_uid == plan.series_uid[:-2] + "2"
-    np.testing.assert_array_equal(read_ct(tmp_path / "a").data, read_series(found[1]).volume.data)
+    np.testing.assert_array_equal(read_ct(tmp_path / "a").volume.data, read_series(found[1]).volume.data)
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_ct_without_its_rescale_is_refused(tmp_path: Path, tag: str, value: st
         dataset.add_new(tag, "DS", value)
     dataset.save_as(paths[2])
     if (tag, value) == ("RescaleIntercept", "0"):
-        np.testing.assert_array_equal(read_ct(tmp_path).data[:, :, 2].T, telling(SHAPE)(2))
+        np.testing.assert_array_equal(read_ct(tmp_path).volume.data[:, :, 2].T, telling(SHAPE)(2))
         return
     said = f"{tag} is " if value in ("nan", "0") else f"lacks the attribute {tag}"
     with pytest.raises(InputError, match=rf"000003\.dcm.*{said}.*no HU"):
@@ -308,6 +308,6 @@ def test_every_slice_has_its_own_rescale(tmp_path: Path) -> None:
         dataset = pydicom.dcmread(path)
         dataset.RescaleIntercept, dataset.RescaleSlope = -1000 - number, 1 + number
         dataset.save_as(path)
-    data = read_ct(tmp_path).data
+    data = read_ct(tmp_path).volume.data
     for k in range(len(POSITIONS)):
         np.testing.assert_array_equal(data[:, :, k].T, telling(SHAPE)(k) * (1 + k) - 1000 - k)

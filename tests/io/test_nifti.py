@@ -88,7 +88,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 def test_read_ct_takes_files_and_says_what_is_missing(tmp_path: Path) -> None:
     write_nifti(tmp_path / "ct.nii.gz", random_volume())
-    np.testing.assert_array_equal(read_ct(tmp_path / "ct.nii.gz").data, random_volume().data)
+    np.testing.assert_array_equal(read_ct(tmp_path / "ct.nii.gz").volume.data, random_volume().data)
     with pytest.raises(InputError, match="no such CT"):
         read_ct(tmp_path / "absent")
     write_nifti(tmp_path / "four.nii.gz", Volume(np.zeros((2, 2, 2, 3), np.uint8), AFFINE))
