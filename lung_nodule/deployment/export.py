@@ -23,7 +23,7 @@ from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, wr
 from lung_nodule.deployment.panel_model import write_panel
 from lung_nodule.deployment.served import ServedNet, served_nets, tensor_shapes
 from lung_nodule.errors import CheckpointError, InputError
-from lung_nodule.io import patient_hash, write_json
+from lung_nodule.io import file_sha256, patient_hash, write_json
 from lung_nodule.methods import load_network, method_named
 from lung_nodule.networks import read_settings
 from monai.bundle import ConfigParser
@@ -115,6 +115,7 @@ def _filling(
     try:
         view = method.view.from_settings(settings)
         client = {"version": str(settings["version"]), **view.describe(), **_request(view), **_training(settings)}
+        client["weights_sha256"] = file_sha256(checkpoint)
     except KeyError as error:
         raise InputError(f"{side_file} lacks {error.args[0]}: take the one training wrote") from None
     except (TypeError, ValueError) as error:

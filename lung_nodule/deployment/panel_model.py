@@ -38,6 +38,7 @@ def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a client must know of several models together: the values of the panel's parameters."""
     return {
         "version": ", ".join(dict.fromkeys(client["version"] for client in clients)),
+        "weights_sha256": [client["weights_sha256"] for client in clients],
         "reach_mm": max(client["reach_mm"] for client in clients),
         "reach_diameters": max(client["reach_diameters"] for client in clients),
         "synthetic": any(client["synthetic"] for client in clients),

@@ -16,6 +16,7 @@ from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.dicom_results import remove_earlier_dicom_results, write_dicom_results
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
+from lung_nodule.deployment.manifest import JSON, manifest
 from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
 from lung_nodule.deployment.report import write_report
 from lung_nodule.io import (
@@ -31,6 +32,7 @@ from lung_nodule.io import (
     read_ct,
     refuse_own_input,
     remove_earlier_masks,
+    write_json,
     write_table,
 )
 from tqdm import tqdm
@@ -92,6 +94,9 @@ def predict_ct(
     name = Path(ct).resolve().name
     warnings = _warnings(served, _patient(keep.get("patient_id"), read))
     _write(Path(out), findings, original, canonical, served, name, _settings(served, seconds), [*warnings, note])
+    paths = {"ct_path": Path(ct), "nodules_path": Path(nodules)}
+    now = datetime.now().astimezone()
+    write_json(Path(out) / JSON, manifest(findings, model=served, ct=read, warnings=warnings, now=now, **paths))
     if dicom_results and read.series is not None:
         write_dicom_results(Path(out), findings, read.series, served, usable=not warnings)
     return findings

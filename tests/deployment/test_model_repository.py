@@ -25,6 +25,7 @@ from lung_nodule.deployment.model_repository import (
     write_config,
 )
 from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 
 NETS = ("mtnet_coarse", "mtnet_fine", "mtnet_classifier")
 STEPS = ("mtnet_preprocess", "mtnet_postprocess")
@@ -125,7 +126,7 @@ def test_the_steps_look_as_the_side_file_says_and_name_no_patient(name: str, rep
     assert (repository / name / "1" / "model.py").read_bytes() == (STEP_FILES / f"{step}.py").read_bytes()
 
 
-def test_the_export_fills_in_the_checkpoints_settings(repository: Path) -> None:
+def test_the_export_fills_in_the_checkpoints_settings(repository: Path, bundle: Path) -> None:
     for name in MODELS:
         shapes = _shapes(read_config(repository / name / "config.pbtxt"))
         assert 224 not in {size for shape in shapes.values() for size in shape}
@@ -139,6 +140,7 @@ def test_the_export_fills_in_the_checkpoints_settings(repository: Path) -> None:
         "reach_mm": "48.0",
         "image_size": "64",
         "window": "-1000.0 400.0",
+        "weights_sha256": file_sha256(bundle / "models" / "model.pt"),
         "synthetic": "no",
         "patients_seen": "",
     }

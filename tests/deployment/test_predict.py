@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.errors import InputError
-from lung_nodule.io import Volume, cut_voi, read_nifti, write_nifti
+from lung_nodule.io import Volume, cut_voi, file_sha256, read_nifti, write_nifti
 from tests.io.dicom_series import SeriesPlan, write_series
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +74,22 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
         found = np.sort(mask.to_world(np.argwhere(mask.data)), axis=0)
         np.testing.assert_allclose(found, wanted, atol=1e-3)
         assert row.volume_mm3 == pytest.approx(mask.data.sum() * np.prod(ct.spacing), rel=1e-3)
+
+
+def test_the_manifest_names_weights_and_inputs(
+    server: TritonServer, lps_file: Path, bundle: Path, tmp_path: Path
+) -> None:
+    nodules = _table(tmp_path / "n.csv")
+    predict_ct(ct=lps_file, nodules=nodules, out=tmp_path / "out", url=server.grpc_url)
+    written = json.loads((tmp_path / "out" / "nodules.json").read_text())
+    assert written["model"]["weights_sha256"] == [file_sha256(bundle / "models" / "model.pt")]
+    assert written["inputs"]["ct"] == {"name": "scan.nii.gz", "sha256": file_sha256(lps_file)}
+    assert written["inputs"]["nodules"] == {"name": "n.csv", "sha256": file_sha256(nodules)}
+    table = pd.read_csv(tmp_path / "out" / "nodules.csv")
+    assert [nodule["nodule_id"] for nodule in written["nodules"]] == table["nodule_id"].tolist()
+    scores = [nodule["malignancy_prob"] for nodule in written["nodules"]]
+    np.testing.assert_allclose(scores, table["malignancy_prob"], rtol=1e-6)
+
         assert row.malignancy_prob == pytest.approx(answers[index].malignancy, abs=1e-5)
         assert not (labels.data[mask.data == 0] == row.label).any()
     assert "Research use only" in (out / "report.html").read_text()
