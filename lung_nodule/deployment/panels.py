@@ -60,8 +60,10 @@ def close_ups(finding: Finding) -> list[Panel]:
         hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
         drawn = {name: _outline(finding.answer.maps[name], mask, grid) for name, mask in finding.masks.items()}
         first, second = [*drawn.values(), "", ""][:2]
-        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_in_words(drawn)}"
-        panels.append(Panel(title, _through(finding, axes), hu, alt, _png(hu), first, second, letters, 10 / edge * PIXELS))
+        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_outlines_in_words(drawn)}"
+        panels.append(
+            Panel(title, _through(finding, axes), hu, alt, _png(hu), first, second, letters, 10 / edge * PIXELS)
+        )
     return panels
 
 
@@ -90,7 +92,12 @@ def view_edge_mm(finding: Finding) -> float:
 def _through(finding: Finding, axes: tuple[int, int, int]) -> str:
     """Position of a plane through the centre, in world coordinates."""
     normal = 3 - axes[0] - axes[1]
-    return f"{'xyz'[normal]} {finding.voi.volume.to_world(finding.voi.center)[normal]:.1f} mm, through the centre"
+    return f"{in_words(normal, float(finding.voi.volume.to_world(finding.voi.center)[normal]))}, through the centre"
+
+
+def in_words(axis: int, position: float) -> str:
+    """A position along a world axis as a page shows it: it does not break, and its minus is one."""
+    return f"{'xyz'[axis]}\N{NO-BREAK SPACE}{position:.1f}\N{NO-BREAK SPACE}mm".replace("-", "\N{MINUS SIGN}")
 
 
 def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, int], edge: float) -> np.ndarray:
@@ -108,7 +115,7 @@ def _outline(probability: np.ndarray, mask: np.ndarray, grid: np.ndarray) -> str
     return outline(plane, origin=(0.5, 0.5), scale=(1.0, 1.0))
 
 
-def _in_words(outlines: Mapping[str, str]) -> str:
+def _outlines_in_words(outlines: Mapping[str, str]) -> str:
     drawn = [name for name, path in outlines.items() if path]
     return f"with the {' and '.join(drawn)} outline" if drawn else "without an outline"
 

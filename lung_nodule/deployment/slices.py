@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.outlines import nodule_probability, outline
-from lung_nodule.deployment.panels import PIXELS, PLANES, view_edge_mm
+from lung_nodule.deployment.panels import PIXELS, PLANES, in_words, view_edge_mm
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
 
 WINDOWS = {"lung": LUNG_WINDOW, "soft tissue": SOFT_TISSUE_WINDOW}
@@ -17,7 +17,7 @@ WINDOWS = {"lung": LUNG_WINDOW, "soft tissue": SOFT_TISSUE_WINDOW}
 NODULE_BYTES = 750_000
 OVERVIEW_BYTES = 120_000
 _LOWER, _UPPER = (bound(hu for window in WINDOWS.values() for hu in window) for bound in (min, max))
-_STEPS_HU = (1, 2, 4, 8)
+_STEPS_HU = (1, 2, 4, 8, 16)
 # Plane: the end of the patient where its slices begin, and whether the array's axis begins there too.
 _BEGINNING = {"axial": ("top", False), "coronal": ("front", True), "sagittal": ("right", True)}
 
@@ -143,9 +143,7 @@ def _stack(
     return Stack(right, down, direction < 0, normal, place, start, tuple(slices))
 
 
-def _to_picture(
-    finding: Finding, box: tuple[slice, slice, slice], axis: int, direction: int
-) -> tuple[float, float]:
+def _to_picture(finding: Finding, box: tuple[slice, slice, slice], axis: int, direction: int) -> tuple[float, float]:
     """Where the centre of the box's first voxel lies in the picture, and how far the next one is, in pixels."""
     scale = direction * float(finding.voi.volume.spacing[axis]) / view_edge_mm(finding) * PIXELS
     return PIXELS / 2 + scale * (box[axis].start - float(finding.voi.center[axis])), scale
@@ -159,4 +157,4 @@ def _label(title: str, finding: Finding, ct_shape: tuple[int, int, int], normal:
     at[normal] = index
     position = float(finding.voi.volume.to_world(at)[normal])
     number = number + 1 if begins_there else whole - number
-    return f"slice {number} of {whole} from the {end}, {'xyz'[normal]} {position:.1f} mm"
+    return f"slice {number} of {whole} from the {end}, {in_words(normal, position)}"

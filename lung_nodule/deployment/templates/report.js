@@ -74,7 +74,8 @@ function listen(viewer) {
   picture.tabIndex = 0;
   picture.setAttribute("role", "group");
   picture.setAttribute("aria-label", `${viewer.figure.dataset.title}: mouse wheel, arrow keys or Page Up and Page Down scroll`);
-  picture.addEventListener("keydown", (event) => {
+  // The slider too: its own Arrow Down would go up.
+  viewer.figure.addEventListener("keydown", (event) => {
     const to = {
       ArrowUp: viewer.index - 1, ArrowLeft: viewer.index - 1, ArrowDown: viewer.index + 1, ArrowRight: viewer.index + 1,
       PageUp: viewer.index - PAGE, PageDown: viewer.index + PAGE, Home: 0, End: last,
