@@ -43,7 +43,7 @@ def composition_of(hu: np.ndarray, mask: np.ndarray) -> Composition | None:
     Returns:
         None where fewer than :data:`LEAST_VOXELS` voxels are left.
     """
-    inner = hu[binary_erosion(mask)]
+    inner = hu[np.asarray(binary_erosion(mask), dtype=bool)]
     if len(inner) < LEAST_VOXELS:
         return None
     share = float((inner > SOLID_HU).mean())

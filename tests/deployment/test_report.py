@@ -250,7 +250,7 @@ def test_the_page_brings_the_slices_of_each_nodule(ct: Volume, finding: Finding,
     block = HuBlock(**{**viewer["blocks"]["nodule"], "shape": tuple(viewer["blocks"]["nodule"]["shape"])})
     lower, upper = LUNG_WINDOW[0], SOFT_TISSUE_WINDOW[1]
     np.testing.assert_array_equal(_unpack(block), finding.voi.volume.data[nodule_box(finding)].clip(lower, upper))
-    assert list(viewer["stacks"]) == ["overview", "axial", "coronal", "sagittal"]
+    assert set(viewer["stacks"]) == {"overview", "axial", "coronal", "sagittal"}
 
 
 def test_two_methods_masks_give_a_range_of_sizes(ct: Volume, finding: Finding, tmp_path: Path) -> None:
@@ -288,12 +288,20 @@ function state() {
   return { label: figure.querySelector("output").textContent, centre: grey(0.5, 0.5), corner: grey(0.05, 0.05),
            outline: figure.querySelector("path.first").getAttribute("d") };
 }
+function brightest(figure) {
+  const canvas = figure.querySelector("canvas");
+  const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const bright = Array.from({ length: width * height }, (_, i) => i).filter((i) => data[4 * i] > 250);
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  return [mean(bright.map((i) => (i % width) / width)), mean(bright.map((i) => Math.floor(i / width) / height))];
+}
 const wheel = (deltaY) => picture.dispatchEvent(new WheelEvent("wheel", { deltaY, cancelable: true }));
 const key = (target, name) => target.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
 const poll = setInterval(() => {
   if (document.querySelector("fieldset").hidden) return;
   clearInterval(poll);
-  const states = { start: state() };
+  const states = { start: state(), bright: {} };
+  for (const figure of document.querySelectorAll("figure")) states.bright[figure.dataset.stack] = brightest(figure);
   const record = (name, act) => { act(); states[name] = state(); };
   record("wheel", () => wheel(100));
   record("back", () => wheel(-100));
@@ -320,8 +328,25 @@ def _chromium() -> str:
     return found
 
 
-def test_wheel_keys_slider_and_windows_change_the_picture(ct: Volume, finding: Finding, tmp_path: Path) -> None:
+MARKS = (15, 20, 6)
+"""Voxels from the nodule's centre to the blocks, to the left, posterior, superior."""
+
+
+@pytest.fixture(scope="module")
+def marked(ct: Volume, finding: Finding) -> Finding:
+    """The nodule with a bright block in each plane through its centre."""
+    data = ct.data.copy()
+    middle = np.rint(ct.to_index(CENTER)).astype(int)
+    for plane in range(3):
+        x, y, z = middle + np.where(np.arange(3) == plane, 0, MARKS)
+        data[x - 2 : x + 3, y - 2 : y + 3, z - 1 : z + 2] = 400
+    voi = cut_voi(Volume(data, AFFINE), "marked", CENTER, edge_mm=80.0)
+    return make_finding(1, CENTER, voi, finding.answer)
+
+
+def test_wheel_keys_slider_and_windows_change_the_picture(ct: Volume, marked: Finding, tmp_path: Path) -> None:
     """In a real browser, on a nodule of 50 HU in lung of -850."""
+    finding = marked
     command = [_chromium(), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     path = tmp_path / "report.html"
     html, _ = _write(path, [finding], ct)
@@ -356,3 +381,9 @@ def test_wheel_keys_slider_and_windows_change_the_picture(ct: Volume, finding: F
         assert state["corner"] == pytest.approx(np.clip(255 * (-850 - low) / (high - low), 0, 255), abs=1), name
     assert {states[name]["centre"] for name in expected} >= {238, 85}
     assert not states["trapped"]
+    right, down, up = (
+        (np.rint(ct.to_index(CENTER)) + MARKS - ct.to_index(CENTER)) * (0.8, 0.8, 2) / view_edge_mm(finding)
+    )
+    places = {"axial": (right, down), "coronal": (right, -up), "sagittal": (down, -up)}
+    for title, place in places.items():
+        assert states["bright"][title] == pytest.approx(np.add(place, 0.5), abs=0.01), title
