@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from lung_nodule.io import Volume
-from scipy.ndimage import binary_fill_holes, binary_opening, label
+from scipy.ndimage import binary_fill_holes, binary_opening
+from skimage.measure import label
 
 BODY_HU = -500.0
 MARGIN_MM = 20.0
@@ -42,7 +43,7 @@ def side_of(ct: Volume, center: np.ndarray) -> str:
 def _body(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Largest piece of the slice above -500 HU with its holes filled; opened first, so that the table is no part."""
     width = max(1, round(_TABLE_MM / float(spacing.mean())))
-    pieces, number = label(binary_opening(hu > BODY_HU, np.ones((width, width))))  # type: ignore[misc]
-    if not number:
+    pieces = np.asarray(label(binary_opening(hu > BODY_HU, np.ones((width, width))), connectivity=1))
+    if not pieces.any():
         return np.zeros(hu.shape, dtype=bool)
     return np.asarray(binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1))

@@ -151,6 +151,7 @@ def test_every_slice_has_the_outlines_of_its_masks(ct: Volume, finding: Finding)
                 inside, probability = (plane[::-1] if stack.flipped else plane for plane in planes)
                 rows, columns = (_centres(*at) for at in ((y, height, len(inside)), (x, width, inside.shape[1])))
                 compared = (rows[:, None] >= 0) & (columns >= 0) & (abs(probability - 0.5) > 0.1)
+                assert compared.mean() > 0.8
                 np.testing.assert_array_equal(_painted(path)[np.ix_(rows, columns)][compared], inside[compared])
                 assert bool(path) == (inside & (probability > 0.5)).any()
 
