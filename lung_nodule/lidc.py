@@ -66,6 +66,8 @@ NETWORK_WINDOW = (-1000.0, 400.0)
 """HU that a network's images show, scaled to 0..1: MT-CNN's (section III-A), used by every bundle."""
 LUNG_WINDOW = (-1350.0, 150.0)
 """HU that a picture for a reader shows."""
+SOFT_TISSUE_WINDOW = (-160.0, 240.0)
+"""HU that a reader sees on request: mediastinum, chest wall, what is solid in a nodule."""
 
 ANY, MAJORITY, ALL = "any", "majority", "all"
 LARGEST_DENOMINATOR = 8

@@ -52,6 +52,15 @@ class Finding:
         return next(iter(list(self.masks.items())[1:]), None)
 
     @property
+    def sizes_by_method(self) -> dict[str, Size]:
+        """Sizes of the masks that several methods found; empty where fewer than two of them did.
+
+        The maps of one method (fine, coarse) are no two opinions and do not count.
+        """
+        found = {name: self.sizes[name] for name, mask in self.masks.items() if mask.any()}
+        return found if self.answer.methods and len(found) > 1 else {}
+
+    @property
     def mean_hu(self) -> float:
         """Mean HU inside the mask; NaN where it is empty."""
         return float("nan") if self.size is None else float(self.voi.volume.data[self.mask].mean())

@@ -8,26 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from lung_nodule.core import MASK_THRESHOLD, window
+from lung_nodule.core import window
 from lung_nodule.deployment.findings import Finding
+from lung_nodule.deployment.outlines import nodule_probability, outline
 from lung_nodule.io import Volume
 from lung_nodule.lidc import LUNG_WINDOW
 from PIL import Image
 from scipy.ndimage import map_coordinates
-from skimage.measure import approximate_polygon, find_contours
 
 PIXELS = 320
 _HU_AIR = -1024.0
-# Plane: (array axis to the right, array axis downwards, its direction), letters at left, right, top, bottom.
-_PLANES = {"axial": ((0, 1, 1), "RLAP"), "coronal": ((0, 2, -1), "RLSI"), "sagittal": ((1, 2, -1), "APSI")}
+PLANES = {"axial": ((0, 1, 1), "RLAP"), "coronal": ((0, 2, -1), "RLSI"), "sagittal": ((1, 2, -1), "APSI")}
+"""Plane: (array axis to the right, array axis downwards, its direction), letters at left, right, top, bottom."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """One picture: the CT as a PNG and what lies over it, in a square of ``PIXELS``.
 
     Attributes:
         title: name of the plane.
+        position: where it lies, in words.
+        hu: float32 ``[rows, columns]``, what the PNG shows in the lung window.
         alt: what the picture shows, in words.
         png: base64 of the PNG.
         first: SVG path of the mask's outline, "" where there is none.
@@ -38,6 +40,8 @@ class Panel:
     """
 
     title: str
+    position: str
+    hu: np.ndarray
     alt: str
     png: str
     first: str
@@ -51,13 +55,15 @@ def close_ups(finding: Finding) -> list[Panel]:
     """The nodule in the axial, coronal and sagittal plane through its centre, in the lung window."""
     volume, edge = finding.voi.volume, view_edge_mm(finding)
     panels = []
-    for title, (axes, letters) in _PLANES.items():
+    for title, (axes, letters) in PLANES.items():
         grid = _plane_grid(finding.voi.center, volume.spacing, axes, edge)
         hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
         drawn = {name: _outline(finding.answer.maps[name], mask, grid) for name, mask in finding.masks.items()}
         first, second = [*drawn.values(), "", ""][:2]
-        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_in_words(drawn)}"
-        panels.append(Panel(title, alt, _png(hu), first, second, letters, 10 / edge * PIXELS))
+        alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_outlines_in_words(drawn)}"
+        panels.append(
+            Panel(title, _through(finding, axes), hu, alt, _png(hu), first, second, letters, 10 / edge * PIXELS)
+        )
     return panels
 
 
@@ -68,18 +74,30 @@ def overview(finding: Finding, ct: Volume) -> Panel:
     spacing = ct.spacing[:2]
     edge = float((np.array(ct.shape[:2]) * spacing).max())
     middle = np.array([(ct.shape[0] - 1) / 2, (ct.shape[1] - 1) / 2, 0.0])
-    grid = _plane_grid(middle, ct.spacing, _PLANES["axial"][0], edge)[:2]
+    grid = _plane_grid(middle, ct.spacing, PLANES["axial"][0], edge)[:2]
     hu = map_coordinates(ct.data[:, :, z].astype(np.float32), grid, order=1, mode="constant", cval=_HU_AIR)
     size = view_edge_mm(finding) / edge * PIXELS
     x, y = ((center[:2] - middle[:2]) * spacing / edge + 0.5) * PIXELS - size / 2
     alt = f"Whole axial slice with the place of {finding.nodule_id}"
-    return Panel("overview", alt, _png(hu), "", "", _PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
+    position = f"axial slice {ct.shape[2] - z} of {ct.shape[2]} from the top"
+    return Panel("overview", position, hu, alt, _png(hu), "", "", PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
 
 
 def view_edge_mm(finding: Finding) -> float:
     """Edge of the close-ups: three diameters, between 36 and 64 mm."""
     diameter = 0.0 if finding.size is None else finding.size.axial_diameter_mm
     return float(np.clip(3 * diameter, 36.0, 64.0))
+
+
+def _through(finding: Finding, axes: tuple[int, int, int]) -> str:
+    """Position of a plane through the centre, in world coordinates."""
+    normal = 3 - axes[0] - axes[1]
+    return f"{in_words(normal, float(finding.voi.volume.to_world(finding.voi.center)[normal]))}, through the centre"
+
+
+def in_words(axis: int, position: float) -> str:
+    """A position along a world axis as a page shows it: it does not break, and its minus is one."""
+    return f"{'xyz'[axis]}\N{NO-BREAK SPACE}{position:.1f}\N{NO-BREAK SPACE}mm".replace("-", "\N{MINUS SIGN}")
 
 
 def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, int], edge: float) -> np.ndarray:
@@ -93,19 +111,11 @@ def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, i
 
 
 def _outline(probability: np.ndarray, mask: np.ndarray, grid: np.ndarray) -> str:
-    """SVG path where the probability crosses the threshold; other components than the nodule's stay below it."""
-    kept = np.where(mask, probability, np.minimum(probability, np.nextafter(np.float32(MASK_THRESHOLD), np.float32(0))))
-    plane = map_coordinates(kept, grid, order=1, mode="constant", cval=0.0)
-    lines = (approximate_polygon(line, 0.3) for line in find_contours(plane, MASK_THRESHOLD))
-    return "".join(_path(line) for line in lines if len(line) > 3)
+    plane = map_coordinates(nodule_probability(probability, mask), grid, order=1, mode="constant", cval=0.0)
+    return outline(plane, origin=(0.5, 0.5), scale=(1.0, 1.0))
 
 
-def _path(line: np.ndarray) -> str:
-    points = " ".join(f"{x + 0.5:.1f},{y + 0.5:.1f}" for y, x in line)
-    return f"M{points}" + ("Z" if np.allclose(line[0], line[-1]) else "")
-
-
-def _in_words(outlines: Mapping[str, str]) -> str:
+def _outlines_in_words(outlines: Mapping[str, str]) -> str:
     drawn = [name for name, path in outlines.items() if path]
     return f"with the {' and '.join(drawn)} outline" if drawn else "without an outline"
 

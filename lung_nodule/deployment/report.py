@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from lung_nodule.deployment import composition, slices
 from lung_nodule.deployment.answers import ServedModel
+from lung_nodule.deployment.composition import Composition, composition_of
 from lung_nodule.deployment.findings import Finding
-from lung_nodule.deployment.panels import PIXELS, close_ups, overview
+from lung_nodule.deployment.panels import PIXELS, Panel, close_ups, overview
+from lung_nodule.deployment.side import MARGIN_MM, side_of
 from lung_nodule.io import Volume, write_text
-from lung_nodule.lidc import HIGHEST_RATING, LUNG_WINDOW, READERS_ERROR
+from lung_nodule.lidc import HIGHEST_RATING, READERS_ERROR
 
 TITLES = {"mtnet": "MT-Net", "mtmrnet": "MTMR-Net", "mtcnn": "MT-CNN", "e2emtl": "End-to-end"}
 """What a reader calls the methods; other names are shown as they are."""
@@ -28,6 +34,8 @@ def write_report(
     settings: Mapping[str, str],
     now: datetime,
     notes: Sequence[str] = (),
+    scan: Mapping[str, str] | None = None,
+    calibration: str = "",
 ) -> None:
     """Write ``report.html``.
 
@@ -40,6 +48,8 @@ def write_report(
         settings: what else the reader should know, by name.
         now: date of the report.
         notes: what else the reader must know, shown at the top; empty ones are left out.
+        scan: facts of the scan by name (patient, study date, series UID), shown in the header.
+        calibration: a sentence on how well such probabilities are calibrated, shown under the malignancy.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -48,19 +58,50 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cards = [{"finding": finding, "panels": [overview(finding, ct), *close_ups(finding)]} for finding in findings]
     html = environment.get_template("report.html.j2").render(
-        cards=cards,
+        cards=[_card(finding, ct) for finding in findings],
         ct=ct,
         ct_name=ct_name,
         model=model,
         settings=settings,
         now=now,
         notes=[note for note in notes if note],
+        scan=scan or {},
+        calibration=calibration,
         titles=TITLES,
         highest=HIGHEST_RATING,
         readers_error=READERS_ERROR,
         pixels=PIXELS,
-        lung_window=LUNG_WINDOW,
+        windows=slices.WINDOWS,
+        rule=composition,
+        side_margin_mm=MARGIN_MM,
     )
     write_text(path, html)
+
+
+@dataclass(frozen=True, eq=False)
+class _Card:
+    """What the page shows of one nodule; ``viewer`` is what its script reads, as JSON."""
+
+    finding: Finding
+    panels: list[Panel]
+    composition: Composition | None
+    side: str
+    viewer: dict[str, Any]
+
+
+def _card(finding: Finding, ct: Volume) -> _Card:
+    center = finding.voi.center + [part.start for part in finding.voi.box]
+    whole = overview(finding, ct)
+    hu, mask = finding.voi.volume.data, finding.mask
+    blocks = {
+        "nodule": slices.pack(hu[slices.nodule_box(finding)], slices.NODULE_BYTES),
+        "overview": slices.pack(whole.hu.T[:, :, np.newaxis], slices.OVERVIEW_BYTES),
+    }
+    stacks = {"overview": slices.overview_stack(whole.position), **slices.stacks(finding, ct.shape)}
+    viewer = {
+        "blocks": {name: asdict(block) for name, block in blocks.items()},
+        "stacks": {name: asdict(stack) for name, stack in stacks.items()},
+    }
+    rule = None if mask is None else composition_of(hu, mask)
+    return _Card(finding, [whole, *close_ups(finding)], rule, side_of(ct, center), viewer)

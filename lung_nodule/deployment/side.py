@@ -1,0 +1,49 @@
+"""The side of the chest on which a nodule lies."""
+
+from __future__ import annotations
+
+import numpy as np
+from lung_nodule.io import Volume
+from scipy.ndimage import binary_fill_holes, binary_opening
+from skimage.measure import label
+
+BODY_HU = -500.0
+MARGIN_MM = 20.0
+"""A nodule nearer than this to one of the two midlines is called neither left nor right."""
+_LEAST_WIDTH_MM = 220.0
+_TABLE_MM = 6.0
+
+
+def side_of(ct: Volume, center: np.ndarray) -> str:
+    """``left`` or ``right``, where two estimates of the body's midline in the nodule's axial slice agree.
+
+    The midlines are the centroid of the body's outline and the middle between the outermost air of both lungs.
+
+    Args:
+        ct: the canonical CT in HU (x to the patient's left).
+        center: ``[3]`` fractional voxel index of the nodule.
+
+    Returns:
+        "" where the nodule is near a midline, the estimates disagree, or the slice shows too little of the chest.
+    """
+    z = int(np.clip(np.rint(center[2]), 0, ct.shape[2] - 1))
+    hu, spacing = np.asarray(ct.data[:, :, z]), ct.spacing[:2]
+    body = _body(hu, spacing)
+    columns = np.flatnonzero(body.any(axis=1))
+    lung = np.flatnonzero((body & (hu < BODY_HU)).any(axis=1))
+    if not len(lung) or np.ptp(columns) * spacing[0] < _LEAST_WIDTH_MM:
+        return ""
+    midlines = np.array([np.nonzero(body)[0].mean(), (lung[0] + lung[-1]) / 2])
+    to_left = (float(center[0]) - midlines) * spacing[0]
+    if (to_left > MARGIN_MM).all():
+        return "left"
+    return "right" if (to_left < -MARGIN_MM).all() else ""
+
+
+def _body(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Largest piece of the slice above -500 HU with its holes filled; opened first, so that the table is no part."""
+    width = max(1, round(_TABLE_MM / float(spacing.mean())))
+    pieces = np.asarray(label(binary_opening(hu > BODY_HU, np.ones((width, width))), connectivity=1))
+    if not pieces.any():
+        return np.zeros(hu.shape, dtype=bool)
+    return np.asarray(binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1))
