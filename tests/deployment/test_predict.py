@@ -74,6 +74,9 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
         found = np.sort(mask.to_world(np.argwhere(mask.data)), axis=0)
         np.testing.assert_allclose(found, wanted, atol=1e-3)
         assert row.volume_mm3 == pytest.approx(mask.data.sum() * np.prod(ct.spacing), rel=1e-3)
+        assert row.malignancy_prob == pytest.approx(answers[index].malignancy, abs=1e-5)
+        assert not (labels.data[mask.data == 0] == row.label).any()
+    assert "Research use only" in (out / "report.html").read_text()
 
 
 def test_the_manifest_names_weights_and_inputs(
@@ -89,10 +92,6 @@ def test_the_manifest_names_weights_and_inputs(
     assert [nodule["nodule_id"] for nodule in written["nodules"]] == table["nodule_id"].tolist()
     scores = [nodule["malignancy_prob"] for nodule in written["nodules"]]
     np.testing.assert_allclose(scores, table["malignancy_prob"], rtol=1e-6)
-
-        assert row.malignancy_prob == pytest.approx(answers[index].malignancy, abs=1e-5)
-        assert not (labels.data[mask.data == 0] == row.label).any()
-    assert "Research use only" in (out / "report.html").read_text()
     assert nibabel.load(out / "nodules.nii.gz").header.get_xyzt_units()[0] == "mm"
 
 
