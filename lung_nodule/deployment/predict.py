@@ -93,7 +93,8 @@ def predict_ct(
     logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
     name = Path(ct).resolve().name
     warnings = _warnings(served, _patient(keep.get("patient_id"), read))
-    _write(Path(out), findings, original, canonical, served, name, _settings(served, seconds), [*warnings, note])
+    notes = [*warnings, note]
+    _write(Path(out), findings, read, canonical, served, name, _settings(served, seconds), notes)
     paths = {"ct_path": Path(ct), "nodules_path": Path(nodules)}
     now = datetime.now().astimezone()
     write_json(Path(out) / JSON, manifest(findings, model=served, ct=read, warnings=warnings, now=now, **paths))
@@ -150,10 +151,16 @@ def _settings(served: ServedModel, seconds: float) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
+def _scan(ct: Ct) -> dict[str, str]:
+    """What a DICOM series says of itself."""
+    found = {} if ct.series is None else {"Patient": ct.series.patient_id, "Series": ct.series.series_uid}
+    return {name: value for name, value in found.items() if value}
+
+
 def _write(
     out: Path,
     findings: list[Finding],
-    original: Volume,
+    read: Ct,
     canonical: Volume,
     served: ServedModel,
     ct_name: str,
@@ -162,12 +169,11 @@ def _write(
 ) -> None:
     remove_earlier_masks(out)
     remove_earlier_dicom_results(out)
-    _write_masks(out, findings, original)
+    _write_masks(out, findings, read.volume)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     now = datetime.now().astimezone()
-    write_report(
-        out / "report.html", findings, canonical, ct_name=ct_name, model=served, settings=settings, now=now, notes=notes
-    )
+    facts = {"ct_name": ct_name, "model": served, "settings": settings, "now": now, "notes": notes}
+    write_report(out / "report.html", findings, canonical, scan=_scan(read), **facts)
     logger.info("written: %s", out / "report.html")
 
 

@@ -35,7 +35,6 @@ def write_report(
     now: datetime,
     notes: Sequence[str] = (),
     scan: Mapping[str, str] | None = None,
-    calibration: str = "",
 ) -> None:
     """Write ``report.html``.
 
@@ -49,7 +48,6 @@ def write_report(
         now: date of the report.
         notes: what else the reader must know, shown at the top; empty ones are left out.
         scan: facts of the scan by name (patient, study date, series UID), shown in the header.
-        calibration: a sentence on how well such probabilities are calibrated, shown under the malignancy.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -67,7 +65,6 @@ def write_report(
         now=now,
         notes=[note for note in notes if note],
         scan=scan or {},
-        calibration=calibration,
         titles=TITLES,
         highest=HIGHEST_RATING,
         readers_error=READERS_ERROR,

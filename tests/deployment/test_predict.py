@@ -77,6 +77,7 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
         assert row.malignancy_prob == pytest.approx(answers[index].malignancy, abs=1e-5)
         assert not (labels.data[mask.data == 0] == row.label).any()
     assert "Research use only" in (out / "report.html").read_text()
+    assert nibabel.load(out / "nodules.nii.gz").header.get_xyzt_units()[0] == "mm"
 
 
 def test_the_manifest_names_weights_and_inputs(
@@ -92,7 +93,6 @@ def test_the_manifest_names_weights_and_inputs(
     assert [nodule["nodule_id"] for nodule in written["nodules"]] == table["nodule_id"].tolist()
     scores = [nodule["malignancy_prob"] for nodule in written["nodules"]]
     np.testing.assert_allclose(scores, table["malignancy_prob"], rtol=1e-6)
-    assert nibabel.load(out / "nodules.nii.gz").header.get_xyzt_units()[0] == "mm"
 
 
 def test_the_answer_does_not_depend_on_how_the_ct_is_stored(server: TritonServer, ball_ct, tmp_path: Path) -> None:

@@ -269,13 +269,11 @@ def test_two_methods_masks_give_a_range_of_sizes(ct: Volume, finding: Finding, t
     assert not re.search(r"\d over both masks", page.text)
 
 
-def test_facts_of_the_scan_and_the_calibration_are_shown_where_given(
-    ct: Volume, finding: Finding, tmp_path: Path
-) -> None:
+def test_facts_of_the_scan_are_shown_where_given(ct: Volume, finding: Finding, tmp_path: Path) -> None:
     scan = {"Patient": "P <1>", "Series UID": "1.2.826.0.1.3680043.8.498"}
-    _, page = _write(tmp_path / "with.html", [finding], ct, scan=scan, calibration="Off by 0.05 on average.")
+    _, page = _write(tmp_path / "with.html", [finding], ct, scan=scan)
     _, plain = _write(tmp_path / "without.html", [finding], ct)
-    for shown in (*scan, *scan.values(), "Off by 0.05 on average."):
+    for shown in (*scan, *scan.values()):
         assert shown in page.text
         assert shown not in plain.text
 
