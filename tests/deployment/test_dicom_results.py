@@ -362,7 +362,7 @@ def test_a_series_that_does_not_fit_still_gets_the_rest(tmp_path: Path, caplog: 
     assert "lacks the attribute FrameOfReferenceUID" in caplog.text
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     masks = {"masks/nodule_0.nii.gz", "masks/nodule_1.nii.gz"}
-    assert written == {"nodules.csv", "nodules.nii.gz", "report.html", *masks}
+    assert written == {"nodules.csv", "nodules.json", "nodules.nii.gz", "report.html", *masks}
 
 
 @pytest.mark.usefixtures("answered")

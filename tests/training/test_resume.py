@@ -21,7 +21,7 @@ STAGES = {
 }
 OTHER: dict[str, Any] = {
     "consensus": 0.75, "hu_window": [-900.0, 300.0], "spline_order": 1, "crop": "nodule",
-    "rank_pairs": "all", "norm": "batch", "channels": ["ct"], "malignancy_loss": "bce", "mask_loss": "dice_bce",
+    "rank_pairs": "all", "norm": "instance", "channels": ["ct"], "malignancy_loss": "bce", "mask_loss": "dice_bce",
     "kept_epoch": "last", "average_decay": 0.9,
 }  # fmt: skip
 """Another value of an option that is neither a number nor a flag."""
