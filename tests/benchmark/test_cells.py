@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,15 @@ def running_in(folder: Path) -> list[str]:
     return found
 
 
+@pytest.fixture
+def _heeding_ctrl_c() -> Iterator[None]:
+    """A shell's background jobs ignore SIGINT, and the tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeding_ctrl_c")
 def test_an_interrupted_run_ends_its_trainings(tmp_path: Path) -> None:
     planned = cells(tmp_path, "hang 0")
     outcomes = side_by_side(planned[:1], 1, lambda cell, stop: module.run_cell(cell, stop=stop))
