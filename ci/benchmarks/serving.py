@@ -172,7 +172,6 @@ def main(repository: str, bundles: str = "bundles", requests: int = 20, out: str
         out: a JSON file.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     voi, started = nodule(), time.perf_counter()
     with TritonServer(repository) as server:
         found: dict[str, Any] = {"start_s": time.perf_counter() - started, "threads": torch.get_num_threads()}

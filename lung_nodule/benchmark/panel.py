@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.predictions import youden_threshold
+from lung_nodule.benchmark.predictions import REFERENCES, youden_threshold
 from lung_nodule.lidc import ATTRIBUTES
 
 PANEL = "panel"
@@ -38,7 +38,7 @@ def panel_rows(test: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per nodule and seed: means over the networks, in place of the first network's own columns."""
+    """One row per nodule and seed: the references, and means over the networks."""
     networks = rows["method"].nunique()
     grouped = rows.groupby(["nodule_id", *CELL], dropna=False, sort=False)
     whole = grouped["method"].transform("nunique") == networks
@@ -48,17 +48,9 @@ def _joined(rows: pd.DataFrame) -> pd.DataFrame:
     grouped = kept.groupby(["nodule_id", *CELL], dropna=False, sort=False)
     scores, ratings = grouped["malignancy_prob"], [column for column in RATINGS if column in kept]
     first = grouped.head(1).set_index(["nodule_id", *CELL])
-    references = first[[column for column in first if not _of_network(str(column))]]
+    references = first[[column for column in ("patient_id", *REFERENCES) if column in first]]
     found = references.assign(malignancy_prob=scores.mean(), malignancy_spread=scores.max() - scores.min())
     return found.join(grouped[ratings].mean()).reset_index().assign(method=PANEL)
-
-
-def _of_network(column: str) -> bool:
-    """Whether a column is a network's, so that the first network's value must not stand for all."""
-    kinds = ("_pred", "_prob", "_network", "_prob_min", "_prob_max")
-    own = ("malignancy_", "mask_", "ball_", "core_", "dice", "jaccard", "true_positive", "false_", "true_negative")
-    named = column.endswith(kinds) or column.startswith(own) or column in ("method", "volume_mm3")
-    return named and column != "malignancy_mean"
 
 
 def _threshold(rows: pd.DataFrame) -> float:

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,6 +21,8 @@ from lung_nodule.deployment.file_record import check_files
 from lung_nodule.deployment.grpc_guard import GrpcGuard
 from lung_nodule.deployment.health_watch import HealthWatch
 from lung_nodule.deployment.parent_death import dies_with_parent
+from lung_nodule.deployment.ports import choose_ports
+from lung_nodule.deployment.process_groups import kill_group, wait_for_group
 from lung_nodule.deployment.triton_runtime import find_runtime
 from lung_nodule.errors import InputError
 
@@ -40,7 +41,8 @@ class TritonServer:
     """A Triton server on this machine, as a context manager.
 
     It is ready when every ensemble of the repository, and every stand-alone net, has answered an inference, which
-    Triton's own ``/ready`` does not guarantee. A port of 0 means "any free port"; read the choice from ``grpc_url``,
+    Triton's own ``/ready`` does not guarantee. It ends with the thread that started it, as with this process, even by
+    SIGKILL. A port of 0 means "any free port"; read the choice from ``grpc_url``,
     ``http_url``, ``metrics_url``.
 
     Args:
@@ -120,10 +122,10 @@ class TritonServer:
         """Start the server and return when it answers; on any failure nothing is left running."""
         _check_repository(self.repository)
         check_files(self.repository)
-        self._ports = _choose_ports(self._wanted, self._address)
+        self._ports = choose_ports(self._wanted, self._address)
         try:
             if self._guarded:
-                self._ports["upstream"] = _choose_ports({"upstream": 0}, LOOPBACK)["upstream"]
+                self._ports["upstream"] = choose_ports({"upstream": 0}, LOOPBACK)["upstream"]
                 self._guard = _listening(f"{self._address}:{self._ports['grpc']}", self._ports["upstream"])
             self._start_triton()
         except BaseException:
@@ -156,9 +158,9 @@ class TritonServer:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=_EXIT_TIMEOUT_S + 5)
-            _kill_group(self._process.pid)
+            kill_group(self._process.pid)
             self._process.wait()
-            _wait_for_group(self._process.pid)
+            wait_for_group(self._process.pid)
             self._process = None
             self._free_shared_memory()
         if self._home is not None:
@@ -299,36 +301,3 @@ def _listening(address: str, upstream: int) -> GrpcGuard:
     except OSError as error:
         raise InputError(str(error)) from None
     return guard
-
-
-def _choose_ports(wanted: dict[str, int], address: str) -> dict[str, int]:
-    """Bind every wanted port for a moment: a fixed one must be free, 0 becomes a free number."""
-    with contextlib.ExitStack() as stack:
-        chosen = {}
-        for name, port in wanted.items():
-            probe = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except (OSError, OverflowError, TypeError) as error:
-                raise InputError(
-                    f"port {port} (--{name}_port) cannot be used on {address} ({error}): "
-                    f"stop the program that holds it, or choose another (0: any free one)"
-                ) from None
-            chosen[name] = probe.getsockname()[1]
-        return chosen
-
-
-def _kill_group(group: int) -> None:
-    """Kill what is left of a process group: stubs whose server is gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-
-
-def _wait_for_group(group: int) -> None:
-    """Return when the last process of a killed group is gone, or after some seconds: orphans end in their own time."""
-    deadline = time.monotonic() + _EXIT_TIMEOUT_S
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        while time.monotonic() < deadline:
-            os.killpg(group, 0)
-            time.sleep(0.02)

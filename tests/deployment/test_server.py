@@ -46,6 +46,18 @@ def _shared_memory(starter: int | None = None) -> set[str]:
     return {path.name for path in Path("/dev/shm").glob(f"lung_nodule_{starter or os.getpid()}_*")}
 
 
+def _serving(repository: Path) -> tuple[subprocess.Popen[str], str]:
+    """A running ``serve`` command, and the ``host:port`` of its gRPC endpoint."""
+    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
+    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    url = re.match(r"ready: gRPC (\S+),", line)
+    assert url is not None, line
+    return process, url[1]
+
+
 def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
     before = _shared_memory()
     with TritonServer(repository) as server:
@@ -67,11 +79,7 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
 
 
 def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(repository: Path) -> None:
-    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
-    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("ready")
+    process, _ = _serving(repository)
     (server,) = _living(parent=process.pid)
     assert _shared_memory(process.pid)
     os.kill(server, signal.SIGSEGV)
@@ -85,11 +93,7 @@ def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(r
 
 
 def test_a_killed_launcher_takes_the_server_with_it(repository: Path) -> None:
-    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
-    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("ready")
+    process, _ = _serving(repository)
     (server,) = _living(parent=process.pid)
     process.kill()
     process.communicate(timeout=30)
@@ -136,21 +140,14 @@ def test_a_file_that_has_changed_since_the_export_is_named(changed: str, reposit
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_line_stops_in_order(repository: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
-    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    assert line.startswith("ready"), line
-    url = re.search(r"gRPC (\S+),", line)
-    assert url is not None
-    assert ask_canary(url[1]) == ["mtnet"]
+    process, url = _serving(repository)
+    assert ask_canary(url) == ["mtnet"]
     process.send_signal(number)
     _, rest = process.communicate(timeout=30)
     assert process.returncode == 0, rest
     assert "stopped" in rest
     with pytest.raises(CanaryError):
-        ask_canary(url[1], timeout_s=2)
+        ask_canary(url, timeout_s=2)
 
 
 def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:

@@ -11,6 +11,7 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
 MASK = ("MASK", "VOLUME_MM3", "DIAMETERS_MM")
 LONG_AXIS = 1
+"""Where ``DIAMETERS_MM`` has it."""
 
 
 class RefusedError(Exception):
@@ -58,7 +59,9 @@ class TritonPythonModel:
         first = [name for name in self._methods if name != self._sized or "DIAMETER" in given]
         pending = {name: asyncio.create_task(self._ask(name, given, asked)) for name in first}
         answers = {self._mask_of: await pending[self._mask_of]}
-        diameter = given["DIAMETER"].as_numpy() if "DIAMETER" in given else answers[self._mask_of]["DIAMETERS_MM"][1:2]
+        diameter = (
+            given["DIAMETER"].as_numpy() if "DIAMETER" in given else answers[self._mask_of]["DIAMETERS_MM"][[LONG_AXIS]]
+        )
         if self._sized not in pending and diameter[0] > 0:
             sized = {**given, "DIAMETER": pb_utils.Tensor("DIAMETER", diameter.astype(np.float32))}
             pending[self._sized] = asyncio.create_task(self._ask(self._sized, sized, asked))

@@ -1,0 +1,25 @@
+"""The end of a process group: a server and the processes that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+PATIENCE_S = 5.0
+
+
+def kill_group(group: int) -> None:
+    """Kill what is left of a process group: stubs whose server is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def wait_for_group(group: int) -> None:
+    """Return when the last process of a killed group is gone, or after some seconds: orphans end in their own time."""
+    deadline = time.monotonic() + PATIENCE_S
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.02)
