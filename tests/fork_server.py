@@ -23,9 +23,10 @@ from pathlib import Path
 
 ROOT = str(Path(__file__).parents[1])
 PRELOADED = (
-    "fire", "ignite.handlers", "isal.igzip_threaded", "matplotlib.figure", "monai.bundle", "nibabel", "pandas",
-    "pandas.io.formats.csvs", "pyarrow.pandas_compat", "skimage.color", "skimage.filters", "skimage.segmentation",
-    "sklearn.metrics", "torch._dynamo", "torch.distributed.run", "torch.utils.tensorboard",
+    "fire", "ignite.handlers", "isal.igzip_threaded", "matplotlib.figure", "monai.bundle", "nibabel", "onnxruntime",
+    "onnxscript", "pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat", "skimage.color", "skimage.filters",
+    "skimage.segmentation", "sklearn.metrics", "torch._dynamo", "torch.distributed.run",
+    "torch.onnx._internal.exporter._core", "torch.utils.tensorboard",
 )  # fmt: skip
 
 

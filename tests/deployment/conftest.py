@@ -132,6 +132,13 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 @pytest.fixture(scope="session")
+def bare_server(repository: Path) -> Iterator[TritonServer]:
+    """A server that a client crashes by cancelling its requests."""
+    with TritonServer(repository, guard=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def one_net_settings() -> dict[str, dict]:
     """The side files of the bundles that serve one net each."""
     return ONE_NET
@@ -191,6 +198,13 @@ def all_repository(repository: Path, one_net_bundles: Path, tmp_path_factory: py
             export_bundle(one_net_bundles / name, folder, checkpoint=one_net_bundles / name / "models" / "model.pt")
 
     return _made_once("all", tmp_path_factory, export)
+
+
+@pytest.fixture(scope="session")
+def panel_server(all_repository: Path) -> Iterator[TritonServer]:
+    """A running server that holds all methods and their panel."""
+    with TritonServer(all_repository) as running:
+        yield running
 
 
 def ball_voi(name: str, shape: tuple[int, int, int], spacing: tuple[float, float, float], *, shift: float = 0.0) -> Voi:

@@ -38,12 +38,6 @@ OF_A_GPU = {
 """As docs/user_guide/metrics.md of triton-inference-server/server names them; absent without a GPU."""
 
 
-@pytest.fixture(scope="module")
-def panel_server(all_repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(all_repository) as running:
-        yield running
-
-
 def asked(server: TritonServer, *models: str) -> subprocess.CompletedProcess[str]:
     """The canary script as a container runs it."""
     command = [sys.executable, "-I", "-S", str(DEPLOY / "canary.py"), "--url", f"http://{server.http_url}", *models]

@@ -26,16 +26,14 @@ def _answer(client: InferenceServerClient, number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("requests", [40, pytest.param(1000, marks=pytest.mark.slow)])
-def test_answers_side_by_side_equal_those_one_after_the_other(requests: int, repository: Path) -> None:
-    with TritonServer(repository) as server, InferenceServerClient(server.grpc_url) as client:
+def test_answers_side_by_side_equal_those_one_after_the_other(requests: int, server: TritonServer) -> None:
+    with InferenceServerClient(server.grpc_url) as client:
         wanted = [_answer(client, number) for number in range(4)]
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda number: _answer(client, number), range(requests)))
-        prefix = server._memory_prefix
     for number, answer in enumerate(found):
         np.testing.assert_allclose(answer, wanted[number % 4], atol=1e-5)
     assert len({float(answer[0]) for answer in wanted}) == 4, "equal answers would prove nothing"
-    assert not list(Path("/dev/shm").glob(f"{prefix}*"))
 
 
 def test_a_server_killed_under_load_fails_every_request_and_a_new_one_answers(repository: Path) -> None:
@@ -47,9 +45,11 @@ def test_a_server_killed_under_load_fails_every_request_and_a_new_one_answers(re
             assert server.pid is not None
             os.kill(server.pid, signal.SIGKILL)
             ended = [request.exception(timeout=60) for request in pending]
+        prefix = server._memory_prefix
         failed = [error for error in ended if error is not None]
         assert failed
         assert all(isinstance(error, InferenceServerException) for error in failed)
         assert all("UNAVAILABLE" in str(error) for error in failed), [str(error) for error in failed]
+    assert not list(Path("/dev/shm").glob(f"{prefix}*"))
     with TritonServer(repository) as again, InferenceServerClient(again.grpc_url) as client:
         np.testing.assert_array_equal(_answer(client, 0), wanted)

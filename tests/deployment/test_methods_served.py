@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from pydoc import locate
 
@@ -37,12 +36,6 @@ SHAPES = {
     "e2emtl": ([3, 32, 32, 32], [9, 32, 32, 32]),
 }
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def running(all_repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(all_repository) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +147,8 @@ def test_scales_weights_and_thresholds_stand_in_the_order_of_the_channels(all_re
     assert dict(zip(cubes["pred_channels"][2:], cubes["attribute_high_from"], strict=True)) == ATTRIBUTE_THRESHOLDS
 
 
-def test_one_server_holds_every_bundle(running: TritonServer) -> None:
-    assert ask_canary(running.grpc_url) == sorted(["mtnet", *NAMES, PANEL])
+def test_one_server_holds_every_bundle(panel_server: TritonServer) -> None:
+    assert ask_canary(panel_server.grpc_url) == sorted(["mtnet", *NAMES, PANEL])
 
 
 def test_the_health_check_asks_ensembles_and_nets_that_stand_alone() -> None:
@@ -170,13 +163,13 @@ def test_the_health_check_asks_ensembles_and_nets_that_stand_alone() -> None:
 
 @pytest.mark.parametrize("draw", [noise, lung_like])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_server_answers_what_torch_computes(name: str, draw, running: TritonServer, networks: dict) -> None:
+def test_the_server_answers_what_torch_computes(name: str, draw, panel_server: TritonServer, networks: dict) -> None:
     images = draw(np.random.default_rng(7), 4, tuple(SHAPES[name][0]))
     with torch.inference_mode():
         expected = networks[name](torch.from_numpy(images)).numpy()
     if draw is lung_like:
         assert expected.reshape(4, 9, -1).mean(axis=2).std(axis=0).max() > 0.1, "one answer for all proves nothing"
-    with InferenceServerClient(running.grpc_url) as client:
+    with InferenceServerClient(panel_server.grpc_url) as client:
         found = _ask(client, name, images)
         one = _ask(client, name, images[2:3])
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)
@@ -184,7 +177,7 @@ def test_the_server_answers_what_torch_computes(name: str, draw, running: Triton
 
 
 def test_the_record_leads_from_the_answer_to_the_nodules_score(
-    running: TritonServer, networks: dict, all_repository: Path, one_net_settings: dict
+    panel_server: TritonServer, networks: dict, all_repository: Path, one_net_settings: dict
 ) -> None:
     """With the record alone a client comes to what the bundle's own last step makes of torch's answer."""
     slices = lung_like(np.random.default_rng(3), 5, tuple(SHAPES["mtmrnet"][0]))
@@ -197,7 +190,7 @@ def test_the_record_leads_from_the_answer_to_the_nodules_score(
         }
     mean, fused = (looks[name].aggregate(looks[name].named(pred.numpy()), None) for name, pred in preds.items())
     records = {name: _record(all_repository, name)["client"] for name in ("mtmrnet", "mtcnn")}
-    with InferenceServerClient(running.grpc_url) as client:
+    with InferenceServerClient(panel_server.grpc_url) as client:
         of_slices, of_views = _ask(client, "mtmrnet", slices).mean(axis=0), _ask(client, "mtcnn", views)[0]
     score = np.average(of_views, weights=records["mtcnn"]["view_weights"])
     assert score == pytest.approx(fused.score, abs=TOLERANCE)
@@ -210,19 +203,19 @@ def test_the_record_leads_from_the_answer_to_the_nodules_score(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_image_of_another_size_is_refused(name: str, running: TritonServer) -> None:
+def test_an_image_of_another_size_is_refused(name: str, panel_server: TritonServer) -> None:
     channels, *spatial = SHAPES[name][0]
     images = np.zeros((1, channels, *[edge + 16 for edge in spatial]), dtype=np.float32)
     with (
-        InferenceServerClient(running.grpc_url) as client,
+        InferenceServerClient(panel_server.grpc_url) as client,
         pytest.raises(InferenceServerException, match=r"INVALID_ARG.*unexpected shape"),
     ):
         _ask(client, name, images)
 
 
-def test_predict_says_that_a_net_takes_no_ct(running: TritonServer) -> None:
+def test_predict_says_that_a_net_takes_no_ct(panel_server: TritonServer) -> None:
     with (
-        NoduleClient(running.grpc_url, model="mtcnn_net") as client,
+        NoduleClient(panel_server.grpc_url, model="mtcnn_net") as client,
         pytest.raises(InputError, match=r"'mtcnn_net'.*takes IMAGE, not a CT: name a bundle"),
     ):
         client.describe()
@@ -321,7 +314,7 @@ def _view(name: str, settings: dict):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_ensemble_answers_what_view_and_torch_compute(
-    name: str, running: TritonServer, networks: dict, one_net_settings: dict
+    name: str, panel_server: TritonServer, networks: dict, one_net_settings: dict
 ) -> None:
     view = _view(name, one_net_settings[name])
     spacing = np.asarray(VOI.volume.spacing, dtype=np.float32)
@@ -329,7 +322,7 @@ def test_an_ensemble_answers_what_view_and_torch_compute(
     with torch.inference_mode():
         pred = networks[name](torch.from_numpy(prepared.images)).numpy()
     wanted = view.predict(view.named(pred), prepared.patch, VOI.volume.data, DIAMETER)
-    with NoduleClient(running.grpc_url, model=name) as client:
+    with NoduleClient(panel_server.grpc_url, model=name) as client:
         ((_, found),) = client.ask([VOI], [DIAMETER])
     assert found.malignancy == pytest.approx(wanted.score, abs=TOLERANCE)
     assert found.attributes == pytest.approx(dict(wanted.attributes), abs=1e-3)
@@ -339,19 +332,19 @@ def test_an_ensemble_answers_what_view_and_torch_compute(
         np.testing.assert_allclose(found_map, wanted.on_voi("probability"), atol=TOLERANCE)
 
 
-def _asked(running: TritonServer, model: str, diameter: float | None) -> dict[str, np.ndarray]:
+def _asked(panel_server: TritonServer, model: str, diameter: float | None) -> dict[str, np.ndarray]:
     """All output tensors of a model for the VOI."""
-    with InferenceServerClient(running.grpc_url) as client:
+    with InferenceServerClient(panel_server.grpc_url) as client:
         answer = client.infer(model, request_inputs(VOI, diameter), client_timeout=120)
     return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
 
 
 @pytest.mark.parametrize("declared", [DIAMETER, None])
-def test_the_panel_joins_what_the_methods_answer(declared: float | None, running: TritonServer) -> None:
-    panel = _asked(running, PANEL, declared)
-    own = {name: _asked(running, name, None) for name in ("mtnet", "mtcnn", "e2emtl")}
+def test_the_panel_joins_what_the_methods_answer(declared: float | None, panel_server: TritonServer) -> None:
+    panel = _asked(panel_server, PANEL, declared)
+    own = {name: _asked(panel_server, name, None) for name in ("mtnet", "mtcnn", "e2emtl")}
     diameter = float(own["mtnet"]["DIAMETERS_MM"][1]) if declared is None else declared
-    own["mtmrnet"] = _asked(running, "mtmrnet", diameter)
+    own["mtmrnet"] = _asked(panel_server, "mtmrnet", diameter)
     order = ["mtnet", "mtmrnet", "mtcnn", "e2emtl"]
     scores = np.array([own[name]["MALIGNANCY_PROBABILITY"][0] for name in order])
     assert np.ptp(scores) > 0.05, "equal scores prove nothing"
@@ -369,18 +362,18 @@ def test_the_panel_joins_what_the_methods_answer(declared: float | None, running
     assert panel["DIAMETER_MM"] == pytest.approx([diameter])
 
 
-def test_without_a_diameter_mt_nets_own_measurement_is_taken(running: TritonServer) -> None:
-    measured = float(_asked(running, "mtnet", None)["DIAMETERS_MM"][1])
-    without, given = (_asked(running, "mtmrnet", diameter) for diameter in (None, measured))
+def test_without_a_diameter_mt_nets_own_measurement_is_taken(panel_server: TritonServer) -> None:
+    measured = float(_asked(panel_server, "mtnet", None)["DIAMETERS_MM"][1])
+    without, given = (_asked(panel_server, "mtmrnet", diameter) for diameter in (None, measured))
     assert without["DIAMETER_MM"] == pytest.approx([measured])
     for name in ("MALIGNANCY_PROBABILITY", "ATTRIBUTES"):
         np.testing.assert_allclose(without[name], given[name], atol=1e-6)
 
 
-def test_the_panel_passes_a_refusal_on(running: TritonServer) -> None:
+def test_the_panel_passes_a_refusal_on(panel_server: TritonServer) -> None:
     far = ball_voi("far", (30, 30, 10), (1.0, 1.0, 2.0), shift=90.0)
     with (
-        NoduleClient(running.grpc_url) as client,
+        NoduleClient(panel_server.grpc_url) as client,
         pytest.raises(InputError, match=r"^nodule far: .*lies outside the VOI"),
     ):
         list(client.ask([far]))

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -127,25 +126,18 @@ def test_a_center_outside_leaves_nothing_behind(server: TritonServer, lps_file: 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture(scope="module")
-def interrupted_server(repository: Path) -> Iterator[TritonServer]:
-    """A server for the clients that are interrupted: none of the other tests meets it when it has crashed."""
-    with TritonServer(repository) as server:
-        yield server
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_server_that_answers(
-    interrupted_server: TritonServer, lps_file: Path, tmp_path: Path, number: signal.Signals
+    bare_server: TritonServer, lps_file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     nodules = _table(tmp_path / "n.csv", np.tile(CENTERS, (500, 1)))
     # A shell's background job ignores Ctrl-C, and so by default does all that it starts.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "lung_nodule", "predict"]
-    command += [f"--url={interrupted_server.grpc_url}", f"--ct={lps_file}"]
+    command += [f"--url={bare_server.grpc_url}", f"--ct={lps_file}"]
     command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]
     said = _interrupted(command, after=rb"[1-9]\d*/1000", number=number)
     assert "lung_nodule: interrupted" in said
-    assert ask_canary(interrupted_server.grpc_url) == ["mtnet"]
+    assert ask_canary(bare_server.grpc_url) == ["mtnet"]
     assert not (tmp_path / "out").exists()
 
 

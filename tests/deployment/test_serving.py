@@ -158,13 +158,12 @@ def test_the_clients_error_names_the_nodule(server: TritonServer) -> None:
         list(client.ask([VOIS[1], bad]))
 
 
-def test_clients_that_leave_early_leave_a_server_that_answers(repository: Path) -> None:
+def test_clients_that_leave_early_leave_a_server_that_answers(bare_server: TritonServer) -> None:
     """Triton 2.51 outlives less than two dozen clients that leave with requests of the ensemble under way."""
-    with TritonServer(repository) as server:
-        for _ in range(30):
-            with NoduleClient(server.grpc_url) as client:
-                next(client.ask(VOIS))
-        assert ask_canary(server.grpc_url) == ["mtnet"]
+    for _ in range(30):
+        with NoduleClient(bare_server.grpc_url) as client:
+            next(client.ask(VOIS))
+    assert ask_canary(bare_server.grpc_url) == ["mtnet"]
 
 
 def test_the_server_describes_its_model(server: TritonServer, settings: dict) -> None:
