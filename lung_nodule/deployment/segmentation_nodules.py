@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from highdicom.seg import Segmentation, segread
-from lung_nodule.deployment.labelled_nodules import labelled
+from lung_nodule.deployment.labelled_nodules import DIAMETER, labelled
 from lung_nodule.errors import InputError
 from lung_nodule.io import LPS_TO_RAS, Series, Volume, as_file_names
 from pydicom.sr.codedict import codes
@@ -24,7 +24,7 @@ _INSIDE = 0.5  # of a fractional segmentation
 
 
 def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
-    """A row per connected part of every segment, named after the segment's label.
+    """A row per connected part of every segment, the largest first, named after the segment's label.
 
     Segments whose category is Anatomical Structure, such as a lung, are left out.
 
@@ -46,11 +46,12 @@ def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
             continue
         numbered = np.zeros(mask.data.shape, dtype=np.int32)
         label(mask.data, _TOUCHING, output=numbered)
-        parts = labelled(Volume(numbered, mask.affine))
+        found = labelled(Volume(numbered, mask.affine)).values()
+        parts = sorted(found, key=lambda part: part[DIAMETER], reverse=True)
         if len(parts) > 1:
             logger.info("%s: segment %d has %d parts that do not touch: as many nodules", path.name, number, len(parts))
         names += [described.segment_label] * len(parts)
-        rows += parts.values()
+        rows += parts
     if not rows:
         raise InputError(f"{path} holds no segment that is a nodule")
     return pd.DataFrame(rows).assign(nodule_id=as_file_names(names, otherwise="nodule"))

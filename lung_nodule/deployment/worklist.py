@@ -63,7 +63,7 @@ def _rows(path: Path) -> tuple[list[_Row], list[str]]:
     """The rows, and what is wrong with their columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        table = _of_json(text) if path.suffix.lower() == ".json" else _of_csv(text)
+        table = list(_of_json(text) if path.suffix.lower() == ".json" else _of_csv(text))
     except FileNotFoundError:
         raise InputError(f"no such worklist: {path}") from None
     except (csv.Error, ValueError) as error:
