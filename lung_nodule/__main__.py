@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lung_nodule.errors import InputError
 from lung_nodule.io.command_line import Job, path_text, run, whole_number
 
 logger = logging.getLogger(__name__)
@@ -100,9 +101,9 @@ def serve(
 
 
 def predict(
-    ct: str,
-    nodules: str,
-    out: str,
+    ct: str | None = None,
+    nodules: str | None = None,
+    out: str | None = None,
     url: str = "localhost:8001",
     model: str | None = None,
     patient_id: str | int | None = None,
@@ -110,36 +111,48 @@ def predict(
     threshold: float = 0.5,
     note: str = "",
     dicom_results: bool = True,
+    worklist: str | None = None,
 ) -> Job:
-    """Ask a running server about the nodules of a CT; write masks, a table and a report.
+    """Ask a running server about the nodules of a CT, or of many; write masks, a table and a report.
 
     Writes into the output folder: masks/<nodule_id>.nii.gz and nodules.nii.gz on the CT's own grid, nodules.csv with
     probabilities, volumes and diameters, and report.html; of a DICOM series also nodules_seg.dcm, a segmentation, and
-    nodules_sr.dcm, a structured report. Research use only, not for diagnosis.
+    nodules_sr.dcm, a structured report. Research use only, not for diagnosis. With a worklist, the exit status is 1
+    where a case failed; the same command again does only what is not done.
 
     Args:
-        ct: A NIfTI file in HU, or the folder of a DICOM series.
+        ct: A NIfTI file in HU, or the folder or zip of a DICOM series.
         nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known
-            (other columns are ignored); or a NIfTI label map, whose labels above 0 are the nodules; or the JSON of
-            boxes that MONAI's lung_nodule_ct_detection writes.
+            (other columns are ignored); or a NIfTI label map, whose labels above 0 are the nodules; or, of a DICOM
+            series, its DICOM segmentation or structured report (TID 1500); or the JSON of boxes that MONAI's
+            lung_nodule_ct_detection writes.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint.
         model: Name of a served model; nodule_panel, which asks every method, or the server's one model by default.
         patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
-        series_uid: Takes only this series' rows of the table, and this series of a folder that holds several.
+        series_uid: Takes only this series' rows of the table, and this series of a folder or zip that holds several.
         threshold: Detections of a lower score are left out.
         note: A line for the top of the report, such as that the CT is synthetic.
         dicom_results: False writes no nodules_seg.dcm and nodules_sr.dcm.
+        worklist: In place of ct and nodules, a CSV (or a JSON list) with the columns ct and nodules and, optionally,
+            name, patient_id and series_uid; paths are relative to it. Each case gets a folder of its name in out, and
+            worklist.csv there says what became of it.
     """
-    paths = {key: path_text(value, f"--{key}") for key, value in (("ct", ct), ("nodules", nodules), ("out", out))}
+    given = {"ct": ct, "nodules": nodules} if worklist is None else {"worklist": worklist}
+    paths = {key: path_text("" if path is None else path, f"--{key}") for key, path in {**given, "out": out}.items()}
+    of_one = {"ct": ct, "nodules": nodules, "patient_id": patient_id, "series_uid": series_uid}
+    if worklist is not None and any(value is not None for value in of_one.values()):
+        raise InputError(f"--worklist names each case's {', '.join(of_one)} in its columns: leave these flags out")
 
     def action() -> int:
         from lung_nodule.deployment.predict import predict_ct
+        from lung_nodule.deployment.predict_worklist import predict_worklist
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
-        keep = {"patient_id": patient_id, "series_uid": series_uid}
-        options = {"threshold": threshold, "note": note, "dicom_results": dicom_results}
-        predict_ct(**paths, url=url, model=model, keep=keep, **options)
+        options = {"url": url, "model": model, "threshold": threshold, "note": note, "dicom_results": dicom_results}
+        if worklist is not None:
+            return 1 if predict_worklist(**paths, **options) else 0
+        predict_ct(**paths, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
         return 0
 
     return Job(action)

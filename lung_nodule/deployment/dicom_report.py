@@ -32,6 +32,7 @@ _PROBABILITY_OF_CANCER = codes.DCM.ProbabilityOfCancer
 _DECIMALS = 6
 _SERIES_NUMBER = 9002
 _LONGEST_CODE = 16
+_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 def report_of(
@@ -43,7 +44,7 @@ def report_of(
     *,
     note: str,
 ) -> sr.Comprehensive3DSR:
-    """A measurement group for each nodule: its size, malignancy and characteristics.
+    """A measurement group for each nodule: its centre, size, malignancy and characteristics.
 
     Args:
         findings: the nodules.
@@ -102,7 +103,32 @@ def _group(
     segmentation: Segmentation | None,
     served: ServedModel,
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
-    """Of the nodule's segment; without one, of the source slice nearest to its centre."""
+    """Of the nodule's segment; without one, of the source slice nearest to its centre.
+
+    Either way with the centre as coordinates in space, which the templates, being extensible, allow.
+    """
+    group = _group_of(finding, series, sources, segmentation, served)
+    group[0].ContentSequence.append(_center(finding, sources[0].FrameOfReferenceUID))
+    return group
+
+
+def _center(finding: Finding, frame_uid: str) -> sr.Scoord3DContentItem:
+    return sr.Scoord3DContentItem(
+        name=codes.DCM.Center,
+        graphic_type=sr.GraphicTypeValues3D.POINT,
+        graphic_data=np.array([finding.center_ras]) * _RAS_TO_LPS,
+        frame_of_reference_uid=frame_uid,
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
+    )
+
+
+def _group_of(
+    finding: Finding,
+    series: Series,
+    sources: Sequence[pydicom.Dataset],
+    segmentation: Segmentation | None,
+    served: ServedModel,
+) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
     uid = tracking_uid(finding, series)
     common: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(uid=uid, identifier=finding.nodule_id),
@@ -132,7 +158,7 @@ def _nearest(finding: Finding, sources: Sequence[pydicom.Dataset]) -> pydicom.Da
     """The source slice whose plane is nearest to the nodule's centre."""
     corners = np.array([source.ImagePositionPatient for source in sources], dtype=np.float64)
     along_column, along_row = np.array(sources[0].ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    center = np.array(finding.center_ras) * (-1.0, -1.0, 1.0)
+    center = np.array(finding.center_ras) * _RAS_TO_LPS
     return sources[int(np.abs((corners - center) @ np.cross(along_column, along_row)).argmin())]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
 from lung_nodule.deployment.answers import ServedModel
+from lung_nodule.deployment.dicom_library import REFUSALS, quiet
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.errors import InputError
 from lung_nodule.io import Series, atomic_path
@@ -26,7 +25,6 @@ _MAY_BE_EMPTY = (
 )  # fmt: skip
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _KINDS = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
-_REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)  # as highdicom raises them
 
 
 def write_dicom_results(
@@ -50,12 +48,12 @@ def write_dicom_results(
 
     note = "research use only" if usable else "NO RESULT, see report.html"
     try:
-        with _quiet():
+        with quiet():
             sources = source_headers(series)
             segmentation = segmentation_of(findings, series, sources, served, note=note)
             report = report_of(findings, series, sources, segmentation, served, note=note)
             _write(out, segmentation, report)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         reason = " ".join(str(error).split())
         logger.warning("no %s and %s, as series %s does not fit: %s", SEGMENTATION, REPORT, series.series_uid, reason)
         logger.debug("what was refused", exc_info=True)
@@ -88,20 +86,6 @@ def source_headers(series: Series) -> list[pydicom.Dataset]:
             _check(header, path)
             headers.append(header)
     return headers
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing is said of values of the source that are odd, but taken, nor of each step of highdicom's."""
-    library = logging.getLogger("highdicom")
-    before = library.level
-    library.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        library.setLevel(before)
 
 
 def _check(header: pydicom.Dataset, path: Path) -> None:

@@ -1,19 +1,21 @@
-"""``nodules.json``: the answers of a prediction with what they were made of."""
+"""``nodules.json``: the answers of a prediction with what they were made of, by which a later run knows them."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.findings import Finding, as_row
-from lung_nodule.io import Ct, file_sha256
+from lung_nodule.io import Ct, file_sha256, files_sha256, only_series
 from lung_nodule.io.software import this_software
 
 JSON = "nodules.json"
+"""Written last: a folder without it is not complete."""
+Options = Mapping[str, str | float | bool | None]
 
 
 def manifest(
@@ -23,6 +25,8 @@ def manifest(
     ct: Ct,
     ct_path: Path,
     nodules_path: Path,
+    options: Options,
+    files: Sequence[str],
     warnings: Sequence[str],
     now: datetime,
 ) -> dict[str, Any]:
@@ -34,36 +38,66 @@ def manifest(
         ct: as it was read.
         ct_path: the file or folder that it was read from.
         nodules_path: the table, or another source of nodules.
+        options: what else the answers depend on.
+        files: what was written beside ``nodules.json``, relative to its folder.
         warnings: what makes the answers no result.
         now: date of the prediction.
     """
     return {
         "date": now.isoformat(timespec="seconds"),
         "software": this_software().as_dict(),
-        "model": {
-            "name": model.name,
-            "version": model.version,
-            "weights_sha256": list(model.names("weights_sha256")),
-            "methods": list(model.names("methods")) or [model.name],
-            "trained_on_phantom": model.synthetic,
-        },
+        "model": _of_model(model),
         "inputs": {
             "ct": {"name": ct_path.resolve().name, **_of_ct(ct, ct_path)},
             "nodules": {"name": nodules_path.name, "sha256": file_sha256(nodules_path)},
         },
+        "options": dict(options),
         "warnings": list(warnings),
+        "files": list(files),
         "nodules": [_plain(as_row(finding)) for finding in findings],
     }
 
 
+def is_complete(out: Path, *, model: ServedModel, ct_path: Path, nodules_path: Path, options: Options) -> bool:
+    """Whether a folder holds a finished prediction of the same inputs, by their hashes, model and options."""
+    try:
+        record = json.loads((out / JSON).read_text(encoding="utf-8"))
+        inputs = record["inputs"]
+        return (
+            record["model"] == _of_model(model)
+            and record["options"] == dict(options)
+            and all((out / name).is_file() for name in record["files"])
+            and inputs["nodules"]["sha256"] == file_sha256(nodules_path)
+            and inputs["ct"]["sha256"] == _ct_sha256(ct_path, options.get("series_uid"))
+        )
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _of_model(model: ServedModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "weights_sha256": list(model.names("weights_sha256")),
+        "methods": list(model.names("methods")) or [model.name],
+        "trained_on_phantom": model.synthetic,
+    }
+
+
 def _of_ct(ct: Ct, path: Path) -> dict[str, str | int]:
-    """Of a DICOM series its UIDs and the hash of its files' hashes, in the order of the slices."""
+    """The hash of the file, or of the files of a DICOM folder; of a DICOM series also its UIDs."""
     if ct.series is None:
         return {"sha256": file_sha256(path)}
-    digest = hashlib.sha256("".join(file_sha256(file) for file in ct.series.paths).encode()).hexdigest()
     series = ct.series
     uids = {"patient_id": series.patient_id, "study_uid": series.study_uid, "series_uid": series.series_uid}
-    return {**uids, "files": len(series.paths), "sha256": digest}
+    digest = file_sha256(path) if path.is_file() else files_sha256(series.files)
+    return {**uids, "files": len(series.files), "sha256": digest}
+
+
+def _ct_sha256(path: Path, series_uid: str | float | None) -> str:
+    if path.is_file():
+        return file_sha256(path)
+    return files_sha256(only_series(path, series_uid=None if series_uid is None else str(series_uid)).paths)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,20 +1,19 @@
-"""Where the nodules of a CT are, from what else than a table other tools write: label maps, detections."""
+"""Where the nodules of a CT are: a table, or what other tools write (label maps, DICOM objects, detections)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.core import size_of
+from lung_nodule.deployment.labelled_nodules import DIAMETER, from_label_map
 from lung_nodule.errors import InputError
-from lung_nodule.io import CENTER, Volume, read_nifti, read_nodules
-from scipy.ndimage import find_objects
+from lung_nodule.io import CENTER, Series, read_nifti, read_nodules
+from pydicom.misc import is_dicom
 
-DIAMETER = "diameter_mm"
 SMALLEST_SCORE = 0.5
 """From which a detection is taken by default."""
 LABEL_MAPS, DETECTIONS = (".nii", ".nii.gz"), (".json",)
@@ -27,54 +26,41 @@ def read_nodule_source(
     keep: Mapping[str, str | int | None] | None = None,
     series_of: str | Path | None = None,
     threshold: float = SMALLEST_SCORE,
+    series: Callable[[], Series | None] = lambda: None,
 ) -> pd.DataFrame:
     """``nodule_id``, the centre (RAS, mm) and, where it is known, ``diameter_mm`` of every nodule.
 
     Args:
         path: a table (:func:`~lung_nodule.io.read_nodules`); a label map (NIfTI), whose every value above 0 is a
-            nodule; or the JSON that MONAI's ``lung_nodule_ct_detection`` writes.
+            nodule; a DICOM segmentation or structured report of the CT
+            (:func:`~lung_nodule.deployment.dicom_nodules.from_dicom`); or the JSON that MONAI's
+            ``lung_nodule_ct_detection`` writes.
         keep: as ``read_nodules``, for a table.
         series_of: the CT, as ``read_nodules``; of a JSON with several images, the one whose name it has is taken.
         threshold: detections of a lower score are left out.
+        series: reads the CT's series, for a DICOM object; None where the CT is no DICOM series.
 
     Raises:
-        InputError: as ``read_nodules``; the map holds no label; the file holds no detections, none of the CT or none
-            above the threshold.
+        InputError: as ``read_nodules``; the map holds no label; the DICOM object is not of the CT; the file holds no
+            detections, none of the CT or none above the threshold.
     """
     name = Path(path).name.lower()
     if name.endswith(LABEL_MAPS):
         return from_label_map(read_nifti(path), path)
     if name.endswith(DETECTIONS):
         return from_detections(Path(path), ct=series_of, threshold=threshold)
+    if Path(path).is_file() and is_dicom(path):
+        return _from_dicom(Path(path), series(), series_of)
     return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER])
 
 
-def from_label_map(labels: Volume, path: str | Path) -> pd.DataFrame:
-    """A row per label: the centre of mass of its voxels and the largest axial diameter.
+def _from_dicom(path: Path, series: Series | None, ct: str | Path | None) -> pd.DataFrame:
+    if series is None:
+        raise InputError(f"{path} refers to a DICOM series: give that as the CT (its folder, or a zip of it), not {ct}")
+    # highdicom takes a second to import, which the other sources need not wait for.
+    from lung_nodule.deployment.dicom_nodules import from_dicom
 
-    Args:
-        labels: whole numbers; 0 is no nodule.
-        path: for errors.
-
-    Raises:
-        InputError: values are no whole numbers, or all are 0.
-    """
-    values = np.asarray(labels.canonical().data)
-    whole = np.rint(values).astype(np.int64)
-    if values.ndim != 3 or not np.array_equal(whole, values) or whole.min() < 0:
-        raise InputError(f"{path} is no label map: its voxels must be whole numbers, 0 where there is no nodule")
-    rows = [_of_label(labels.canonical(), whole, label, box) for label, box in enumerate(find_objects(whole), 1) if box]
-    if not rows:
-        raise InputError(f"{path} holds no label above 0, so no nodule")
-    return pd.DataFrame(rows)
-
-
-def _of_label(volume: Volume, labels: np.ndarray, label: int, box: tuple[slice, ...]) -> dict[str, object]:
-    mask = labels[box] == label
-    low = np.array([part.start for part in box])
-    center = volume.to_world(np.argwhere(mask).mean(axis=0) + low)
-    diameter = size_of(mask, volume.spacing).axial_diameter_mm
-    return {"nodule_id": f"nodule_{label}", **dict(zip(CENTER, center.tolist(), strict=True)), DIAMETER: diameter}
+    return from_dicom(path, series)
 
 
 def from_detections(path: Path, *, ct: str | Path | None, threshold: float = SMALLEST_SCORE) -> pd.DataFrame:

@@ -1,10 +1,12 @@
-"""From a CT and a table of nodules to masks, measurements and a report, through a running server."""
+"""From a CT and its nodules to masks, measurements and a report, through a running server."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ from lung_nodule import __version__
 from lung_nodule.core import MASK_THRESHOLD
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.dicom_results import remove_earlier_dicom_results, write_dicom_results
+from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION, remove_earlier_dicom_results, write_dicom_results
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
-from lung_nodule.deployment.manifest import JSON, manifest
+from lung_nodule.deployment.manifest import JSON, Options, manifest
 from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
 from lung_nodule.deployment.report import write_report
 from lung_nodule.io import (
+    LABELS,
     TABLE,
     Ct,
     ScanMasks,
@@ -28,16 +31,50 @@ from lung_nodule.io import (
     center_of,
     check_hu,
     cut_voi,
+    mask_path,
     patient_name,
     read_ct,
     refuse_own_input,
     remove_earlier_masks,
+    unpacked,
     write_json,
     write_table,
 )
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+
+HTML = "report.html"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A CT, its nodules and how they are predicted.
+
+    Attributes:
+        ct: NIfTI file in HU, or the folder or zip of a DICOM series.
+        nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm), or another source of
+            :func:`~lung_nodule.deployment.nodule_sources.read_nodule_source`; a diameter, where it is there, is sent to
+            a model that takes one.
+        patient_id: whose rows of a table are taken.
+        series_uid: whose rows of a table are taken, and which series of a folder or zip.
+        threshold: detections of a lower score are left out.
+        note: what else the report's reader must know, such as that the CT is synthetic.
+        dicom_results: whether a DICOM series also gets a DICOM segmentation and a structured report.
+    """
+
+    ct: Path
+    nodules: Path
+    patient_id: str | None = None
+    series_uid: str | None = None
+    threshold: float = SMALLEST_SCORE
+    note: str = ""
+    dicom_results: bool = True
+
+    @property
+    def options(self) -> Options:
+        """All but the two inputs."""
+        return {key: value for key, value in vars(self).items() if key not in ("ct", "nodules")}
 
 
 def predict_ct(
@@ -52,36 +89,53 @@ def predict_ct(
     note: str = "",
     dicom_results: bool = True,
 ) -> list[Finding]:
-    """Ask the server about every nodule of a table and write its answers.
+    """Ask the server about every nodule of a CT and write its answers.
 
     Nothing is written before all answers have arrived.
 
     Args:
-        ct: NIfTI file in HU, or folder of one DICOM series.
-        nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm), or another source of
-            :func:`~lung_nodule.deployment.nodule_sources.read_nodule_source`; a diameter, where it is there, is sent to
-            a model that takes one.
+        ct: as :class:`Case`, like ``nodules``, ``threshold``, ``note`` and ``dicom_results``.
+        nodules: where the nodules are.
         out: folder to write to.
         url: ``host:port`` of the server's gRPC endpoint.
         model: name of the served model; None takes the panel of all methods, or the server's one ensemble.
-        keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all.
-        threshold: detections of a lower score are left out.
-        note: what else the report's reader must know, such as that the CT is synthetic.
-        dicom_results: whether a DICOM series also gets a DICOM segmentation and a structured report.
+        keep: ``patient_id`` and ``series_uid``, where they are given.
+        threshold: smallest score.
+        note: for the report.
+        dicom_results: False writes neither DICOM file.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
     """
-    table, keep = read_nodule_source(nodules, keep=keep, series_of=ct, threshold=threshold), keep or {}
-    refuse_own_input(nodules, out)
-    rows = table.to_dict("records")
+    chosen = {key: None if value is None else str(value) for key, value in (keep or {}).items()}
+    case = Case(Path(ct), Path(nodules), **chosen, threshold=threshold, note=note, dicom_results=dicom_results)
     with NoduleClient(url, model=model) as client:
+        return predict_case(client, case, Path(out))
+
+
+def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
+    """As :func:`predict_ct`, with a client that is connected already; ``nodules.json`` is written last.
+
+    Args:
+        client: of the server.
+        case: what is predicted.
+        out: folder to write to.
+
+    Raises:
+        InputError: as :func:`predict_ct`.
+    """
+    with unpacked(case.ct) as source:
+        read_once = functools.cache(lambda: read_ct(source, series_uid=case.series_uid))
+        keep = {"patient_id": case.patient_id, "series_uid": case.series_uid}
+        table = read_nodule_source(
+            case.nodules, keep=keep, series_of=case.ct, threshold=case.threshold, series=lambda: read_once().series
+        )
+        refuse_own_input(case.nodules, out)
         served = client.describe()
-        series_uid = keep.get("series_uid")
-        read = read_ct(ct, series_uid=None if series_uid is None else str(series_uid))
-        original = read.volume
-        check_hu(original, ct)
-        canonical = original.canonical()
+        read = read_once()
+        check_hu(read.volume, case.ct)
+        canonical = read.volume.canonical()
+        rows = table.to_dict("records")
         diameters = [_diameter(row) for row in rows]
         vois = [
             cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=served.edge_mm(diameter))
@@ -90,16 +144,8 @@ def predict_ct(
         started = time.monotonic()
         findings = _ask(client, [center_of(row) for row in rows], vois, diameters)
         seconds = time.monotonic() - started
-    logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
-    name = Path(ct).resolve().name
-    warnings = _warnings(served, _patient(keep.get("patient_id"), read))
-    notes = [*warnings, note]
-    _write(Path(out), findings, read, canonical, served, name, _settings(served, seconds), notes)
-    paths = {"ct_path": Path(ct), "nodules_path": Path(nodules)}
-    now = datetime.now().astimezone()
-    write_json(Path(out) / JSON, manifest(findings, model=served, ct=read, warnings=warnings, now=now, **paths))
-    if dicom_results and read.series is not None:
-        write_dicom_results(Path(out), findings, read.series, served, usable=not warnings)
+        logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
+        _write(out, findings, case, read, canonical, served, seconds)
     return findings
 
 
@@ -114,15 +160,15 @@ def _ask(
 ) -> list[Finding]:
     """The findings in the table's order; the server answers in its own."""
     findings: dict[int, Finding] = {}
-    for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule"):
+    for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule", leave=None):
         findings[index] = make_finding(index + 1, centers[index], vois[index], answer)
     return [findings[index] for index in range(len(vois))]
 
 
-def _patient(given: str | int | None, ct: Ct) -> str | None:
+def _patient(given: str | None, ct: Ct) -> str | None:
     """Who is predicted: whom the caller named, else whom the DICOM series names; None where nobody is named."""
     if given is not None:
-        return patient_name(given) or str(given)
+        return patient_name(given) or given
     return None if ct.series is None else ct.series.patient_id or None
 
 
@@ -158,30 +204,38 @@ def _scan(ct: Ct) -> dict[str, str]:
 
 
 def _write(
-    out: Path,
-    findings: list[Finding],
-    read: Ct,
-    canonical: Volume,
-    served: ServedModel,
-    ct_name: str,
-    settings: Mapping[str, str],
-    notes: Sequence[str],
+    out: Path, findings: list[Finding], case: Case, read: Ct, canonical: Volume, served: ServedModel, seconds: float
 ) -> None:
+    """Everything that a prediction leaves; an earlier one is invalid from the beginning."""
+    warnings = _warnings(served, _patient(case.patient_id, read))
+    now = datetime.now().astimezone()
+    (out / JSON).unlink(missing_ok=True)
     remove_earlier_masks(out)
     remove_earlier_dicom_results(out)
     _write_masks(out, findings, read.volume)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
-    now = datetime.now().astimezone()
-    facts = {"ct_name": ct_name, "model": served, "settings": settings, "now": now, "notes": notes}
-    write_report(out / "report.html", findings, canonical, scan=_scan(read), **facts)
-    logger.info("written: %s", out / "report.html")
+    facts = {"ct_name": case.ct.resolve().name, "model": served, "settings": _settings(served, seconds), "now": now}
+    write_report(out / HTML, findings, canonical, scan=_scan(read), notes=[*warnings, case.note], **facts)
+    if case.dicom_results and read.series is not None:
+        write_dicom_results(out, findings, read.series, served, usable=not warnings)
+    made = {"options": case.options, "files": _written(out, findings), "warnings": warnings, "now": now}
+    paths = {"ct_path": case.ct, "nodules_path": case.nodules}
+    write_json(out / JSON, manifest(findings, model=served, ct=read, **paths, **made))
+    logger.info("written: %s", out / HTML)
+
+
+def _written(out: Path, findings: Sequence[Finding]) -> list[str]:
+    masks = [mask_path(finding.nodule_id) for finding in findings if finding.mask is not None]
+    results = [LABELS] if masks else []
+    dicom = [name for name in (SEGMENTATION, REPORT) if (out / name).is_file()]
+    return [TABLE, HTML, *results, *masks, *dicom]
 
 
 def _write_masks(out: Path, findings: Sequence[Finding], original: Volume) -> None:
     """Masks on the CT's own grid; none of a model that does not segment."""
     masks = ScanMasks(out, original.grid)
     segmented = [finding for finding in findings if finding.mask is not None]
-    for finding in tqdm(segmented, desc="masks", unit="nodule"):
+    for finding in tqdm(segmented, desc="masks", unit="nodule", leave=None):
         assert finding.mask is not None
         masks.add(finding.nodule_id, finding.label, finding.mask, finding.voi.box)
     if segmented:

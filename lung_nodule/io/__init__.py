@@ -1,14 +1,15 @@
 """Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
 
+from lung_nodule.io.archive import is_archive, unpacked
 from lung_nodule.io.atomic import atomic_path, unfinished_writes, write_json, write_text
 from lung_nodule.io.ct import Ct, check_hu, read_ct
-from lung_nodule.io.dicom import read_series
+from lung_nodule.io.dicom import LPS_TO_RAS, only_series, read_series
 from lung_nodule.io.duplicates import DUPLICATE_RULES
 from lung_nodule.io.find import find_series, may_be_image, sort_series
 from lung_nodule.io.folders import files_under, new_files, walk
-from lung_nodule.io.hashes import file_sha256, patient_hash
+from lung_nodule.io.hashes import file_sha256, files_sha256, patient_hash
 from lung_nodule.io.masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
-from lung_nodule.io.names import check_file_names, check_unique
+from lung_nodule.io.names import as_file_names, check_file_names, check_unique, is_file_name
 from lung_nodule.io.nifti import read_nifti, write_nifti
 from lung_nodule.io.nodules import CENTER, center_of, read_nodules
 from lung_nodule.io.patient_names import patient_name, patient_names
@@ -24,6 +25,7 @@ __all__ = [
     "Ct",
     "Grid",
     "LABELS",
+    "LPS_TO_RAS",
     "ScanMasks",
     "Series",
     "SeriesFiles",
@@ -31,6 +33,7 @@ __all__ = [
     "TABLE",
     "Voi",
     "Volume",
+    "as_file_names",
     "atomic_path",
     "center_of",
     "check_file_names",
@@ -38,12 +41,16 @@ __all__ = [
     "check_unique",
     "cut_voi",
     "file_sha256",
+    "files_sha256",
     "files_under",
     "find_series",
     "format_positions",
+    "is_archive",
+    "is_file_name",
     "mask_path",
     "may_be_image",
     "new_files",
+    "only_series",
     "paste",
     "patient_hash",
     "patient_name",
@@ -57,6 +64,7 @@ __all__ = [
     "remove_earlier_masks",
     "sort_series",
     "unfinished_writes",
+    "unpacked",
     "voi_edge_mm",
     "walk",
     "write_json",

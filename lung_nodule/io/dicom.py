@@ -144,6 +144,8 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
         slice_thickness_mm=float(first.get("SliceThickness") or "nan"),
         file_remarks=differing_remark(slices.differing, rule) | file_remarks(datasets, padded),
         paths=tuple(files.paths[at] for at in slices.order),
+        files=files.paths,
+        frame_uid=str(first.get("FrameOfReferenceUID", "")),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,35 @@ LONGEST = 128
 """Characters; what is written adds endings such as ``_activation.nii.gz``, and a file system allows 255 bytes."""
 
 _FITTING = rf"[A-Za-z0-9_][A-Za-z0-9._+-]{{0,{LONGEST - 1}}}"
+_SUFFIX = 8  # characters that are left for a number
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text is a plain file name, as :func:`check_file_names` takes it."""
+    return re.fullmatch(_FITTING, text) is not None
+
+
+def as_file_names(texts: Iterable[str], *, otherwise: str) -> list[str]:
+    """Different plain file names after free texts, such as the labels of a DICOM object.
+
+    What does not fit becomes ``_``, a name that is taken gets a number, and an empty one is ``otherwise``.
+
+    Example:
+        >>> from lung_nodule.io.names import as_file_names
+        >>> as_file_names(["Nodule 1", "Nodule 1", "../x", ""], otherwise="nodule")
+        ['Nodule_1', 'Nodule_1_2', '_x', 'nodule']
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for text in texts:
+        fitted = re.sub(r"[^A-Za-z0-9._+-]+", "_", text.strip()).lstrip(".+-")[: LONGEST - _SUFFIX] or otherwise
+        name, number = fitted, 1
+        while name in taken:
+            number += 1
+            name = f"{fitted}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def check_file_names(cells: pd.Series, source: str | Path) -> None:
@@ -28,7 +58,7 @@ def check_file_names(cells: pd.Series, source: str | Path) -> None:
         InputError: a cell is empty or cannot name a file; its line is named.
     """
     for row, cell in enumerate(cells):
-        if pd.isna(cell) or not re.fullmatch(_FITTING, str(cell)):
+        if pd.isna(cell) or not is_file_name(str(cell)):
             raise InputError(
                 f"{source}, line {row + 2}: {cells.name} {_shown(cell)} cannot name a file: use 1 to {LONGEST} "
                 "letters (A-Z), digits, '.', '_', '+' or '-', and no '.', '+' or '-' at the beginning"

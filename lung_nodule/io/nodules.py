@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from lung_nodule.errors import InputError
+from lung_nodule.io.archive import is_archive
 from lung_nodule.io.names import check_unique
 from lung_nodule.io.patient_names import patient_name
 from lung_nodule.io.tables import read_table
@@ -31,8 +32,8 @@ def read_nodules(
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all rows.
         columns: further columns that must be there.
         optional: further columns that are taken where the table has them.
-        series_of: the CT of the rows; where it is a folder, ``series_uid`` may name one of its series and the table
-            need not have that column.
+        series_of: the CT of the rows; where it is a folder or a zip, ``series_uid`` may name one of its series and the
+            table need not have that column.
 
     Returns:
         ``nodule_id``, the centre and these columns; the index counts the table's rows from 0.
@@ -43,7 +44,8 @@ def read_nodules(
     """
     path = Path(path)
     table = _read(path, ["nodule_id", *CENTER, *columns])
-    if series_of is not None and Path(series_of).is_dir() and "series_uid" not in table.columns:
+    several = series_of is not None and (Path(series_of).is_dir() or is_archive(series_of))
+    if several and "series_uid" not in table.columns:
         keep = {column: value for column, value in (keep or {}).items() if column != "series_uid"}
     table = _kept(table, keep or {}, path)
     if table.empty:

@@ -47,6 +47,8 @@ class Series:
         slice_thickness_mm: as declared; NaN where it is not.
         file_remarks: what is unusual about the files and how their slices were chosen: name -> how many it concerns.
         paths: of the slices' files, in the order of ``slice_positions``.
+        files: all of the series' files, those of duplicates that were left out included.
+        frame_uid: of the frame of reference; empty where the files do not name one.
     """
 
     volume: Volume
@@ -61,6 +63,8 @@ class Series:
     left_out: tuple[float, ...] = ()
     file_remarks: Mapping[str, str] = field(default_factory=dict)
     paths: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
+    frame_uid: str = ""
 
     @property
     def z_positions(self) -> np.ndarray:

@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import nn
 
+from lung_nodule.deployment import predict, predict_worklist
 from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.onnx_files import lung_like
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import METHODS
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
+from tests.deployment.hand_made import HandMadeAnswers
 from tests.networks import published
 
 SETTINGS = {
@@ -228,3 +230,12 @@ def _ball_ct(shape: tuple[int, int, int], affine: np.ndarray, center_ras: np.nda
 def ball_ct():
     """Maker of a CT (HU, int16) of lung with one ball of soft tissue at a world position."""
     return _ball_ct
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Hand-made answers in place of a server's; the ids of the nodules that were asked about."""
+    for module in (predict, predict_worklist):
+        monkeypatch.setattr(module, "NoduleClient", HandMadeAnswers)
+    monkeypatch.setattr(HandMadeAnswers, "asked", [])
+    return HandMadeAnswers.asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,14 @@ import pytest
 from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.dicom_results import REPORT
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.io import Volume, cut_voi, file_sha256, read_nifti, write_nifti
+from tests.deployment.hand_made import FRAME
 from tests.io.dicom_series import SeriesPlan, write_series
+from tests.user_ct import write_centers, write_dicom
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (72, 64, 30)
@@ -117,6 +121,20 @@ def _turned(affine: np.ndarray) -> np.ndarray:
     flip = np.diag([-1.0, 1.0, -1.0, 1.0])
     flip[0, 3], flip[2, 3] = SHAPE[0] - 1, SHAPE[2] - 1
     return affine @ flip @ np.eye(4)[[1, 0, 2, 3]]
+
+
+def test_a_report_repeats_its_prediction_on_a_zip_of_the_series(server: TritonServer, tmp_path: Path) -> None:
+    """Our own structured report as the nodules: the same places, so the same answers."""
+    ct, nodules = write_dicom(tmp_path / "ct", extra=FRAME), write_centers(tmp_path / "n.csv")
+    predict_ct(ct=ct, nodules=nodules, out=tmp_path / "first", url=server.grpc_url)
+    zipped = shutil.make_archive(str(tmp_path / "zipped"), "zip", ct)
+    report = tmp_path / "first" / REPORT
+    predict_ct(ct=zipped, nodules=report, out=tmp_path / "second", url=server.grpc_url)
+    first, second = (pd.read_csv(tmp_path / name / "nodules.csv") for name in ("first", "second"))
+    pd.testing.assert_frame_equal(first, second, atol=1e-4)
+    for name in first["mask"]:
+        masks = [read_nifti(tmp_path / folder / name).data for folder in ("first", "second")]
+        np.testing.assert_array_equal(*masks)
 
 
 def test_a_center_outside_leaves_nothing_behind(server: TritonServer, lps_file: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lung_nodule.data import nodule_datalist
 from lung_nodule.errors import InputError
-from lung_nodule.io import check_file_names, read_table
+from lung_nodule.io import as_file_names, check_file_names, read_table
 
 REFUSED = [
     "../../../x", "/etc/x", "a/b", "a\\b", "..", ".", ".hidden", "-rf", "+x", "a b", " ", "a\0b", "a\nb", "a:b", "ä",
@@ -73,3 +73,12 @@ def test_a_bundles_datalist_refuses_them(painted: Path, tmp_path: Path, name: st
     table.to_csv(dataset / "nodules.csv", index=False)
     with pytest.raises(InputError, match=said):
         nodule_datalist(dataset, folds=range(5))
+
+
+def test_free_texts_become_different_file_names() -> None:
+    """Every one is taken by the table that names the files."""
+    texts = [*REFUSED, *TAKEN, "", "", "Lung nodule, left", "Lung nodule; left", "x" * 300]
+    names = as_file_names(texts, otherwise="nodule")
+    check_file_names(pd.Series(names, name="nodule_id"), "t.csv")
+    assert len(set(names)) == len(names) == len(texts)
+    assert names[len(REFUSED) : len(REFUSED) + 2] == TAKEN[:2]
