@@ -58,6 +58,12 @@ class TritonPythonModel:
         asked = set(request.requested_output_names())
         first = [name for name in self._methods if name != self._sized or "DIAMETER" in given]
         pending = {name: asyncio.create_task(self._ask(name, given, asked)) for name in first}
+        try:
+            return await self._gathered(pending, given, asked)
+        finally:
+            await asyncio.gather(*pending.values(), return_exceptions=True)  # where one refused, the others go on
+
+    async def _gathered(self, pending: dict[str, asyncio.Task], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
         answers = {self._mask_of: await pending[self._mask_of]}
         diameter = (
             given["DIAMETER"].as_numpy() if "DIAMETER" in given else answers[self._mask_of]["DIAMETERS_MM"][[LONG_AXIS]]
