@@ -1,7 +1,8 @@
 """Write the figures of docs/benchmark.json into the README, the cards and the metadata: python ci/write_figures.py
 
-Everything between two comments, ``<!-- figures -->`` and ``<!-- end of figures -->``, is replaced. With ``--check``
-nothing is written, and the status is 1 where a file has other figures than the benchmark.
+Everything between two comments, ``<!-- figures -->`` and ``<!-- end of figures -->``, is replaced. How probabilities
+came out, from docs/predictions.csv, goes into the side files of the shipped weights (``reliability_tables.py``). With
+``--check`` nothing is written, and the status is 1 where a file has other figures than the benchmark.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script
 
+import pandas as pd  # noqa: E402
+
+from ci import reliability_tables  # noqa: E402
 from lung_nodule.benchmark.panel import PANEL  # noqa: E402
 from lung_nodule.lidc import ATTRIBUTES  # noqa: E402
 
@@ -35,7 +39,7 @@ def main(arguments: list[str]) -> int:
         logger.error("error: unknown arguments %s (python ci/write_figures.py [--check])", " ".join(arguments))
         return 2
     texts = written(json.loads(BENCHMARK.read_text(encoding="utf-8")))
-    stale = [path for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
+    stale = [path for path, text in texts.items() if not path.is_file() or text != path.read_text(encoding="utf-8")]
     for path in stale:
         logger.info("%s: %s", path.relative_to(ROOT), "has other figures" if arguments else "written")
         if not arguments:
@@ -53,7 +57,8 @@ def written(results: Results) -> dict[Path, str]:
         path = ROOT / "bundles" / name / "configs" / "metadata.json"
         metadata = {**json.loads(path.read_text(encoding="utf-8")), "eval_metrics": of_metadata(results, name)}
         texts[path] = json.dumps(metadata, indent=4, ensure_ascii=False) + "\n"
-    return texts
+    predictions = pd.read_csv(BENCHMARK.with_name("predictions.csv"), low_memory=False)
+    return texts | reliability_tables.written(ROOT, predictions, results)
 
 
 def replaced(text: str, block: str, path: Path) -> str:
@@ -128,7 +133,7 @@ def of_metadata(results: Results, name: str) -> dict[str, float | str]:
 
 def _row(name: str, results: Results) -> str:
     entry = results["methods"][name]
-    label = f"[{name}](bundles/{name}/docs/README.md)" if entry["kind"] == "network" else name
+    label = f"[{name}](bundles/{name}/docs/README.md)" if name in networks(results) else name
     cells = [
         _interval(entry, "malignancy", "auc"),
         _difference(entry, "malignancy auc", "diameter") if entry["kind"] == "network" else "",

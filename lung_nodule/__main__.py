@@ -112,6 +112,7 @@ def predict(
     note: str = "",
     dicom_results: bool = True,
     worklist: str | None = None,
+    explain: bool = False,
 ) -> Job:
     """Ask a running server about the nodules of a CT, or of many; write masks, a table and a report.
 
@@ -137,6 +138,9 @@ def predict(
         worklist: In place of ct and nodules, a CSV (or a JSON list) with the columns ct and nodules and, optionally,
             name, patient_id and series_uid; paths are relative to it. Each case gets a folder of its name in out, and
             worklist.csv there says what became of it.
+        explain: True asks up to 125 times more for each nodule, with one cube of it or its surroundings replaced by
+            lung each time, and writes how the malignancy probability changes: occlusion/<nodule_id>.nii.gz, and a map
+            that can be switched on in the report.
     """
     given = {"ct": ct, "nodules": nodules} if worklist is None else {"worklist": worklist}
     paths = {key: path_text("" if path is None else path, f"--{key}") for key, path in {**given, "out": out}.items()}
@@ -149,7 +153,8 @@ def predict(
         from lung_nodule.deployment.predict_worklist import predict_worklist
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
-        options = {"url": url, "model": model, "threshold": threshold, "note": note, "dicom_results": dicom_results}
+        options = {"threshold": threshold, "note": note, "dicom_results": dicom_results, "explain": explain}
+        options |= {"url": url, "model": model}
         if worklist is not None:
             return 1 if predict_worklist(**paths, **options) else 0
         predict_ct(**paths, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
@@ -90,7 +91,13 @@ class NoduleClient:
             served = self._served = replies.get().get()
         return served
 
-    def ask(self, vois: Sequence[Voi], diameters: Sequence[float | None] | None = None) -> Iterator[tuple[int, Answer]]:
+    def ask(
+        self,
+        vois: Sequence[Voi],
+        diameters: Sequence[float | None] | None = None,
+        *,
+        outputs: Sequence[str] | None = None,
+    ) -> Iterator[tuple[int, Answer]]:
         """Send every VOI and yield (position, answer) as the answers come in.
 
         Requests under way go on when the caller stops iterating; ``close`` waits for them.
@@ -98,11 +105,13 @@ class NoduleClient:
         Args:
             vois: to be sent.
             diameters: declared diameter in mm of each, for a model that takes one; None where it is not known.
+            outputs: names of the model's outputs to ask for; None asks for all that :class:`Answer` holds.
 
         Raises:
             InputError: the server refuses a VOI (its reason is passed on) or stops answering.
         """
         served, replies = self.describe(), SimpleQueue[Reply]()
+        served = served if outputs is None else replace(served, outputs=tuple(outputs))
         for index, voi in enumerate(vois):
             if index >= self._in_flight:
                 yield self._next(replies)

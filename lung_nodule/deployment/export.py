@@ -140,7 +140,11 @@ def _request(view: NoduleView) -> dict[str, Any]:
 def _training(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader of an answer must know of the training; of its patients only hashes leave the side file."""
     seen = (patient_hash(patient) for patient in settings.get("patients_seen", ()))
-    return {"synthetic": bool(settings.get("synthetic", False)), "patients_seen": sorted(seen)}
+    return {
+        "synthetic": bool(settings.get("synthetic", False)),
+        "patients_seen": sorted(seen),
+        "calibration": {settings["bundle"]: settings["calibration"]} if "calibration" in settings else {},
+    }
 
 
 def _lengths(view: NoduleView) -> dict[str, int]:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from lung_nodule.core import Size, nodule_mask, size_of
 from lung_nodule.deployment.answers import Answer
-from lung_nodule.io import Voi, mask_path
+from lung_nodule.deployment.occlusion import Occlusion
+from lung_nodule.io import SliceNumbers, Voi, mask_path, occlusion_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,8 @@ class Finding:
         answer: the server's maps and scores.
         masks: bool ``[x, y, z]`` by name of the answer's maps: the map at 0.5, the component at the centre.
         sizes: of each mask.
+        numbers: how the CT's slices are numbered where it came from; None where that is not known.
+        occlusion: what the malignancy depends on, where it was asked for.
     """
 
     label: int
@@ -30,6 +33,8 @@ class Finding:
     answer: Answer
     masks: Mapping[str, np.ndarray]
     sizes: Mapping[str, Size]
+    numbers: SliceNumbers | None = None
+    occlusion: Occlusion | None = None
 
     @property
     def nodule_id(self) -> str:
@@ -61,6 +66,16 @@ class Finding:
         return found if self.answer.methods and len(found) > 1 else {}
 
     @property
+    def center(self) -> np.ndarray:
+        """``[3]`` fractional index of the centre in the canonical CT."""
+        return self.voi.center + [part.start for part in self.voi.box]
+
+    @property
+    def slice_number(self) -> int | None:
+        """Number of the slice nearest to the centre, as :attr:`numbers` counts; None where there is none."""
+        return None if self.numbers is None else self.numbers.at(self.numbers.axis, self.center[self.numbers.axis])
+
+    @property
     def mean_hu(self) -> float:
         """Mean HU inside the mask; NaN where it is empty."""
         return float("nan") if self.size is None else float(self.voi.volume.data[self.mask].mean())
@@ -85,6 +100,7 @@ def as_row(finding: Finding) -> dict[str, object]:
         "center_x_ras": x,
         "center_y_ras": y,
         "center_z_ras": z,
+        **_slice_number(finding),
         "malignancy_prob": answer.malignancy,
         "malignancy_prob_min": answer.interval[0],
         "malignancy_prob_max": answer.interval[1],
@@ -95,7 +111,26 @@ def as_row(finding: Finding) -> dict[str, object]:
     row |= {f"{name}_prob": probability for name, probability in answer.high.items()}
     if np.isfinite(answer.diameter_mm):
         row["used_diameter_mm"] = round(answer.diameter_mm, 2)
-    return row | _of_masks(finding)
+    return row | _of_masks(finding) | _of_occlusion(finding)
+
+
+def _slice_number(finding: Finding) -> dict[str, int | None]:
+    if finding.numbers is None:
+        return {}
+    return {"instance_number" if finding.numbers.instances else "slice_index": finding.slice_number}
+
+
+def _of_occlusion(finding: Finding) -> dict[str, object]:
+    found = finding.occlusion
+    if found is None:
+        return {}
+    return {
+        "occlusion_map": occlusion_path(finding.nodule_id),
+        "occlusion_cube_mm": round(found.cube_mm, 2),
+        "occlusion_hu": round(found.hu, 1),
+        "occlusion_lowest": float(found.change.min()),
+        "occlusion_highest": float(found.change.max()),
+    }
 
 
 def _of_masks(finding: Finding) -> dict[str, object]:

@@ -90,6 +90,7 @@ def _of_ct(ct: Ct, path: Path) -> dict[str, str | int]:
         return {"sha256": file_sha256(path)}
     series = ct.series
     uids = {"patient_id": series.patient_id, "study_uid": series.study_uid, "series_uid": series.series_uid}
+    uids["study_date"] = series.study_date
     digest = file_sha256(path) if path.is_file() else files_sha256(series.files)
     return {**uids, "files": len(series.files), "sha256": digest}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import uuid
@@ -106,9 +107,11 @@ def _leave_out(config: ModelConfig, names: set[str]) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A number, a text, or a list of them with spaces between; a truth value as yes or no."""
+    """A number, a text, or a list of them with spaces between; a truth value as yes or no, a table as JSON."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return json.dumps(value, separators=(",", ":")) if value else ""
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -15,6 +15,9 @@ from lung_nodule.deployment.model_repository import STEPS, TEMPLATES, as_text, r
 from lung_nodule.io import write_json
 from lung_nodule.lidc import ATTRIBUTES
 
+CALIBRATION = "calibration.json"
+"""Beside the panel's template: how the mean of ``methods`` came out in cross-validation."""
+
 
 def write_panel(repository: Path) -> None:
     """Write the panel where all of its methods are in the repository with a score; otherwise remove it.
@@ -43,7 +46,17 @@ def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "reach_diameters": max(client["reach_diameters"] for client in clients),
         "synthetic": any(client["synthetic"] for client in clients),
         "patients_seen": sorted({patient for client in clients for patient in client["patients_seen"]}),
+        "calibration": _calibrations([client.get("calibration", {}) for client in clients]),
     }
+
+
+def _calibrations(of_methods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """That of every method that has one, and the panel's own where it is the mean of just these methods."""
+    known = {name: table for one in of_methods for name, table in one.items()}
+    path = TEMPLATES / PANEL / CALIBRATION
+    own = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"methods": []}
+    same = all(of_methods) and set(own["methods"]) == set(known)
+    return {**known, PANEL: own["calibration"]} if same else known
 
 
 def _fill(repository: Path, parameters: Mapping[str, Any]) -> None:

@@ -69,7 +69,7 @@ def close_ups(finding: Finding) -> list[Panel]:
 
 def overview(finding: Finding, ct: Volume) -> Panel:
     """The whole axial slice of the canonical CT with the place of the close-up."""
-    center = finding.voi.center + [part.start for part in finding.voi.box]
+    center = finding.center
     z = int(np.clip(np.rint(center[2]), 0, ct.shape[2] - 1))
     spacing = ct.spacing[:2]
     edge = float((np.array(ct.shape[:2]) * spacing).max())
@@ -79,7 +79,8 @@ def overview(finding: Finding, ct: Volume) -> Panel:
     size = view_edge_mm(finding) / edge * PIXELS
     x, y = ((center[:2] - middle[:2]) * spacing / edge + 0.5) * PIXELS - size / 2
     alt = f"Whole axial slice with the place of {finding.nodule_id}"
-    position = f"axial slice {ct.shape[2] - z} of {ct.shape[2]} from the top"
+    own = "" if finding.numbers is None else finding.numbers.in_words(2, z)
+    position = f"{own + ', ' if own else ''}axial slice {ct.shape[2] - z} of {ct.shape[2]} from the top"
     return Panel("overview", position, hu, alt, _png(hu), "", "", PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
 
 

@@ -6,7 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lung_nodule.core import MASK_THRESHOLD
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION, remove_earlier_dicom_results, write_dicom_results
+from lung_nodule.deployment.explain import explained, write_occlusions
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.manifest import JSON, Options, manifest
 from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
@@ -32,10 +33,12 @@ from lung_nodule.io import (
     check_hu,
     cut_voi,
     mask_path,
+    occlusion_path,
     patient_name,
     read_ct,
     refuse_own_input,
     remove_earlier_masks,
+    slice_numbers,
     unpacked,
     write_json,
     write_table,
@@ -61,6 +64,7 @@ class Case:
         threshold: detections of a lower score are left out.
         note: what else the report's reader must know, such as that the CT is synthetic.
         dicom_results: whether a DICOM series also gets a DICOM segmentation and a structured report.
+        explain: whether each nodule gets an occlusion map, for which the server is asked up to 125 times more.
     """
 
     ct: Path
@@ -70,6 +74,7 @@ class Case:
     threshold: float = SMALLEST_SCORE
     note: str = ""
     dicom_results: bool = True
+    explain: bool = False
 
     @property
     def options(self) -> Options:
@@ -88,13 +93,14 @@ def predict_ct(
     threshold: float = SMALLEST_SCORE,
     note: str = "",
     dicom_results: bool = True,
+    explain: bool = False,
 ) -> list[Finding]:
     """Ask the server about every nodule of a CT and write its answers.
 
     Nothing is written before all answers have arrived.
 
     Args:
-        ct: as :class:`Case`, like ``nodules``, ``threshold``, ``note`` and ``dicom_results``.
+        ct: as :class:`Case`, like ``nodules`` and the options.
         nodules: where the nodules are.
         out: folder to write to.
         url: ``host:port`` of the server's gRPC endpoint.
@@ -103,12 +109,15 @@ def predict_ct(
         threshold: smallest score.
         note: for the report.
         dicom_results: False writes neither DICOM file.
+        explain: True makes occlusion maps.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
     """
     chosen = {key: None if value is None else str(value) for key, value in (keep or {}).items()}
-    case = Case(Path(ct), Path(nodules), **chosen, threshold=threshold, note=note, dicom_results=dicom_results)
+    case = Case(
+        Path(ct), Path(nodules), **chosen, threshold=threshold, note=note, dicom_results=dicom_results, explain=explain
+    )
     with NoduleClient(url, model=model) as client:
         return predict_case(client, case, Path(out))
 
@@ -145,6 +154,9 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         findings = _ask(client, [center_of(row) for row in rows], vois, diameters)
         seconds = time.monotonic() - started
         logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
+        numbers = slice_numbers(read)
+        findings = [replace(finding, numbers=numbers) for finding in findings]
+        findings = explained(client, findings) if case.explain else findings
         _write(out, findings, case, read, canonical, served, seconds)
     return findings
 
@@ -199,7 +211,10 @@ def _settings(served: ServedModel, seconds: float) -> dict[str, str]:
 
 def _scan(ct: Ct) -> dict[str, str]:
     """What a DICOM series says of itself."""
-    found = {} if ct.series is None else {"Patient": ct.series.patient_id, "Series": ct.series.series_uid}
+    if ct.series is None:
+        return {}
+    series = ct.series
+    found = {"Patient": series.patient_id, "Study date": series.study_date, "Series UID": series.series_uid}
     return {name: value for name, value in found.items() if value}
 
 
@@ -213,6 +228,7 @@ def _write(
     remove_earlier_masks(out)
     remove_earlier_dicom_results(out)
     _write_masks(out, findings, read.volume)
+    write_occlusions(out, findings, read.volume.grid)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     facts = {"ct_name": case.ct.resolve().name, "model": served, "settings": _settings(served, seconds), "now": now}
     write_report(out / HTML, findings, canonical, scan=_scan(read), notes=[*warnings, case.note], **facts)
@@ -228,7 +244,8 @@ def _written(out: Path, findings: Sequence[Finding]) -> list[str]:
     masks = [mask_path(finding.nodule_id) for finding in findings if finding.mask is not None]
     results = [LABELS] if masks else []
     dicom = [name for name in (SEGMENTATION, REPORT) if (out / name).is_file()]
-    return [TABLE, HTML, *results, *masks, *dicom]
+    maps = [occlusion_path(finding.nodule_id) for finding in findings if finding.occlusion is not None]
+    return [TABLE, HTML, *results, *masks, *maps, *dicom]
 
 
 def _write_masks(out: Path, findings: Sequence[Finding], original: Volume) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lung_nodule.deployment import composition, slices
-from lung_nodule.deployment.answers import ServedModel
+from lung_nodule.deployment.answers import PANEL, ServedModel
+from lung_nodule.deployment.calibration import Bin, Calibration, calibrations
 from lung_nodule.deployment.composition import Composition, composition_of
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.panels import PIXELS, Panel, close_ups, overview
@@ -19,7 +20,7 @@ from lung_nodule.deployment.side import MARGIN_MM, side_of
 from lung_nodule.io import Volume, write_text
 from lung_nodule.lidc import HIGHEST_RATING, READERS_ERROR
 
-TITLES = {"mtnet": "MT-Net", "mtmrnet": "MTMR-Net", "mtcnn": "MT-CNN", "e2emtl": "End-to-end"}
+TITLES = {"mtnet": "MT-Net", "mtmrnet": "MTMR-Net", "mtcnn": "MT-CNN", "e2emtl": "End-to-end", PANEL: "Mean"}
 """What a reader calls the methods; other names are shown as they are."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -57,7 +58,8 @@ def write_report(
         lstrip_blocks=True,
     )
     html = environment.get_template("report.html.j2").render(
-        cards=[_card(finding, ct) for finding in findings],
+        cards=[_card(finding, ct, model) for finding in findings],
+        numbers=findings[0].numbers if findings else None,
         ct=ct,
         ct_name=ct_name,
         model=model,
@@ -76,6 +78,23 @@ def write_report(
     write_text(path, html)
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """How the probabilities of a method came out in cross-validation.
+
+    Attributes:
+        title: what the page calls the method.
+        probability: that it gives this nodule.
+        calibration: all bins.
+        bin: the one that the probability belongs to.
+    """
+
+    title: str
+    probability: float
+    calibration: Calibration
+    bin: Bin
+
+
 @dataclass(frozen=True, eq=False)
 class _Card:
     """What the page shows of one nodule; ``viewer`` is what its script reads, as JSON."""
@@ -84,11 +103,11 @@ class _Card:
     panels: list[Panel]
     composition: Composition | None
     side: str
+    reliabilities: list[Reliability]
     viewer: dict[str, Any]
 
 
-def _card(finding: Finding, ct: Volume) -> _Card:
-    center = finding.voi.center + [part.start for part in finding.voi.box]
+def _card(finding: Finding, ct: Volume, model: ServedModel) -> _Card:
     whole = overview(finding, ct)
     hu, mask = finding.voi.volume.data, finding.mask
     blocks = {
@@ -99,6 +118,21 @@ def _card(finding: Finding, ct: Volume) -> _Card:
     viewer = {
         "blocks": {name: asdict(block) for name, block in blocks.items()},
         "stacks": {name: asdict(stack) for name, stack in stacks.items()},
+        "occlusion": None if finding.occlusion is None else asdict(slices.occlusion_cubes(finding, finding.occlusion)),
     }
     rule = None if mask is None else composition_of(hu, mask)
-    return _Card(finding, [whole, *close_ups(finding)], rule, side_of(ct, center), viewer)
+    side = side_of(ct, finding.center)
+    return _Card(finding, [whole, *close_ups(finding)], rule, side, _reliabilities(finding, model), viewer)
+
+
+def _reliabilities(finding: Finding, model: ServedModel) -> list[Reliability]:
+    """Of each method that was cross-validated, and of the panel's mean."""
+    known = calibrations(model.parameters.get("calibration", ""))
+    scores = {name: score for name, (score, _) in finding.answer.methods.items()}
+    scores[model.name] = finding.answer.malignancy
+    found = {name: known[name].bin_of(score) for name, score in scores.items() if name in known}
+    return [
+        Reliability(TITLES.get(name, name), scores[name], known[name], bin_)
+        for name, bin_ in found.items()
+        if bin_ is not None
+    ]

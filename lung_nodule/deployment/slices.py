@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from lung_nodule.deployment.findings import Finding
+from lung_nodule.deployment.occlusion import Occlusion
 from lung_nodule.deployment.outlines import nodule_probability, outline
 from lung_nodule.deployment.panels import PIXELS, PLANES, in_words, view_edge_mm
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
@@ -16,6 +17,8 @@ WINDOWS = {"lung": LUNG_WINDOW, "soft tissue": SOFT_TISSUE_WINDOW}
 """The windows that a reader can choose from, in HU."""
 NODULE_BYTES = 750_000
 OVERVIEW_BYTES = 120_000
+LEAST_SCALE = 0.05
+"""Change of the probability that an occlusion map paints in the full colour, at least: less does not look like much."""
 _LOWER, _UPPER = (bound(hu for window in WINDOWS.values() for hu in window) for bound in (min, max))
 _STEPS_HU = (1, 2, 4, 8, 16)
 # Plane: the end of the patient where its slices begin, and whether the array's axis begins there too.
@@ -78,6 +81,21 @@ class Stack:
     slices: tuple[Slice, ...]
 
 
+@dataclass(frozen=True)
+class OcclusionCubes:
+    """An occlusion map as the page's script reads it.
+
+    Attributes:
+        edges: by axis, the voxel of the block with which each cube begins, and where the last one ends.
+        change: of the malignancy probability by each cube, x slowest and z fastest.
+        scale: change that is painted in the full colour.
+    """
+
+    edges: tuple[list[int], ...]
+    change: list[float]
+    scale: float
+
+
 def pack(hu: np.ndarray, limit: int) -> HuBlock:
     """Pack HU, in the finest steps whose stream fits into a number of bytes, or in the coarsest.
 
@@ -112,6 +130,13 @@ def stacks(finding: Finding, ct_shape: tuple[int, int, int]) -> dict[str, Stack]
     box = nodule_box(finding)
     maps = [nodule_probability(finding.answer.maps[name], mask)[box] for name, mask in finding.masks.items()]
     return {title: _stack(title, finding, ct_shape, box, maps[:2]) for title in PLANES}
+
+
+def occlusion_cubes(finding: Finding, occlusion: Occlusion) -> OcclusionCubes:
+    """The cubes in voxels of :func:`nodule_box`; those that reach beyond it are not cut."""
+    edges = tuple((edge - part.start).tolist() for edge, part in zip(occlusion.edges, nodule_box(finding), strict=True))
+    scale = max(float(np.abs(occlusion.change).max()), LEAST_SCALE)
+    return OcclusionCubes(edges, occlusion.change.ravel().round(4).tolist(), scale)
 
 
 def overview_stack(label: str) -> Stack:
@@ -150,11 +175,13 @@ def _to_picture(finding: Finding, box: tuple[slice, slice, slice], axis: int, di
 
 
 def _label(title: str, finding: Finding, ct_shape: tuple[int, int, int], normal: int, index: int) -> str:
-    """A slice's number in the CT, counted from 1, and where it crosses the line through the nodule's centre."""
+    """A slice's number where it came from, its place in the CT, and where it crosses the line through the centre."""
     end, begins_there = _BEGINNING[title]
     whole, number = ct_shape[normal], index + finding.voi.box[normal].start
+    own = "" if finding.numbers is None else finding.numbers.in_words(normal, number)
     at = finding.voi.center.copy()
     at[normal] = index
     position = float(finding.voi.volume.to_world(at)[normal])
     number = number + 1 if begins_there else whole - number
-    return f"slice {number} of {whole} from the {end}, {in_words(normal, position)}"
+    words = (own, f"slice {number} of {whole} from the {end}", in_words(normal, position))
+    return ", ".join(word for word in words if word)

@@ -8,13 +8,22 @@ from lung_nodule.io.duplicates import DUPLICATE_RULES
 from lung_nodule.io.find import find_series, may_be_image, sort_series
 from lung_nodule.io.folders import files_under, new_files, walk
 from lung_nodule.io.hashes import file_sha256, files_sha256, patient_hash
-from lung_nodule.io.masks import LABELS, TABLE, ScanMasks, mask_path, refuse_own_input, remove_earlier_masks
+from lung_nodule.io.masks import (
+    LABELS,
+    TABLE,
+    ScanMasks,
+    mask_path,
+    occlusion_path,
+    refuse_own_input,
+    remove_earlier_masks,
+)
 from lung_nodule.io.names import as_file_names, check_file_names, check_unique, is_file_name
 from lung_nodule.io.nifti import read_nifti, write_nifti
 from lung_nodule.io.nodules import CENTER, center_of, read_nodules
 from lung_nodule.io.patient_names import patient_name, patient_names
 from lung_nodule.io.series import Series, SeriesFiles
 from lung_nodule.io.slice_grid import SliceGrid, format_positions
+from lung_nodule.io.slice_numbers import SliceNumbers, slice_numbers
 from lung_nodule.io.tables import read_table, write_table
 from lung_nodule.io.voi import Voi, cut_voi, paste, voi_edge_mm
 from lung_nodule.io.volume import Grid, Volume
@@ -30,6 +39,7 @@ __all__ = [
     "Series",
     "SeriesFiles",
     "SliceGrid",
+    "SliceNumbers",
     "TABLE",
     "Voi",
     "Volume",
@@ -55,6 +65,7 @@ __all__ = [
     "patient_hash",
     "patient_name",
     "patient_names",
+    "occlusion_path",
     "read_ct",
     "read_nifti",
     "read_nodules",
@@ -62,6 +73,7 @@ __all__ = [
     "read_table",
     "refuse_own_input",
     "remove_earlier_masks",
+    "slice_numbers",
     "sort_series",
     "unfinished_writes",
     "unpacked",

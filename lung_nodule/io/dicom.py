@@ -146,7 +146,20 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
         paths=tuple(files.paths[at] for at in slices.order),
         files=files.paths,
         frame_uid=str(first.get("FrameOfReferenceUID", "")),
+        study_date=_date(str(first.get("StudyDate") or "")),
+        instance_numbers=tuple(_number(datasets[at]) for at in slices.order),
     )
+
+
+def _date(text: str) -> str:
+    """DICOM's ``20000131`` as ``2000-01-31``; any other text as it is."""
+    digits = text.strip().replace(".", "")
+    return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}" if len(digits) == 8 and digits.isdigit() else text.strip()
+
+
+def _number(dataset: pydicom.FileDataset) -> int | None:
+    value = dataset.get("InstanceNumber")
+    return None if value is None or str(value).strip() == "" else int(value)
 
 
 def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.ndarray:

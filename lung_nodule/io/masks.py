@@ -14,7 +14,7 @@ from lung_nodule.io.volume import Grid
 
 logger = logging.getLogger(__name__)
 
-TABLE, MASKS, LABELS = "nodules.csv", "masks", "nodules.nii.gz"
+TABLE, MASKS, LABELS, OCCLUSIONS = "nodules.csv", "masks", "nodules.nii.gz", "occlusion"
 """What ``predict`` and a bundle's inference on a user's CT write into their folder."""
 
 
@@ -59,6 +59,11 @@ def mask_path(nodule_id: str) -> str:
     return f"{MASKS}/{nodule_id}.nii.gz"
 
 
+def occlusion_path(nodule_id: str) -> str:
+    """Where a nodule's occlusion map lies in the folder, as ``nodules.csv`` names it."""
+    return f"{OCCLUSIONS}/{nodule_id}.nii.gz"
+
+
 def refuse_own_input(table: str | Path, out: str | Path) -> None:
     """Refuse an output folder whose ``nodules.csv`` is the input table.
 
@@ -71,8 +76,9 @@ def refuse_own_input(table: str | Path, out: str | Path) -> None:
 
 
 def remove_earlier_masks(out: str | Path) -> None:
-    """Remove the masks that an earlier ``nodules.csv`` of the folder lists, and no other file."""
+    """Remove the masks and occlusion maps that an earlier ``nodules.csv`` of the folder lists, and no other file."""
     out = Path(out)
     if (out / TABLE).is_file():
         for nodule_id in read_table(out / TABLE, required=["nodule_id"])["nodule_id"]:
-            (out / mask_path(nodule_id)).unlink(missing_ok=True)
+            for path in (mask_path(nodule_id), occlusion_path(nodule_id)):
+                (out / path).unlink(missing_ok=True)

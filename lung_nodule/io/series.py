@@ -49,6 +49,8 @@ class Series:
         paths: of the slices' files, in the order of ``slice_positions``.
         files: all of the series' files, those of duplicates that were left out included.
         frame_uid: of the frame of reference; empty where the files do not name one.
+        study_date: ``2000-01-31``, as the first slice's StudyDate says; "" where it has none.
+        instance_numbers: InstanceNumber of each slice, in the order of ``slice_positions``; None of one without.
     """
 
     volume: Volume
@@ -65,6 +67,8 @@ class Series:
     paths: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
     frame_uid: str = ""
+    study_date: str = ""
+    instance_numbers: tuple[int | None, ...] = ()
 
     @property
     def z_positions(self) -> np.ndarray:

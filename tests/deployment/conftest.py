@@ -47,6 +47,13 @@ ONE_NET = {
         "network": {"width": 0.25, "conv_layers": 1, "image_size": 32},
         "patch": {"patch_mm": 40.0, "image_size": 32, "order": 1},
         "window": [-1000.0, 400.0],
+        "calibration": {
+            "source": "nowhere",
+            "edges": [0.0, 0.5, 1.0],
+            "nodules": [9, 6],
+            "malignant": [2, 5],
+            "predicted": [0.2, 0.8],
+        },
         "view_weights": [0.04, 0.06, 0.08, 0.1, 0.12, 0.13, 0.14, 0.16, 0.17],
     },
     "e2emtl": {

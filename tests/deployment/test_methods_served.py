@@ -15,6 +15,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.core import CubeView, original_scale
+from lung_nodule.deployment.calibration import Bin, Calibration, calibrations
 from lung_nodule.deployment.canary import _entry_models, _values, ask_canary
 from lung_nodule.deployment.client import PANEL, NoduleClient, request_inputs
 from lung_nodule.deployment.export import export_bundle
@@ -399,6 +400,9 @@ def test_the_panel_says_what_its_models_are(all_repository: Path) -> None:
     assert text["version"] == "0.0.1, 0.0.2, 0.0.3, 0.0.4"
     assert (float(text["reach_mm"]), float(text["reach_diameters"])) == (48.0, 1.5)
     assert (text["synthetic"], text["rated_by"]) == ("no", "mtmrnet")
+    own = read_config(all_repository / "mtcnn" / "config.pbtxt").parameters["calibration"].string_value
+    known = Calibration("nowhere", (Bin(0.0, 0.5, 9, 2, 0.2), Bin(0.5, 1.0, 6, 5, 0.8)))
+    assert calibrations(text["calibration"]) == calibrations(own) == {"mtcnn": known}
 
 
 def test_three_methods_have_no_panel(all_repository: Path, one_net_bundles: Path, tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def test_the_export_fills_in_the_checkpoints_settings(repository: Path, bundle: 
         "weights_sha256": file_sha256(bundle / "models" / "model.pt"),
         "synthetic": "no",
         "patients_seen": "",
+        "calibration": "",
     }
 
 

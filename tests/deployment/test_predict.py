@@ -112,6 +112,10 @@ def test_the_answer_does_not_depend_on_how_the_ct_is_stored(server: TritonServer
         out, nodules = tmp_path / f"of_{source}", _table(tmp_path / "n.csv")
         predict_ct(ct=tmp_path / source, nodules=nodules, out=out, url=server.grpc_url)
         results.append(pd.read_csv(out / "nodules.csv"))
+    stored = [(c[2] - LPS[2, 3]) / LPS[2, 2] for c in CENTERS]
+    numbers = [results[0].pop("slice_index"), results[1].pop("slice_index"), results[2].pop("instance_number")]
+    assert np.array(numbers).tolist() == [[round(z) + 1 for z in stored], [SHAPE[2] - round(z) for z in stored],
+                                          [round(z) + 1 for z in stored]]  # fmt: skip
     for other in results[1:]:
         pd.testing.assert_frame_equal(other, results[0], atol=1e-4)
 

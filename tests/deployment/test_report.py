@@ -6,11 +6,8 @@ import base64
 import io
 import json
 import re
-import shutil
-import subprocess
 import zlib
-from datetime import UTC, datetime
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +16,24 @@ import pytest
 from PIL import Image
 from skimage.draw import polygon2mask
 
-from lung_nodule.deployment.answers import Answer, ServedModel
+from lung_nodule.deployment.answers import Answer
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
+from lung_nodule.deployment.occlusion import Occlusion
 from lung_nodule.deployment.panels import PIXELS, Panel, close_ups, overview, view_edge_mm
-from lung_nodule.deployment.report import write_report
 from lung_nodule.deployment.slices import HuBlock, nodule_box, pack, stacks
-from lung_nodule.io import Voi, Volume, cut_voi
+from lung_nodule.io import SliceNumbers, Voi, Volume
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
-
-RADIUS = 8.0
-CENTER = np.array([-50.0, -60.0, 80.0])
-AFFINE = np.array([[-0.8, 0, 0, 0], [0, -0.8, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 1.0]])
-SHAPE = (120, 150, 70)
-
-
-def _patch(radius: float, center: np.ndarray) -> np.ndarray:
-    world = Volume(np.zeros(SHAPE, dtype=np.uint8), AFFINE).to_world(np.moveaxis(np.indices(SHAPE), 0, -1))
-    return (1 / (1 + np.exp(2 * (np.linalg.norm(world - center, axis=-1) - radius)))).astype(np.float32)
+from tests.deployment.report_page import AFFINE, CENTER, RADIUS, SHAPE, ball_in_lung, found_in, write_page
 
 
 @pytest.fixture(scope="module")
 def ct() -> Volume:
-    return Volume((-850 + 900 * (_patch(RADIUS, CENTER) > 0.5)).astype(np.int16), AFFINE)
+    return ball_in_lung()
 
 
 @pytest.fixture(scope="module")
 def finding(ct: Volume) -> Finding:
-    voi = cut_voi(ct, "LIDC <b>&amp;</b> 1", CENTER, edge_mm=80.0)
-    fine = np.maximum(_patch(RADIUS, CENTER), _patch(4.0, CENTER + np.array([22.0, 0, 0])))[voi.box]
-    maps = {"fine": fine, "coarse": _patch(RADIUS + 2, CENTER)[voi.box]}
-    return make_finding(1, CENTER, voi, Answer(0.73, (0.7, 0.77), maps))
+    return found_in(ct)
 
 
 def _points(path: str) -> np.ndarray:
@@ -170,60 +155,10 @@ def test_slices_are_numbered_from_the_top_the_front_and_the_right(ct: Volume, fi
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-class _Page(HTMLParser):
-    """Collects what a page refers to, its pictures' words, its controls, its scripts and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.alts: list[str | None] = []
-        self.words: list[str] = []
-        self.controls: list[tuple[dict[str, str | None], bool]] = []
-        self.scripts: list[tuple[str | None, str]] = []
-        self._open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.links += [str(values[key]) for key in ("src", "href") if key in values]
-        if tag == "img":
-            self.alts.append(values.get("alt"))
-        elif tag == "input":
-            self.controls.append((values, "label" in self._open))
-        elif tag == "script":
-            self.scripts.append((values.get("type"), ""))
-        if tag in ("script", "style", "label"):
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._open and self._open[-1] == tag:
-            self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if self._open[-1:] == ["script"]:
-            kind, text = self.scripts.pop()
-            self.scripts.append((kind, text + data))
-        elif self._open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def _write(path: Path, findings: list[Finding], ct: Volume, **more: Any) -> tuple[str, _Page]:
-    model = ServedModel("mtnet", "9.8.7", 64.0, 0.0, ("VOI",), ("MASK",), {})
-    now = datetime(2020, 5, 17, 12, 30, tzinfo=UTC)
-    write_report(path, findings, ct, ct_name="scan <1>", model=model, settings={"Patch": "64 mm"}, now=now, **more)
-    page = _Page()
-    html = path.read_text(encoding="utf-8")
-    page.feed(html)
-    return html, page
-
-
 def test_the_page_holds_everything_it_shows(ct: Volume, finding: Finding, tmp_path: Path) -> None:
     nothing = {name: map_ * 0 for name, map_ in finding.answer.maps.items()}
     empty = make_finding(2, CENTER, finding.voi, Answer(0.01, (0.01, 0.01), nothing))
-    html, page = _write(tmp_path / "report.html", [finding, empty], ct)
+    html, page = write_page(tmp_path / "report.html", [finding, empty], ct)
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert not re.search(r"https?://|url\(|@import", html)
     assert "default-src 'none'" in html
@@ -239,14 +174,14 @@ def test_the_page_holds_everything_it_shows(ct: Volume, finding: Finding, tmp_pa
 
 def test_every_control_has_a_label(ct: Volume, finding: Finding, tmp_path: Path) -> None:
     """The outlines' switch, two windows, a slider for each plane."""
-    _, page = _write(tmp_path / "report.html", [finding], ct)
+    _, page = write_page(tmp_path / "report.html", [finding], ct)
     assert [values["type"] for values, _ in page.controls] == ["checkbox", "radio", "radio", "range", "range", "range"]
     for values, in_label in page.controls:
         assert in_label or values.get("aria-label")
 
 
 def test_the_page_brings_the_slices_of_each_nodule(ct: Volume, finding: Finding, tmp_path: Path) -> None:
-    _, page = _write(tmp_path / "report.html", [finding], ct)
+    _, page = write_page(tmp_path / "report.html", [finding], ct)
     (viewer,) = [json.loads(text) for kind, text in page.scripts if kind == "application/json"]
     block = HuBlock(**{**viewer["blocks"]["nodule"], "shape": tuple(viewer["blocks"]["nodule"]["shape"])})
     lower, upper = LUNG_WINDOW[0], SOFT_TISSUE_WINDOW[1]
@@ -261,128 +196,96 @@ def test_two_methods_masks_give_a_range_of_sizes(ct: Volume, finding: Finding, t
     answer = Answer(0.7, (0.6, 0.8), maps, methods={"mtnet": score, "e2emtl": score})
     both = make_finding(1, CENTER, finding.voi, answer)
     small, large = both.sizes["mtnet"], both.sizes["e2emtl"]
-    _, page = _write(tmp_path / "both.html", [both], ct)
+    _, page = write_page(tmp_path / "both.html", [both], ct)
     assert f"{small.volume_mm3:.0f}–{large.volume_mm3:.0f} over both masks" in page.text  # noqa: RUF001
     assert f"{small.mean_axis_mm:.1f}–{large.mean_axis_mm:.1f} over both masks" in page.text  # noqa: RUF001
-    _, page = _write(tmp_path / "one.html", [finding], ct)
+    _, page = write_page(tmp_path / "one.html", [finding], ct)
     assert finding.sizes_by_method == {}
     assert not re.search(r"\d over both masks", page.text)
 
 
 def test_facts_of_the_scan_are_shown_where_given(ct: Volume, finding: Finding, tmp_path: Path) -> None:
     scan = {"Patient": "P <1>", "Series UID": "1.2.826.0.1.3680043.8.498"}
-    _, page = _write(tmp_path / "with.html", [finding], ct, scan=scan)
-    _, plain = _write(tmp_path / "without.html", [finding], ct)
+    _, page = write_page(tmp_path / "with.html", [finding], ct, scan=scan)
+    _, plain = write_page(tmp_path / "without.html", [finding], ct)
     for shown in (*scan, *scan.values()):
         assert shown in page.text
         assert shown not in plain.text
 
 
-_DRIVE = """
-const figure = document.querySelector("figure[data-stack=axial]");
-const [picture, slider, canvas] = [".picture", "input", "canvas"].map((name) => figure.querySelector(name));
-function state() {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const grey = (x, y) => data[4 * (Math.round(y * canvas.height) * canvas.width + Math.round(x * canvas.width))];
-  return { label: figure.querySelector("output").textContent, centre: grey(0.5, 0.5), corner: grey(0.05, 0.05),
-           outline: figure.querySelector("path.first").getAttribute("d") };
-}
-function brightest(figure) {
-  const canvas = figure.querySelector("canvas");
-  const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const bright = Array.from({ length: width * height }, (_, i) => i).filter((i) => data[4 * i] > 250);
-  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  return [mean(bright.map((i) => (i % width) / width)), mean(bright.map((i) => Math.floor(i / width) / height))];
-}
-const wheel = (deltaY) => picture.dispatchEvent(new WheelEvent("wheel", { deltaY, cancelable: true }));
-const key = (target, name) => target.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
-const poll = setInterval(() => {
-  if (document.querySelector("fieldset").hidden) return;
-  clearInterval(poll);
-  const states = { start: state(), bright: {} };
-  for (const figure of document.querySelectorAll("figure")) states.bright[figure.dataset.stack] = brightest(figure);
-  const record = (name, act) => { act(); states[name] = state(); };
-  record("wheel", () => wheel(100));
-  record("back", () => wheel(-100));
-  record("arrow", () => key(picture, "ArrowDown"));
-  record("page", () => key(picture, "PageUp"));
-  record("slider arrow", () => key(slider, "ArrowDown"));
-  record("end", () => key(picture, "End"));
-  record("slider", () => { slider.value = 0; slider.dispatchEvent(new Event("input")); });
-  key(picture, "End");
-  states.trapped = !wheel(100);
-  for (const name of ["Home", "PageDown", "PageDown"]) key(picture, name);
-  record("soft", () => document.querySelectorAll("input[name=window]")[1].click());
-  document.body.dataset.states = JSON.stringify(states);
-}, 20);
-"""
+def test_images_are_numbered_as_the_series_numbers_them(ct: Volume, finding: Finding, tmp_path: Path) -> None:
+    """Axial slices alone have a number; a slice between two files is near the one, another has none."""
+    middle = int(np.rint(finding.center[2]))
+    along = [None if index == middle + 2 else 500 - index for index in range(SHAPE[2])]
+    numbered = replace(finding, numbers=SliceNumbers(True, {2: tuple(along)}, frozenset({middle + 1})))
+    labels = {title: stack.slices for title, stack in stacks(numbered, ct.shape).items()}
+    start = nodule_box(finding)[2].start + finding.voi.box[2].start
+    for slice_ in labels["axial"]:
+        index = start + slice_.at
+        near = {middle + 1: f"near image {500 - index}, ", middle + 2: ""}.get(index, f"image {500 - index}, ")
+        assert slice_.label.startswith(f"{near}slice {SHAPE[2] - index} of {SHAPE[2]} from the top")
+    assert all(slice_.label.startswith("slice ") for slice_ in (*labels["coronal"], *labels["sagittal"]))
+    _, page = write_page(tmp_path / "report.html", [numbered], ct)
+    for shown in (f"image {500 - middle}, axial slice", "Image InstanceNumber", f"Image in PACS {500 - middle} "):
+        assert shown in page.text
+    assert as_row(numbered)["instance_number"] == 500 - middle
 
 
-def _chromium() -> str:
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-    )
-    if not found:
-        pytest.skip("needs Chromium")
-    return found
+def test_voxels_of_a_file_are_counted_from_1_and_it_is_said(ct: Volume, finding: Finding, tmp_path: Path) -> None:
+    along = {axis: tuple(range(1, size + 1)) for axis, size in enumerate(SHAPE)}
+    counted = replace(finding, numbers=SliceNumbers(False, along))
+    _, page = write_page(tmp_path / "report.html", [counted], ct)
+    middle = np.rint(finding.center).astype(int)
+    for axis, end in enumerate(("right", "front", "top")):
+        stack = stacks(counted, ct.shape)[{"right": "sagittal", "front": "coronal", "top": "axial"}[end]]
+        assert stack.slices[stack.start].label.startswith(f"index {middle[axis] + 1}, slice ")
+    assert "Slice index from 1" in page.text
+    assert "it has no InstanceNumber" in page.text
+    assert as_row(counted)["slice_index"] == middle[2] + 1
+    assert "index from 1" not in write_page(tmp_path / "plain.html", [finding], ct)[1].text
 
 
-MARKS = (15, 20, 6)
-"""Voxels from the nodule's centre to the blocks, to the left, posterior, superior."""
+def _table(nodules: list[int], malignant: list[int]) -> dict[str, Any]:
+    predicted = [0.1, 0.3, 0.5, 0.7, 0.9]
+    edges = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    return {"source": "a set", "edges": edges, "nodules": nodules, "malignant": malignant, "predicted": predicted}
 
 
-@pytest.fixture(scope="module")
-def marked(ct: Volume, finding: Finding) -> Finding:
-    """The nodule with a bright block in each plane through its centre."""
-    data = ct.data.copy()
-    middle = np.rint(ct.to_index(CENTER)).astype(int)
-    for plane in range(3):
-        x, y, z = middle + np.where(np.arange(3) == plane, 0, MARKS)
-        data[x - 2 : x + 3, y - 2 : y + 3, z - 1 : z + 2] = 400
-    voi = cut_voi(Volume(data, AFFINE), "marked", CENTER, edge_mm=80.0)
-    return make_finding(1, CENTER, voi, finding.answer)
-
-
-def test_wheel_keys_slider_and_windows_change_the_picture(ct: Volume, marked: Finding, tmp_path: Path) -> None:
-    """In a real browser, on a nodule of 50 HU in lung of -850."""
-    finding = marked
-    command = [_chromium(), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    path = tmp_path / "report.html"
-    html, _ = _write(path, [finding], ct)
-    path.write_text(html.replace("</body>", f"<script>{_DRIVE}</script></body>"), encoding="utf-8")
-    command += ["--virtual-time-budget=20000", "--dump-dom", path.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    (text,) = re.findall(r'data-states="([^"]*)"', dom)
-    states = json.loads(text.replace("&quot;", '"').replace("&nbsp;", " "))
-    stack = stacks(finding, ct.shape)["axial"]
-    last = len(stack.slices) - 1
-    expected = {
-        "start": stack.start,
-        "wheel": stack.start + 1,
-        "back": stack.start,
-        "arrow": stack.start + 1,
-        "page": stack.start - 4,
-        "slider arrow": stack.start - 3,
-        "end": last,
-        "slider": 0,
-        "soft": 10,
+def test_a_probability_is_shown_with_how_such_ones_came_out(ct: Volume, finding: Finding, tmp_path: Path) -> None:
+    """Of a panel by method; a method that was never cross-validated, and a bin that held no nodule, show nothing."""
+    tables = {
+        "mtcnn": _table([90, 80, 70, 57, 50], [9, 24, 35, 42, 45]),
+        "e2emtl": _table([90, 0, 70, 60, 50], [0] * 5),
     }
-    box = nodule_box(finding)
-    mask = finding.mask[box]
-    middle = np.rint(finding.voi.center).astype(int) - [part.start for part in box]
-    for name, index in expected.items():
-        state, slice_ = states[name], stack.slices[index]
-        assert state["label"].replace("\N{NO-BREAK SPACE}", " ") == slice_.label.replace("\N{NO-BREAK SPACE}", " ")
-        assert state["outline"] == slice_.outlines[0]
-        low, high = SOFT_TISSUE_WINDOW if name == "soft" else LUNG_WINDOW
-        hu = 50 if mask[middle[0], middle[1], slice_.at] else -850
-        assert state["centre"] == pytest.approx(np.clip(255 * (hu - low) / (high - low), 0, 255), abs=1), name
-        assert state["corner"] == pytest.approx(np.clip(255 * (-850 - low) / (high - low), 0, 255), abs=1), name
-    assert {states[name]["centre"] for name in expected} >= {238, 85}
-    assert not states["trapped"]
-    right, down, up = (
-        (np.rint(ct.to_index(CENTER)) + MARKS - ct.to_index(CENTER)) * (0.8, 0.8, 2) / view_edge_mm(finding)
+    scores = {"mtnet": 0.7, "mtcnn": 0.65, "e2emtl": 0.3}
+    answer = replace(finding.answer, methods={name: (score, (score, score)) for name, score in scores.items()})
+    html, page = write_page(
+        tmp_path / "panel.html",
+        [replace(finding, answer=answer)],
+        ct,
+        parameters={"calibration": json.dumps(tables)},
     )
-    places = {"axial": (right, down), "coronal": (right, -up), "sagittal": (down, -up)}
-    for title, place in places.items():
-        assert states["bright"][title] == pytest.approx(np.add(place, 0.5), abs=0.01), title
+    assert "MT-CNN 0.6–0.8: of 57 nodules, 74 % were rated malignant" in page.text  # noqa: RUF001
+    assert html.count("were rated malignant</p>") == html.count('class="reliability"') == 1
+    points = re.findall(r"<circle( class=\"own\")? cx=\"([\d.]+)\" cy=\"([\d.]+)\"", html)
+    assert [(float(x), round(100 - float(y), 1)) for _, x, y in points] == [
+        (10, 10), (30, 30), (50, 50), (70, 73.7), (90, 90)
+    ]  # fmt: skip
+    assert [bool(own) for own, *_ in points] == [False, False, False, True, False]
+    single = {"calibration": json.dumps({"mtnet": tables["mtcnn"]})}
+    _, page = write_page(tmp_path / "single.html", [finding], ct, parameters=single)
+    assert "MT-Net 0.6–0.8: of 57 nodules, 74 % were rated malignant" in page.text  # noqa: RUF001
+    assert "cross-validation" not in write_page(tmp_path / "none.html", [finding], ct)[1].text
+
+
+def test_the_page_says_what_the_occlusion_map_shows(ct: Volume, finding: Finding, tmp_path: Path) -> None:
+    edges = np.array([0, 2, 4])
+    change = np.linspace(-0.31, 0.02, 8).reshape(2, 2, 2)
+    occluded = replace(finding, occlusion=Occlusion((edges, edges, edges), 4.25, -862.0, change))
+    _, page = write_page(tmp_path / "report.html", [occluded], ct)
+    assert "a cube of 4.2 mm is replaced by lung (\N{MINUS SIGN}862 HU)" in page.text
+    assert "Largest fall 0.31, largest rise 0.02, over 8 cubes" in page.text
+    switches = [values for values, _ in page.controls if values.get("id") == "occlusion"]
+    assert len(switches) == 1
+    assert "checked" not in switches[0]
+    assert "occlusion" not in write_page(tmp_path / "plain.html", [finding], ct)[1].text.lower()

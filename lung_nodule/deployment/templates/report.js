@@ -45,6 +45,30 @@ function draw(viewer) {
   picture.fillRect(0, 0, canvas.width, canvas.height);
   picture.imageSmoothingQuality = "high";
   picture.drawImage(native, ...stack.place.map((value) => value * scale));
+  if (viewer.occlusion && document.getElementById("occlusion").checked) drawOcclusion(viewer);
+}
+
+// The cubes of the occlusion map that the slice cuts: red where the probability falls, blue where it rises.
+function drawOcclusion(viewer) {
+  const { stack, slice, pixels, occlusion } = viewer;
+  const { edges, change, scale } = occlusion;
+  const count = edges.map((edge) => edge.length - 1);
+  const stride = [count[1] * count[2], count[2], 1];
+  const [left, top, width, height] = stack.place;
+  const [columns, rows] = [viewer.block.shape[stack.right], viewer.block.shape[stack.down]];
+  const layer = edges[stack.normal].findLastIndex((edge) => edge <= slice.at);
+  if (layer < 0 || layer >= count[stack.normal]) return;
+  const picture = viewer.canvas.getContext("2d");
+  const enlarged = viewer.canvas.width / pixels;
+  const across = edges[stack.right].map((edge) => (left + (edge / columns) * width) * enlarged);
+  const along = edges[stack.down].map((edge) => (top + ((stack.flipped ? rows - edge : edge) / rows) * height) * enlarged);
+  for (let i = 0; i < count[stack.right]; i++) {
+    for (let j = 0; j < count[stack.down]; j++) {
+      const value = change[layer * stride[stack.normal] + i * stride[stack.right] + j * stride[stack.down]];
+      picture.fillStyle = `rgb(${value < 0 ? "255 40 30" : "40 90 255"} / ${Math.min(0.65 * Math.abs(value) / scale, 0.65)})`;
+      picture.fillRect(across[i], along[j], across[i + 1] - across[i], along[j + 1] - along[j]);
+    }
+  }
 }
 
 function show(viewer, index) {
@@ -104,7 +128,7 @@ async function start() {
   const viewers = [];
   const chosen = () => JSON.parse(document.querySelector("input[name=window]:checked").value);
   for (const article of document.querySelectorAll("article")) {
-    const { blocks, stacks } = JSON.parse(article.querySelector("script").textContent);
+    const { blocks, stacks, occlusion } = JSON.parse(article.querySelector("script").textContent);
     const unpacked = { overview: await unpack(blocks.overview), nodule: await unpack(blocks.nodule) };
     for (const figure of article.querySelectorAll("figure")) {
       const name = figure.dataset.stack;
@@ -112,6 +136,7 @@ async function start() {
       const [canvas, image] = [figure.querySelector("canvas"), figure.querySelector("img")];
       const pixels = figure.querySelector("svg").viewBox.baseVal.width;
       const viewer = { figure, canvas, block, pixels, stack: stacks[name], table: lookUp(block, chosen()) };
+      viewer.occlusion = name === "overview" ? null : occlusion;
       show(viewer, viewer.stack.start);
       if (viewer.stack.slices.length > 1) listen(viewer);
       canvas.hidden = false;
@@ -126,6 +151,13 @@ async function start() {
       viewer.table = lookUp(viewer.block, chosen());
       draw(viewer);
     }
+  });
+  const occlusion = document.getElementById("occlusion");
+  if (!occlusion) return;
+  occlusion.closest("label").hidden = false;
+  occlusion.addEventListener("change", () => viewers.forEach(draw));
+  document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() === "m" && !event.ctrlKey && !event.altKey && !event.metaKey) occlusion.click();
   });
 }
 
