@@ -167,7 +167,7 @@ def test_the_server_answers_what_torch_computes(name: str, draw, panel_server: T
     np.testing.assert_allclose(one, expected[2:3], atol=TOLERANCE)
 
 
-def test_other_engines_answer_as_onnx_runtime(running: TritonServer, all_repository: Path, tmp_path: Path) -> None:
+def test_other_engines_answer_as_onnx_runtime(panel_server: TritonServer, all_repository: Path, tmp_path: Path) -> None:
     """OpenVINO in float32 and in bfloat16; and TensorRT within ONNX Runtime, which a server without a GPU ignores."""
     engines = {"e2emtl": ("openvino", "fp32"), "mtcnn": ("openvino", "bf16"), "mtmrnet": ("onnxruntime", "fp32")}
     for name, (engine, precision) in engines.items():
@@ -179,7 +179,7 @@ def test_other_engines_answer_as_onnx_runtime(running: TritonServer, all_reposit
     with (
         TritonServer(tmp_path, config_name="ort_tensorrt") as server,
         InferenceServerClient(server.grpc_url) as client,
-        InferenceServerClient(running.grpc_url) as reference,
+        InferenceServerClient(panel_server.grpc_url) as reference,
     ):
         accelerated = client.get_model_config("mtmrnet_net").config.optimization.execution_accelerators
         assert [one.name for one in accelerated.gpu_execution_accelerator] == ["tensorrt"]
