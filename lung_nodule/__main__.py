@@ -1,4 +1,4 @@
-"""Command lines: ``python -m lung_nodule export | roll_back | serve | predict | check_plans | benchmark``."""
+"""Command lines: ``python -m lung_nodule COMMAND``, such as ``export``, ``serve`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -15,26 +15,55 @@ logger = logging.getLogger(__name__)
 CRASHED = 1
 
 
-def export(bundle: str, repository: str, checkpoint: str | None = None, engine: str = "onnxruntime") -> Job:
-    """Export a trained bundle to ONNX (or TensorRT) and write the model repository that Triton serves.
+def export(
+    bundle: str, repository: str, checkpoint: str | None = None, engine: str = "onnxruntime", precision: str = "fp32"
+) -> Job:
+    """Export a trained bundle to ONNX and write the model repository that Triton serves.
 
     Every exported net is compared with torch on noise and on lung-like images; a difference above 1e-4 stops the
-    export. The errors measured, and what a client needs to know, are written into export_<bundle>.json of the
-    repository. The models of other bundles in the repository stay.
+    export. In half precision, or with OpenVINO, it is also compared with the net in float32, on two lung-like images;
+    above the tolerance in triton_repo/README.md the export stops. What was measured, and what a client needs to know,
+    are written into export_<bundle>.json of the repository. The models of other bundles in the repository stay.
 
     Args:
         bundle: The bundle's folder, such as bundles/mtnet.
         repository: The folder to write; it is written completely or not at all.
         checkpoint: The weights, with their side file. Default: those that the bundle's inference takes,
             models/model.pt of the bundle or else out/<bundle>/model.pt.
-        engine: onnxruntime, or tensorrt to build a plan next to each ONNX file (needs TensorRT and its GPU).
+        engine: onnxruntime; openvino, for a CPU; or tensorrt, whose plans are then built on the machine with the GPU
+            (build_plans).
+        precision: Of the nets' weights and arithmetic: fp32, fp16 (onnxruntime, tensorrt) or bf16 (openvino, tensorrt).
     """
     source, target = path_text(bundle, "--bundle"), path_text(repository, "--repository")
 
     def action() -> int:
         from lung_nodule.deployment.export import export_bundle
 
-        export_bundle(source, target, checkpoint=checkpoint, engine=engine)
+        export_bundle(source, target, checkpoint=checkpoint, engine=engine, precision=precision)
+        return 0
+
+    return Job(action)
+
+
+def build_plans(repository: str, tf32: bool = False) -> Job:
+    """Build the TensorRT plans of a model repository, and try each on a canary before it is kept.
+
+    The same as build_plans.py in the repository, which needs neither this library nor torch. Needs TensorRT and the GPU
+    that will serve.
+
+    Args:
+        repository: The folder that export --engine tensorrt wrote.
+        tf32: Computes float32 as TF32: faster, as exact as float16.
+    """
+    folder = Path(path_text(repository, "--repository"))
+
+    def action() -> int:
+        from lung_nodule.deployment import build_plans as plans
+
+        try:
+            logger.info("%d plans built", plans.build_plans(folder, tf32=tf32))
+        except plans.PlanError as error:
+            raise InputError(str(error)) from None
         return 0
 
     return Job(action)
@@ -67,6 +96,7 @@ def serve(
     log_file: str | None = None,
     address: str = "127.0.0.1",
     guard: bool = True,
+    config_name: str | None = None,
 ) -> Job:
     """Serve a model repository with NVIDIA Triton on this machine until Ctrl-C or SIGTERM.
 
@@ -82,6 +112,8 @@ def serve(
         address: Of the endpoints. Anything but 127.0.0.1 is open to the network without encryption or password: put a
             reverse proxy in front (triton_repo/README.md).
         guard: A gRPC proxy in front, without which a client that hangs up can end this version of Triton.
+        config_name: Takes configs/<name>.pbtxt of each net that has one, such as ort_tensorrt; without a GPU
+            that is ONNX Runtime alone.
     """
     folder = path_text(repository, "--repository")
     given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
@@ -91,7 +123,10 @@ def serve(
         from lung_nodule.deployment.server import ServerEndedError, TritonServer, serve_until_interrupted
 
         try:
-            serve_until_interrupted(TritonServer(folder, log_file=log_file, address=address, guard=guard, **ports))
+            server = TritonServer(
+                folder, log_file=log_file, address=address, guard=guard, config_name=config_name, **ports
+            )
+            serve_until_interrupted(server)
         except ServerEndedError as error:
             logger.error("lung_nodule: %s", error)
             return CRASHED
@@ -167,14 +202,17 @@ def check_plans(repository: str) -> Job:
     """Check that the TensorRT plans of a model repository fit this machine's TensorRT, GPU and the ONNX files.
 
     Args:
-        repository: The folder that export --engine tensorrt wrote.
+        repository: The folder for which build_plans has built them.
     """
     folder = Path(path_text(repository, "--repository"))
 
     def action() -> int:
-        from lung_nodule.deployment.tensorrt_engine import check_plans as check
+        from lung_nodule.deployment import build_plans as plans
 
-        logger.info("%d plans fit this machine", check(folder))
+        try:
+            logger.info("%d plans fit this machine", plans.check_plans(folder))
+        except plans.PlanError as error:
+            raise InputError(str(error)) from None
         return 0
 
     return Job(action)
@@ -234,7 +272,7 @@ def benchmark(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
-    commands = (export, roll_back, serve, predict, check_plans, benchmark)
+    commands = (export, build_plans, check_plans, roll_back, serve, predict, benchmark)
     return run({command.__name__: command for command in commands}, name="lung_nodule", arguments=arguments)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lung_nodule import __version__
 from lung_nodule.core import NoduleView
-from lung_nodule.deployment import tensorrt_engine
+from lung_nodule.deployment import build_plans
+from lung_nodule.deployment.engines import check_choice, model_configs
 from lung_nodule.deployment.file_record import RECORD, recorded_files
 from lung_nodule.deployment.model_repository import (
     SCORES,
@@ -18,9 +20,12 @@ from lung_nodule.deployment.model_repository import (
     read_config,
     replaced_models,
     template_models,
+    write_config,
 )
+from lung_nodule.deployment.net_canary import answers, canary_images, check_difference, check_range, prepare_plan
 from lung_nodule.deployment.onnx_files import MAX_ERROR, OPSET, check_parity, write_onnx
 from lung_nodule.deployment.panel_model import write_panel
+from lung_nodule.deployment.precision import BF16_OPSET, cast_file
 from lung_nodule.deployment.served import ServedNet, served_nets, tensor_shapes
 from lung_nodule.errors import CheckpointError, InputError
 from lung_nodule.io import file_sha256, patient_hash, write_json
@@ -32,13 +37,17 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 SERVED_TASK = "malignancy"
-ENGINES = ("onnxruntime", "tensorrt")
 _SMALLEST_MM = 1.0
 """A diameter below any nodule's: what a view reaches for it, it reaches for all."""
 
 
 def export_bundle(
-    bundle: str | Path, repository: str | Path, *, checkpoint: str | Path | None = None, engine: str = "onnxruntime"
+    bundle: str | Path,
+    repository: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    engine: str = "onnxruntime",
+    precision: str = "fp32",
 ) -> Path:
     """Write the model repository of a bundle, completely or not at all.
 
@@ -46,33 +55,39 @@ def export_bundle(
         bundle: folder of the bundle; its name is the ensemble's.
         repository: folder to write, or one written before: the models of other bundles in it stay.
         checkpoint: weights with their side file; where the bundle's inference looks by default.
-        engine: ``onnxruntime``, or ``tensorrt`` for a plan next to each ONNX file.
+        engine: ``onnxruntime``, ``openvino``, or ``tensorrt``, whose plans are then built by
+            :mod:`lung_nodule.deployment.build_plans` on the machine with the GPU.
+        precision: of the nets' weights and arithmetic: ``fp32``, ``fp16`` or ``bf16``, as the engine takes them.
 
     Returns:
         The repository's folder.
 
     Raises:
-        InputError: an unknown engine, a checkpoint that is missing or does not fit, TensorRT or a GPU asked for and
-            absent, or an ONNX file that computes something else than torch.
+        InputError: an unknown engine, a precision that it does not take, a checkpoint that is missing or does not fit,
+            an ONNX file that computes something else than torch, or too much else in half precision.
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine {engine!r} is unknown: choose {' or '.join(ENGINES)}")
+    check_choice(engine, precision)
     bundle, repository = Path(bundle), Path(repository)
     checkpoint = default_checkpoint(bundle) if checkpoint is None else Path(checkpoint)
-    builder = (tensorrt_engine.load_tensorrt(), tensorrt_engine.compute_capability()) if engine == "tensorrt" else None
     name = bundle.resolve().name
     templates, record = template_models(name), RECORD.format(bundle=name)
     settings, network = _load(checkpoint, name)
     nets = served_nets(method_named(name), network)
-    filling, shape = _filling(checkpoint, nets, settings)
+    filling, shape = _filling(checkpoint, nets, settings, {"engine": engine, "precision": precision})
     with replaced_models(repository, name) as fresh:
         for template in templates:
-            fill_model(template, fresh / template.name, filling, configs=() if builder is None else ("tensorrt",))
-        measured = _write_nets(nets, fresh, shape, builder)
+            fill_model(template, fresh / template.name, filling)
+        measured = {
+            net: _write_net(served, fresh / net, shape, engine, precision)
+            for net, served in tqdm(nets.items(), desc="export", unit="net")
+        }
         details = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
         details["files"] = recorded_files(fresh, [template.name for template in templates])
-        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": OPSET, **details})
+        opset = BF16_OPSET if precision == "bf16" else OPSET
+        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": opset, **details})
         write_panel(fresh)
+        if engine == "tensorrt":
+            shutil.copyfile(build_plans.__file__, fresh / Path(build_plans.__file__).name)
     logger.info("model repository %s: %s", repository, ", ".join(template.name for template in templates))
     return repository
 
@@ -108,14 +123,14 @@ def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], nn.Module]:
 
 
 def _filling(
-    checkpoint: Path, nets: Mapping[str, ServedNet], settings: dict[str, Any]
+    checkpoint: Path, nets: Mapping[str, ServedNet], settings: dict[str, Any], choices: Mapping[str, str]
 ) -> tuple[Filling, tuple[int, ...]]:
     """What the configs are filled with, and the shape of one image."""
     method, side_file = method_named(settings["bundle"]), checkpoint.with_suffix(".json")
     try:
         view = method.view.from_settings(settings)
         client = {"version": str(settings["version"]), **view.describe(), **_request(view), **_training(settings)}
-        client["weights_sha256"] = file_sha256(checkpoint)
+        client |= {"weights_sha256": file_sha256(checkpoint), **choices}
     except KeyError as error:
         raise InputError(f"{side_file} lacks {error.args[0]}: take the one training wrote") from None
     except (TypeError, ValueError) as error:
@@ -165,28 +180,31 @@ def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, 
         )
 
 
-def _write_nets(
-    nets: Mapping[str, ServedNet], repository: Path, image_shape: tuple[int, ...], builder: tuple | None
+def _write_net(
+    net: ServedNet, folder: Path, image_shape: tuple[int, ...], engine: str, precision: str
 ) -> dict[str, Any]:
-    """Write and check the model files of every net; what was measured, by net."""
-    record = {}
-    for name, net in tqdm(nets.items(), desc="export", unit="net"):
-        folder = repository / name / "1"
-        write_onnx(net, folder / "model.onnx", image_shape=image_shape)
-        parity = check_parity(net, folder / "model.onnx", image_shape=image_shape)
-        logger.info("%s: ONNX Runtime equals torch within %.1e", name, parity.max_abs_error)
-        record[name] = {
-            "max_abs_error": parity.max_abs_error,
-            "allowed_error": MAX_ERROR,
-            "images_compared": parity.images,
-        }
-        if builder is not None:
-            api, capability = builder
-            tensorrt_engine.build_plan(
-                folder / "model.onnx",
-                folder / "model.plan",
-                max_batch=read_config(repository / name / "config.pbtxt").max_batch_size,
-                api=api,
-                capability=capability,
-            )
-    return record
+    """Write and check the model file of a net, and the configs of its engine; what was measured."""
+    path, name = folder / "1" / "model.onnx", folder.name
+    write_onnx(net, path, image_shape=image_shape)
+    parity = check_parity(net, path, image_shape=image_shape)
+    logger.info("%s: ONNX Runtime equals torch within %.1e", name, parity.max_abs_error)
+    images = canary_images(net.inputs, image_shape)
+    expected = answers(path, images)
+    values = {"largest_value": check_range(path, images, name=name)} if precision == "fp16" else {}
+    cast_file(path, precision)
+    difference = check_difference(path, images, expected, engine=engine, precision=precision, name=name)
+    config = read_config(folder / "config.pbtxt")
+    for place, filled in model_configs(config, engine, precision).items():
+        write_config(folder / place, filled)
+    if engine == "tensorrt":
+        prepare_plan(folder, images, expected, precision=precision)
+    return {
+        "max_abs_error": parity.max_abs_error,
+        "allowed_error": MAX_ERROR,
+        "images_compared": parity.images,
+        "engine": engine,
+        "precision": precision,
+        "from_fp32": difference._asdict(),
+        "allowed_from_fp32": build_plans.TOLERANCES[precision]._asdict(),
+        **values,
+    }

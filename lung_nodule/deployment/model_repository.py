@@ -115,22 +115,17 @@ def as_text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def fill_model(template: Path, target: Path, filling: Filling, *, configs: tuple[str, ...] = ()) -> None:
+def fill_model(template: Path, target: Path, filling: Filling) -> None:
     """Write one model's folder: its config with the checkpoint's settings, and of a Python step all that it imports.
 
     Args:
         template: a folder of :func:`template_models`.
         target: folder to make.
         filling: what the checkpoint says.
-        configs: alternative configs to copy, by name (``tensorrt``).
     """
     (target / "1").mkdir(parents=True)
     config = filling(read_config(template / "config.pbtxt"))
     write_config(target / "config.pbtxt", config)
-    for name in configs:
-        alternative = template / "configs" / f"{name}.pbtxt"
-        if alternative.is_file():
-            write_config(target / "configs" / alternative.name, filling(read_config(alternative)))
     if config.backend == "python":
         write_step(target / "1", template.name.rpartition("_")[2], filling)
 

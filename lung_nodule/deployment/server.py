@@ -55,6 +55,7 @@ class TritonServer:
         address: of the endpoints; anything but loopback is open to the network, without encryption or password.
         guard: whether gRPC clients are served through :mod:`.grpc_guard`, which this version of Triton needs.
         check_s: how often ``wait`` asks the canary.
+        config_name: of the alternative configs to take, ``configs/<name>.pbtxt`` of each model that has one.
 
     Raises:
         InputError: on entering, when a part is missing, a port is in use or the server does not come up.
@@ -72,9 +73,11 @@ class TritonServer:
         address: str = LOOPBACK,
         guard: bool = True,
         check_s: float = 30.0,
+        config_name: str | None = None,
     ) -> None:
         self.repository = Path(repository)
         self._address, self._guarded, self._check_s = address, guard, check_s
+        self._config_name = config_name
         self._guard: GrpcGuard | None = None
         self._wanted = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
@@ -120,7 +123,7 @@ class TritonServer:
 
     def start(self) -> None:
         """Start the server and return when it answers; on any failure nothing is left running."""
-        _check_repository(self.repository)
+        _check_repository(self.repository, self._config_name)
         check_files(self.repository)
         self._ports = choose_ports(self._wanted, self._address)
         try:
@@ -216,6 +219,7 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={self._memory_prefix}",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
         ]
+        command += [] if self._config_name is None else [f"--model-config-name={self._config_name}"]
         endpoints = {name: (self._address, self._ports[name]) for name in self._wanted}
         if "upstream" in self._ports:
             endpoints["grpc"] = (LOOPBACK, self._ports["upstream"])
@@ -287,11 +291,16 @@ def _in_words(status: int) -> str:
     return f"was killed by signal {-status} ({signal.strsignal(-status)}{cause})"
 
 
-def _check_repository(repository: Path) -> None:
+def _check_repository(repository: Path, config_name: str | None) -> None:
     if not repository.is_dir():
         raise InputError(f"model repository {repository} does not exist: make it with python -m lung_nodule export")
     if not any(repository.glob("*/config.pbtxt")):
         raise InputError(f"model repository {repository} holds no model: make it with python -m lung_nodule export")
+    if config_name is not None and not any(repository.glob(f"*/configs/{config_name}.pbtxt")):
+        known = sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})
+        raise InputError(
+            f"no model of {repository} has a config {config_name!r}: there is {', '.join(known) or 'none'}"
+        )
 
 
 def _listening(address: str, upstream: int) -> GrpcGuard:

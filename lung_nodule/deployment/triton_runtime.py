@@ -41,8 +41,9 @@ class TritonRuntime:
         backends = home / "backends"
         shutil.copytree(self.python_backend, backends / "python")
         shutil.copy2(self.stub, backends / "python" / self.stub.name)
-        for folder in sorted(path for path in BACKENDS.iterdir() if path.is_dir()):
+        for folder in sorted(path.parent for path in BACKENDS.glob("*/model.py")):
             shutil.copytree(folder, backends / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(BACKENDS / "net_model.py", backends / folder.name)
         return backends
 
 

@@ -50,8 +50,25 @@ def test_a_missing_file_is_named(broken: Path, tmp_path: Path, missing: str) -> 
 
 
 def test_an_unknown_engine_is_answered_with_the_known(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="choose onnxruntime or tensorrt"):
-        export_bundle(bundle, tmp_path / "out", checkpoint=bundle / "models" / "model.pt", engine="openvino")
+    with pytest.raises(InputError, match="choose onnxruntime, openvino or tensorrt"):
+        export_bundle(bundle, tmp_path / "out", checkpoint=bundle / "models" / "model.pt", engine="directml")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "message"),
+    [
+        ("onnxruntime", "bf16", "onnxruntime takes fp32 or fp16, not bf16: .*--engine openvino or tensorrt"),
+        ("openvino", "fp16", "openvino takes fp32 or bf16, not fp16: .*--engine onnxruntime or tensorrt"),
+        ("tensorrt", "int8", "precision 'int8' is unknown: choose fp32, fp16 or bf16"),
+    ],
+)
+def test_a_precision_that_the_engine_does_not_take_is_refused(
+    bundle: Path, tmp_path: Path, engine: str, precision: str, message: str
+) -> None:
+    choices = {"engine": engine, "precision": precision, "checkpoint": bundle / "models" / "model.pt"}
+    with pytest.raises(InputError, match=message):
+        export_bundle(bundle, tmp_path / "out", **choices)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_without_templates_is_refused(bundle: Path, tmp_path: Path) -> None:

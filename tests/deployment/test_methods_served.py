@@ -15,12 +15,15 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.core import CubeView, original_scale
+from lung_nodule.deployment.build_plans import TOLERANCES, compare
 from lung_nodule.deployment.calibration import Bin, Calibration, calibrations
 from lung_nodule.deployment.canary import _entry_models, _values, ask_canary
 from lung_nodule.deployment.client import PANEL, NoduleClient, request_inputs
+from lung_nodule.deployment.engines import model_configs
 from lung_nodule.deployment.export import export_bundle
-from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models
+from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models, write_config
 from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
+from lung_nodule.deployment.precision import cast_file
 from lung_nodule.deployment.served import served_nets
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.errors import InputError
@@ -94,18 +97,6 @@ def test_the_template_shows_the_published_sizes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_tensorrt_config_differs_in_its_engine_alone(name: str) -> None:
-    onnx_config, plan = (
-        read_config(TEMPLATES / f"{name}_net" / path) for path in ("config.pbtxt", "configs/tensorrt.pbtxt")
-    )
-    assert (plan.platform, plan.default_model_filename) == ("tensorrt_plan", "model.plan")
-    for config in (onnx_config, plan):
-        config.ClearField("platform")
-        config.ClearField("default_model_filename")
-    assert onnx_config == plan
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_config_and_file_have_the_checkpoints_shapes(name: str, all_repository: Path) -> None:
     assert _dims(read_config(all_repository / f"{name}_net" / "config.pbtxt")) == list(SHAPES[name])
     model = onnx.load(all_repository / f"{name}_net" / "1" / "model.onnx")
@@ -175,6 +166,30 @@ def test_the_server_answers_what_torch_computes(name: str, draw, panel_server: T
         one = _ask(client, name, images[2:3])
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)
     np.testing.assert_allclose(one, expected[2:3], atol=TOLERANCE)
+
+
+def test_other_engines_answer_as_onnx_runtime(panel_server: TritonServer, all_repository: Path, tmp_path: Path) -> None:
+    """OpenVINO in float32 and in bfloat16; and TensorRT within ONNX Runtime, which a server without a GPU ignores."""
+    engines = {"e2emtl": ("openvino", "fp32"), "mtcnn": ("openvino", "bf16"), "mtmrnet": ("onnxruntime", "fp32")}
+    for name, (engine, precision) in engines.items():
+        folder = tmp_path / f"{name}_net"
+        shutil.copytree(all_repository / folder.name, folder, ignore=shutil.ignore_patterns("configs"))
+        cast_file(folder / "1" / "model.onnx", precision)
+        for place, config in model_configs(read_config(folder / "config.pbtxt"), engine, precision).items():
+            write_config(folder / place, config)
+    with (
+        TritonServer(tmp_path, config_name="ort_tensorrt") as server,
+        InferenceServerClient(server.grpc_url) as client,
+        InferenceServerClient(panel_server.grpc_url) as reference,
+    ):
+        accelerated = client.get_model_config("mtmrnet_net").config.optimization.execution_accelerators
+        assert [one.name for one in accelerated.gpu_execution_accelerator] == ["tensorrt"]
+        for name, (_, precision) in engines.items():
+            images = lung_like(np.random.default_rng(7), 3, tuple(SHAPES[name][0]))
+            answers = [{"PRED": _ask(one, name, images)} for one in (client, reference)]
+            difference = compare(*answers)
+            assert not TOLERANCES[precision].refuses(difference), (name, difference)
+            assert (difference.largest > TOLERANCE) == (precision == "bf16"), (name, difference)
 
 
 def test_the_record_leads_from_the_answer_to_the_nodules_score(

@@ -53,17 +53,6 @@ def test_the_bounds_on_slices_agree() -> None:
     assert {read_config(TEMPLATES / name / "config.pbtxt").max_batch_size for name in NETS} == {4 * limit}
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_the_tensorrt_config_differs_in_its_engine_alone(name: str) -> None:
-    onnx = read_config(TEMPLATES / name / "config.pbtxt")
-    plan = read_config(TEMPLATES / name / "configs" / "tensorrt.pbtxt")
-    assert (plan.platform, plan.default_model_filename) == ("tensorrt_plan", "model.plan")
-    for config in (onnx, plan):
-        config.ClearField("platform")
-        config.ClearField("default_model_filename")
-    assert onnx == plan
-
-
 def test_every_output_of_the_ensemble_is_terminal() -> None:
     """An output that a later step consumes too deadlocks when a client asks for a subset of the outputs."""
     config = read_config(TEMPLATES / "mtnet" / "config.pbtxt")
@@ -141,6 +130,8 @@ def test_the_export_fills_in_the_checkpoints_settings(repository: Path, bundle: 
         "image_size": "64",
         "window": "-1000.0 400.0",
         "weights_sha256": file_sha256(bundle / "models" / "model.pt"),
+        "engine": "onnxruntime",
+        "precision": "fp32",
         "synthetic": "no",
         "patients_seen": "",
         "calibration": "",
