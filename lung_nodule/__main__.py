@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -106,7 +107,7 @@ def serve(
     Args:
         repository: The folder that export wrote.
         http_port: Port of the HTTP endpoint; 0 chooses a free one.
-        grpc_port: Port of the gRPC endpoint, the one predict talks to; 0 chooses a free one.
+        grpc_port: Port of the gRPC endpoint, the one predict talks to by default; 0 chooses a free one.
         metrics_port: Port of the Prometheus metrics; 0 chooses a free one.
         log_file: Keeps the server's own log; without it the log is deleted when the server stops.
         address: Of the endpoints. Anything but 127.0.0.1 is open to the network without encryption or password: put a
@@ -148,6 +149,8 @@ def predict(
     dicom_results: bool = True,
     worklist: str | None = None,
     explain: bool = False,
+    retries: int = 5,
+    shared_memory: bool | None = None,
 ) -> Job:
     """Ask a running server about the nodules of a CT, or of many; write masks, a table and a report.
 
@@ -163,7 +166,8 @@ def predict(
             series, its DICOM segmentation or structured report (TID 1500); or the JSON of boxes that MONAI's
             lung_nodule_ct_detection writes.
         out: The folder to write to.
-        url: host:port of the server's gRPC endpoint.
+        url: host:port of the server's gRPC endpoint, or http://host:port of its HTTP endpoint; grpcs:// or https:// for
+            a proxy with TLS, whose access token is taken from the environment variable LUNG_NODULE_TOKEN.
         model: Name of a served model; nodule_panel, which asks every method, or the server's one model by default.
         patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
         series_uid: Takes only this series' rows of the table, and this series of a folder or zip that holds several.
@@ -176,7 +180,14 @@ def predict(
         explain: True asks up to 125 times more for each nodule, with one cube of it or its surroundings replaced by
             lung each time, and writes how the malignancy probability changes: occlusion/<nodule_id>.nii.gz, and a map
             that can be switched on in the report.
+        retries: How often a request is sent again when the server has answered before and is now busy or away.
+        shared_memory: True or False; by default VOIs go through shared memory to a server on this machine.
     """
+    connection = {
+        "retries": whole_number(retries, "--retries", least=0),
+        "shared_memory": shared_memory,
+        "token": os.environ.get("LUNG_NODULE_TOKEN"),
+    }
     given = {"ct": ct, "nodules": nodules} if worklist is None else {"worklist": worklist}
     paths = {key: path_text("" if path is None else path, f"--{key}") for key, path in {**given, "out": out}.items()}
     of_one = {"ct": ct, "nodules": nodules, "patient_id": patient_id, "series_uid": series_uid}
@@ -189,10 +200,10 @@ def predict(
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
         options = {"threshold": threshold, "note": note, "dicom_results": dicom_results, "explain": explain}
-        options |= {"url": url, "model": model}
+        server = {"url": url, "model": model, "connection": connection}
         if worklist is not None:
-            return 1 if predict_worklist(**paths, **options) else 0
-        predict_ct(**paths, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
+            return 1 if predict_worklist(**paths, **server, **options) else 0
+        predict_ct(**paths, **server, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
         return 0
 
     return Job(action)

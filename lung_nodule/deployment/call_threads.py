@@ -43,9 +43,11 @@ class CallThreads:
     Args:
         number: how many calls may run at once.
         name: of the threads.
+        at_end: called by each thread when it ends, to close what it alone may touch.
     """
 
-    def __init__(self, number: int, *, name: str) -> None:
+    def __init__(self, number: int, *, name: str, at_end: Callable[[], object] = lambda: None) -> None:
+        self._at_end = at_end
         self._calls: SimpleQueue[tuple[SimpleQueue[Reply], int, Callable[..., Any], tuple] | None] = SimpleQueue()
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(number)]
@@ -71,10 +73,13 @@ class CallThreads:
             thread.join()
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            if not self._closed:
-                replies, key, function, arguments = call
-                replies.put(_reply(key, function, arguments))
+        try:
+            while (call := self._calls.get()) is not None:
+                if not self._closed:
+                    replies, key, function, arguments = call
+                    replies.put(_reply(key, function, arguments))
+        finally:
+            self._at_end()
 
 
 def _reply(key: int, function: Callable[..., Any], arguments: tuple) -> Reply:

@@ -1,31 +1,33 @@
-"""The gRPC client of the served models that take a VOI.
+"""The client of the served models that take a VOI, over gRPC or HTTP.
 
 On exit it waits for its requests. Disconnecting would cancel them, and a cancelled ensemble request can crash Triton
 2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034). Only the client's own
-threads call gRPC: Ctrl-C, which interrupts the main thread, could leave a lock of gRPC taken and every call waiting for
-it.
+threads call the server, each over its own connection: Ctrl-C, which interrupts the main thread, could leave a lock of
+gRPC taken and every call waiting for it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from queue import SimpleQueue
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import numpy as np
 from lung_nodule.deployment.answers import PANEL, Answer, ServedModel, answer_of
 from lung_nodule.deployment.call_threads import CallThreads, Reply
+from lung_nodule.deployment.request_slot import RequestSlot
+from lung_nodule.deployment.retries import Retries
+from lung_nodule.deployment.transport import Address, Failure, Transport, TransportError, as_inputs, connect
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
-from tritonclient.utils import InferenceServerException
+from tritonclient import grpc
 
 logger = logging.getLogger(__name__)
-
-_ASK_TIMEOUT_S = 10.0
+RETRIES = 5
 
 
 class NoduleClient:
@@ -34,11 +36,19 @@ class NoduleClient:
     They are cancelled only as a last resort: after ``timeout_s``, by a second Ctrl-C, or when the process dies.
 
     Args:
-        url: ``host:port`` of the gRPC endpoint.
+        url: ``host:port`` or ``grpc://host:port`` of the gRPC endpoint, ``http://host:port`` of the HTTP endpoint;
+            ``grpcs://`` and ``https://`` where a proxy in front encrypts.
         model: name of a model that takes a VOI: a bundle's, or ``nodule_panel`` for all of them. None takes the panel
             or, where there is none, the one ensemble of the server.
         timeout_s: how long one answer may take, in seconds; then its request is cancelled.
         in_flight: requests that are under way at once; the server merges their slices into batches.
+        retries: how often a request is sent again when a server that has answered before is busy or away.
+        shared_memory: whether VOIs go through shared memory; None: where the address is of this machine. A server that
+            cannot open it, as in a container, gets them in its requests.
+        token: access token of a proxy in front, for an encrypted connection.
+
+    Raises:
+        InputError: the address cannot be read, or a token would go unencrypted.
 
     Example:
         >>> import numpy as np
@@ -52,11 +62,26 @@ class NoduleClient:
         ...     answers = dict(client.ask([voi]))
     """
 
-    def __init__(self, url: str, *, model: str | None = None, timeout_s: float = 600.0, in_flight: int = 4) -> None:
-        self._url, self._model = url, model
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        timeout_s: float = 600.0,
+        in_flight: int = 4,
+        retries: int = RETRIES,
+        shared_memory: bool | None = None,
+        token: str | None = None,
+    ) -> None:
+        self._url, self._model, self._token = url, model, token
         self._timeout_s, self._in_flight = timeout_s, in_flight
-        self._client: Any = InferenceServerClient(url)  # its replies are annotated as optional
-        self._threads = CallThreads(in_flight, name="nodule_client")
+        self._address = Address.parse(url)
+        if token is not None and not self._address.tls:
+            raise InputError(f"a token would go unencrypted to {url}: give a URL of https:// or grpcs://")
+        self._shared_memory = self._address.local if shared_memory is None else shared_memory
+        self._retries = Retries(retries, server=url)
+        self._own = threading.local()
+        self._threads = CallThreads(in_flight, name="nodule_client", at_end=self._close_slot)
         self._served: ServedModel | None = None
 
     def __enter__(self) -> Self:
@@ -72,11 +97,9 @@ class NoduleClient:
         self.close()
 
     def close(self) -> None:
-        """Wait for the requests under way, at most ``timeout_s`` each, then disconnect; unsent calls are dropped."""
-        try:
-            self._threads.finish()
-        finally:
-            self._client.close()
+        """Wait for the requests under way, at most ``timeout_s`` each, then disconnect; no other is sent."""
+        self._retries.stop()
+        self._threads.finish()
 
     def describe(self) -> ServedModel:
         """What the server has loaded under the model's name.
@@ -126,80 +149,87 @@ class NoduleClient:
         return reply.key, reply.get()
 
     def _infer(self, served: ServedModel, voi: Voi, diameter: float | None) -> Answer:
-        outputs = [InferRequestedOutput(name) for name in served.asked]
-        inputs = request_inputs(voi, diameter if "DIAMETER" in served.inputs else None)
+        tensors = voi_tensors(voi, diameter if "DIAMETER" in served.inputs else None)
         try:
-            result = self._client.infer(served.name, inputs, outputs=outputs, client_timeout=self._timeout_s)
-        except InferenceServerException as error:
+            answer = self._retries.call(self._slot().infer, served.name, tensors, served.asked, self._timeout_s)
+        except TransportError as error:
             raise self._explained(error, voi.nodule_id) from None
-        return answer_of({name: result.as_numpy(name) for name in served.asked}, served)
+        return answer_of(answer, served)
+
+    def _slot(self) -> RequestSlot:
+        """The calling thread's own connection."""
+        if not hasattr(self._own, "slot"):
+            self._own.slot = RequestSlot(connect(self._address, self._token), shared_memory=self._shared_memory)
+        return self._own.slot
+
+    def _close_slot(self) -> None:
+        if hasattr(self._own, "slot"):
+            self._own.slot.close()
 
     def _describe(self) -> ServedModel:
-        name = self._model or PANEL
+        transport, name = self._slot().transport, self._model or PANEL
         try:
-            name = self._model or self._default()
-            if not self._client.is_model_ready(name, client_timeout=_ASK_TIMEOUT_S):
-                raise InputError(f"the server at {self._url} does not serve {name!r}; it has: {self._held()}")
-            return self._served_model(self._config(name))
-        except InferenceServerException as error:
+            index = self._retries.call(transport.index)
+            name = self._model or self._default(transport, index)
+            if not any(model["name"] == name and model.get("state") == "READY" for model in index):
+                raise InputError(f"the server at {self._url} does not serve {name!r}; it has: {_held(index)}")
+            return self._served_model(self._retries.call(transport.config, name))
+        except TransportError as error:
             raise self._explained(error) from None
         except KeyError as error:
             raise InputError(
                 f"model {name!r} at {self._url} says nothing about its {error.args[0]}: serve an exported one"
             ) from None
 
-    def _served_model(self, config: Any) -> ServedModel:
-        inputs, outputs = (tuple(tensor.name for tensor in part) for part in (config.input, config.output))
+    def _served_model(self, config: Mapping[str, Any]) -> ServedModel:
+        inputs, outputs = (tuple(tensor["name"] for tensor in config.get(part, [])) for part in ("input", "output"))
         if "VOI" not in inputs:
             raise InputError(
-                f"model {config.name!r} at {self._url} takes {', '.join(inputs)}, not a CT: name a bundle's, such as "
-                f"mtnet, or {PANEL}"
+                f"model {config['name']!r} at {self._url} takes {', '.join(inputs)}, not a CT: name a bundle's, such "
+                f"as mtnet, or {PANEL}"
             )
-        text = {key: value.string_value for key, value in config.parameters.items()}
+        text = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
         reach = float(text["reach_mm"]), float(text.get("reach_diameters", 0))
-        return ServedModel(config.name, text["version"], *reach, inputs, outputs, text)
+        return ServedModel(config["name"], text["version"], *reach, inputs, outputs, text)
 
-    def _default(self) -> str:
+    def _default(self, transport: Transport, index: Sequence[Mapping[str, Any]]) -> str:
         """The panel, else the server's one ensemble."""
-        names = [model.name for model in self._index()]
+        names = [model["name"] for model in index]
         if PANEL in names:
             return PANEL
-        ensembles = [name for name in names if self._config(name).platform == "ensemble"]
+        configs = {name: self._retries.call(transport.config, name) for name in names}
+        ensembles = [name for name, config in configs.items() if config.get("platform") == "ensemble"]
         if len(ensembles) != 1:
-            raise InputError(f"the server at {self._url} has no {PANEL}: name a model; it has: {self._held()}")
+            raise InputError(f"the server at {self._url} has no {PANEL}: name a model; it has: {_held(index)}")
         return ensembles[0]
 
-    def _config(self, name: str) -> Any:
-        return self._client.get_model_config(name, client_timeout=_ASK_TIMEOUT_S).config
-
-    def _index(self) -> Any:
-        return self._client.get_model_repository_index(client_timeout=_ASK_TIMEOUT_S).models
-
-    def _held(self) -> str:
-        return ", ".join(sorted(f"{model.name} ({model.state.lower()})" for model in self._index())) or "no model"
-
-    def _explained(self, error: InferenceServerException, nodule_id: str | None = None) -> InputError:
+    def _explained(self, error: TransportError, nodule_id: str | None = None) -> InputError:
         where = f"nodule {nodule_id}: " if nodule_id is not None else ""
-        if "UNAVAILABLE" in str(error.status()) and nodule_id is not None:
+        if error.failure is Failure.UNREACHABLE and nodule_id is not None:
             return InputError(f"{where}the server at {self._url} is gone: look at its log and start it again")
-        if "UNAVAILABLE" in str(error.status()):
+        if error.failure is Failure.UNREACHABLE:
+            protocol = "HTTP" if self._address.http else "gRPC"
             return InputError(
-                f"no Triton server answers gRPC at {self._url}: start one with python -m lung_nodule serve, "
-                "or give another --url"
+                f"no Triton server answers {protocol} at {self._url}: start one with python -m lung_nodule serve, "
+                "or give another --url (host:port for gRPC, http://host:port for HTTP)"
             )
-        if "DEADLINE_EXCEEDED" in str(error.status()):
+        if error.failure is Failure.TIMEOUT:
             return InputError(f"{where}the server at {self._url} did not answer in time: look at its log")
-        return InputError(f"{where}the server at {self._url} refused: {error.message()}")
+        if error.failure is Failure.BUSY:
+            return InputError(f"{where}the server at {self._url} is busy ({error}): try again later")
+        return InputError(f"{where}the server at {self._url} refused: {error}")
 
 
-def request_inputs(voi: Voi, diameter: float | None = None) -> list[InferInput]:
+def _held(index: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(sorted(f"{model['name']} ({model.get('state', '').lower()})" for model in index)) or "no model"
+
+
+def voi_tensors(voi: Voi, diameter: float | None = None) -> dict[str, np.ndarray]:
     """A VOI as a model's tensors: VOI in HU, SPACING and, where known, DIAMETER in mm, CENTER as a voxel index."""
-    values = {"VOI": voi.volume.data, "SPACING": voi.volume.spacing, "CENTER": voi.center}
-    if diameter is not None:
-        values["DIAMETER"] = np.array([diameter])
-    inputs = []
-    for name, value in values.items():
-        tensor = InferInput(name, list(value.shape), "FP32")
-        tensor.set_data_from_numpy(np.ascontiguousarray(value, dtype=np.float32))
-        inputs.append(tensor)
-    return inputs
+    tensors = {"VOI": voi.volume.data, "SPACING": voi.volume.spacing, "CENTER": voi.center}
+    return tensors if diameter is None else tensors | {"DIAMETER": np.array([diameter])}
+
+
+def request_inputs(voi: Voi, diameter: float | None = None, *, library: ModuleType = grpc) -> list[Any]:
+    """The same as the inputs of a request of tritonclient's own, FP32; ``library``: its ``grpc`` or its ``http``."""
+    return as_inputs(voi_tensors(voi, diameter), library)

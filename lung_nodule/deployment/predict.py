@@ -94,6 +94,7 @@ def predict_ct(
     note: str = "",
     dicom_results: bool = True,
     explain: bool = False,
+    connection: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Ask the server about every nodule of a CT and write its answers.
 
@@ -103,13 +104,14 @@ def predict_ct(
         ct: as :class:`Case`, like ``nodules`` and the options.
         nodules: where the nodules are.
         out: folder to write to.
-        url: ``host:port`` of the server's gRPC endpoint.
+        url: of the server, as :class:`~lung_nodule.deployment.client.NoduleClient` takes it.
         model: name of the served model; None takes the panel of all methods, or the server's one ensemble.
         keep: ``patient_id`` and ``series_uid``, where they are given.
         threshold: smallest score.
         note: for the report.
         dicom_results: False writes neither DICOM file.
         explain: True makes occlusion maps.
+        connection: further options of the client, such as ``retries``.
 
     Raises:
         InputError: a table, CT or server that cannot be used; the message says why.
@@ -118,7 +120,7 @@ def predict_ct(
     case = Case(
         Path(ct), Path(nodules), **chosen, threshold=threshold, note=note, dicom_results=dicom_results, explain=explain
     )
-    with NoduleClient(url, model=model) as client:
+    with NoduleClient(url, model=model, **(connection or {})) as client:
         return predict_case(client, case, Path(out))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lung_nodule.deployment.answers import ServedModel
@@ -38,7 +39,13 @@ class Outcome:
 
 
 def predict_worklist(
-    *, worklist: str | Path, out: str | Path, url: str, model: str | None = None, **options: str | float | bool
+    *,
+    worklist: str | Path,
+    out: str | Path,
+    url: str,
+    model: str | None = None,
+    connection: Mapping[str, Any] | None = None,
+    **options: str | float | bool,
 ) -> int:
     """Predict every case of a worklist into a folder of its name, and write ``worklist.csv``.
 
@@ -48,8 +55,9 @@ def predict_worklist(
     Args:
         worklist: see :func:`~lung_nodule.deployment.worklist.read_worklist`, like ``options``.
         out: folder of the folders.
-        url: ``host:port`` of the server's gRPC endpoint.
-        model: as :func:`~lung_nodule.deployment.predict.predict_ct`.
+        url: as :func:`~lung_nodule.deployment.predict.predict_ct`, like ``model`` and ``connection``.
+        model: of the server.
+        connection: options of the client.
         options: of every case.
 
     Returns:
@@ -61,7 +69,7 @@ def predict_worklist(
     cases, out = read_worklist(worklist, **options), Path(out)
     if (out / SUMMARY).exists() and (out / SUMMARY).samefile(worklist):
         raise InputError(f"{worklist} would be overwritten by the results: name another output folder than {out}")
-    with NoduleClient(url, model=model) as client, only_writer(out):
+    with NoduleClient(url, model=model, **(connection or {})) as client, only_writer(out):
         served = client.describe()
         outcomes = dict.fromkeys(cases, Outcome(NOT_REACHED))
         try:

@@ -57,7 +57,7 @@ class HandMadeAnswers:
     asked: ClassVar[list[str]] = []
     """The nodules asked about, of all clients."""
 
-    def __init__(self, url: str, *, model: str | None = None) -> None:
+    def __init__(self, url: str, *, model: str | None = None, **_: object) -> None:
         patients = {"patients_seen": patient_hash("SYNTHETIC")} if url == "has seen the patient" else {}
         self.served = ServedModel("mtnet", "0.1.0", 32.0, 0.0, ("VOI",), ("FINE_PROBABILITY",), patients)
 

@@ -21,8 +21,10 @@ from tritonclient import grpc as of_grpc
 from tritonclient import http as of_http
 from tritonclient.utils import InferenceServerException
 
+from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.model_repository import TEMPLATES
 from lung_nodule.deployment.server import TritonServer
+from lung_nodule.errors import InputError
 from lung_nodule.io import Voi
 from tests.deployment.conftest import ball_voi
 
@@ -156,6 +158,8 @@ def test_the_proxy_passes_inferences_of_any_size_on_and_nothing_of_the_machine(p
         over_http = client.infer("mtnet", inputs(voi, of_http), outputs=outputs, headers={**token})
         with pytest.raises(InferenceServerException, match="403"):
             client.get_system_shared_memory_status(headers=token)
+        with pytest.raises(InferenceServerException, match="403"):
+            client.unload_model("mtnet", headers=token)
     with of_grpc.InferenceServerClient(grpc_url, ssl=True, root_certificates=certificate) as client:
         outputs = [of_grpc.InferRequestedOutput(SCORE)]
         over_grpc = client.infer("mtnet", inputs(voi, of_grpc), outputs=outputs, headers={**token})
@@ -163,6 +167,25 @@ def test_the_proxy_passes_inferences_of_any_size_on_and_nothing_of_the_machine(p
             client.get_system_shared_memory_status(headers=token)
     assert over_http.as_numpy(SCORE) == pytest.approx(over_grpc.as_numpy(SCORE), abs=1e-6)
     assert 0 < over_http.as_numpy(SCORE)[0] < 1
+
+
+def test_the_client_comes_through_the_proxy_with_its_token(
+    proxy: tuple[str, str, str], panel_server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voi, found = ball_voi("small", (32, 32, 6), (1.0, 1.0, 2.5)), []
+    monkeypatch.setenv("SSL_CERT_FILE", proxy[2])
+    urls = (f"https://{proxy[0]}", f"grpcs://{proxy[1]}")
+    for url in urls:
+        with NoduleClient(url, model="mtnet", token=TOKEN) as client:
+            found += [answer.malignancy for _, answer in client.ask([voi])]
+        with NoduleClient(url, token="wrong") as client, pytest.raises(InputError, match=f"{url} refused"):
+            client.describe()
+    with NoduleClient(panel_server.grpc_url, model="mtnet") as client:
+        found += [answer.malignancy for _, answer in client.ask([voi])]
+    assert found == pytest.approx([found[-1]] * 3, abs=1e-6)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with NoduleClient(urls[0], token=TOKEN) as client, pytest.raises(InputError, match="certificate is not trusted"):
+        client.describe()
 
 
 def test_the_canary_fails_where_a_step_is_dead_and_the_server_says_ready(repository: Path) -> None:

@@ -16,6 +16,7 @@ from lung_nodule.deployment.answers import Answer
 from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import NoduleClient, request_inputs
 from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.voi_memory import PREFIX
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import load_network
@@ -81,6 +82,28 @@ def test_the_server_answers_what_torch_computes(server: TritonServer, expected, 
     _assert_equal(found, wanted)
 
 
+@pytest.mark.parametrize("shared_memory", [False, True], ids=["sent", "shared"])
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_every_way_gives_the_same_answer_and_the_same_errors(
+    server: TritonServer, protocol: str, shared_memory: bool
+) -> None:
+    url = f"http://{server.http_url}" if protocol == "http" else server.grpc_url
+    with NoduleClient(server.grpc_url, shared_memory=False) as client:
+        wanted, served = dict(client.ask(VOIS)), client.describe()
+    with NoduleClient(url, in_flight=1, shared_memory=shared_memory) as client:
+        assert client.describe() == served
+        found = dict(client.ask(VOIS))
+        assert len(list(Path("/dev/shm").glob(f"{PREFIX}*"))) == shared_memory
+        with pytest.raises(InputError, match=rf"^nodule LIDC-1: the server at {url} refused: .*1 voxels that are NaN"):
+            list(client.ask([NAN]))
+    for index, answer in found.items():
+        assert answer.malignancy == pytest.approx(wanted[index].malignancy, abs=1e-6)
+        np.testing.assert_allclose(answer.maps["fine"], wanted[index].maps["fine"], atol=1e-6)
+    with NoduleClient(url, model="mtcnn") as client, pytest.raises(InputError, match=r"'mtcnn'.*mtnet \(ready\)"):
+        client.describe()
+    assert not list(Path("/dev/shm").glob(f"{PREFIX}*"))
+
+
 def test_nodules_of_different_slice_counts_do_not_mix(server: TritonServer, expected) -> None:
     vois = VOIS * 4
     with NoduleClient(server.grpc_url, in_flight=8) as client:
@@ -120,6 +143,7 @@ def _spoiled(value: float) -> np.ndarray:
     return data
 
 
+NAN = Voi("LIDC-1", Volume(_spoiled(np.nan), VOIS[3].volume.affine), VOIS[3].box, VOIS[3].center)
 BAD = {
     "nan": ({"data": _spoiled(np.nan)}, "1 voxels that are NaN"),
     "infinite": ({"data": _spoiled(np.inf)}, "1 voxels that are NaN or infinite"),
@@ -153,9 +177,8 @@ def test_bad_input_is_answered_with_its_reason(server: TritonServer, grpc: Infer
 
 
 def test_the_clients_error_names_the_nodule(server: TritonServer) -> None:
-    bad = Voi("LIDC-1", Volume(_spoiled(np.nan), VOIS[3].volume.affine), VOIS[3].box, VOIS[3].center)
     with NoduleClient(server.grpc_url) as client, pytest.raises(InputError, match=r"^nodule LIDC-1: .*NaN"):
-        list(client.ask([VOIS[1], bad]))
+        list(client.ask([VOIS[1], NAN]))
 
 
 def test_clients_that_leave_early_leave_a_server_that_answers(bare_server: TritonServer) -> None:
