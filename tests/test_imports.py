@@ -81,4 +81,4 @@ def test_what_is_light_stays_light(module: str, heavy: set[str]) -> None:
 def test_every_direct_dependency_is_pinned_with_a_reason() -> None:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     for line in filter(None, lines):
-        assert line.startswith("#") or re.fullmatch(r"[\w\[\]-]+==[\w.]+ +# .+", line), line
+        assert line.startswith("#") or re.fullmatch(r"[\w\[\],-]+==[\w.]+ +# .+", line), line

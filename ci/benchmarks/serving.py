@@ -5,8 +5,9 @@
 For every method and one nodule of 80 mm: the ensemble's median latency, against the nets' own computing times added up
 (what its pre- and post-processing and the transport cost), against torch in process (the bundle's view and network, in
 evaluation mode), and against a client that prepares the images itself and asks the nets one after the other. Then
-throughput at 1, 4 and 8 requests under way, the panel against the slowest of its methods, memory and start time. Prints
-JSON; every ratio is of figures of this run.
+throughput at 1, 4 and 8 requests under way; NoduleClient over gRPC and HTTP, with the VOI in the request or in shared
+memory; the panel against the slowest of its methods; memory and start time. Prints JSON; every ratio is of figures of
+this run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +31,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's 
 
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 
+from ci.benchmarks.nodule import DIAMETER, nodule
 from lung_nodule.core import NoduleView
 from lung_nodule.deployment.answers import PANEL
-from lung_nodule.deployment.client import request_inputs
+from lung_nodule.deployment.client import NoduleClient, request_inputs
 from lung_nodule.deployment.export import default_checkpoint
 from lung_nodule.deployment.server import TritonServer
-from lung_nodule.io import Voi, Volume, write_json
+from lung_nodule.io import Voi, write_json
 from lung_nodule.methods import METHODS, Method, load_network, method_named
 from lung_nodule.networks import read_settings
 
-SHAPE, SPACING, DIAMETER = (115, 115, 65), (0.7, 0.7, 1.25), 14.0
 CONCURRENT = (1, 4, 8)
 logger = logging.getLogger(__name__)
-
-
-def nodule() -> Voi:
-    """Lung of 80 mm with one ball of soft tissue."""
-    center = (np.array(SHAPE, dtype=np.float32) - 1) / 2
-    distance = np.linalg.norm((np.moveaxis(np.indices(SHAPE), 0, -1) - center) * SPACING, axis=-1)
-    data = np.where(distance < DIAMETER / 2, 20, -850 + np.random.default_rng(0).normal(0, 50, SHAPE))
-    volume = Volume(data.astype(np.float32), np.diag([*SPACING, 1.0]))
-    x, y, z = SHAPE
-    return Voi("nodule", volume, (slice(0, x), slice(0, y), slice(0, z)), center)
 
 
 def median_ms(call: Callable[[], object], repeats: int) -> float:
@@ -129,6 +121,26 @@ def of_method(client: InferenceServerClient, name: str, bundles: Path, voi: Voi,
     return {"served_ms": served, **{f"{key}_ms": value for key, value in others.items()}, **ratios}
 
 
+def ways(server: TritonServer, model: str, voi: Voi, requests: int) -> dict[str, float]:
+    """Median latency of NoduleClient in each of its ways, asked in turn, and the ratios to gRPC's."""
+    urls = {"grpc": server.grpc_url, "http": f"http://{server.http_url}"}
+    times: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(NoduleClient(url, model=model, in_flight=1, shared_memory=shared))
+            for protocol, url in urls.items()
+            for name, shared in ((protocol, False), (f"{protocol}_shared_memory", True))
+        }
+        for _ in range(requests + 1):
+            for name, client in clients.items():
+                started = time.perf_counter()
+                list(client.ask([voi], [DIAMETER]))
+                times.setdefault(name, []).append(1000 * (time.perf_counter() - started))
+    found = {name: statistics.median(of_way[1:]) for name, of_way in times.items()}
+    ratios = {f"{name}_over_grpc": found[name] / found["grpc"] for name in clients if name != "grpc"}
+    return {f"{name}_ms": value for name, value in found.items()} | ratios
+
+
 def throughput(url: str, model: str, voi: Voi, requests: int) -> dict[str, float]:
     """Answers per second with several requests under way, and their ratio to one at a time."""
     found: dict[str, float] = {}
@@ -179,12 +191,14 @@ def main(repository: str, bundles: str = "bundles", requests: int = 20, out: str
             for name in [name for name in METHODS if (Path(repository) / name).is_dir()]:
                 found[name] = of_method(client, name, Path(bundles), voi, requests)
                 found[name]["throughput"] = throughput(server.grpc_url, name, voi, requests)
+                found[name]["ways"] = ways(server, name, voi, max(5, requests // 2))
                 logger.info("%s: %s", name, json.dumps(rounded(found[name])))
             if (Path(repository) / PANEL).is_dir():
                 outputs, inputs = ["MALIGNANCY_PROBABILITY", "MASK"], request_inputs(voi, DIAMETER)
                 panel = median_ms(lambda: ask(client, PANEL, inputs, outputs), requests)
                 slowest = max(found[name]["served_ms"] for name in METHODS if name in found)
                 found[PANEL] = {"served_ms": panel, "over_slowest_method": panel / slowest}
+                found[PANEL]["ways"] = ways(server, PANEL, voi, max(5, requests // 2))
         found["memory_mb"] = memory_mb(server.pid)
     print(json.dumps(rounded(found), indent=2))
     if out is not None:

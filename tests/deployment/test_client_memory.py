@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +21,8 @@ from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 from tests.deployment.fake_triton import QUICK, REFUSED, Service, serving_grpc, serving_http
 from tests.deployment.test_client import _vois
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(params=[serving_grpc, serving_http], ids=["grpc", "http"])
@@ -127,6 +133,29 @@ def test_an_exception_leaves_nothing(service: tuple[Service, str], error: type[B
     with pytest.raises(InputError, match="refused"), NoduleClient(url, shared_memory=True) as client:
         list(client.ask(_vois(QUICK, REFUSED, QUICK)))
     assert servicer.regions == {}
+    assert _regions() == set()
+
+
+KILLED = """
+import os, signal, sys
+from lung_nodule.deployment.client import NoduleClient
+from tests.deployment.test_client_memory import _large
+
+with NoduleClient(sys.argv[1]) as client:
+    list(client.ask([_large(1), _large(2)]))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_client_leaves_no_memory() -> None:
+    servicer = Service()
+    with serving_grpc(servicer) as url:
+        done = subprocess.run([sys.executable, "-c", KILLED, url], cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert servicer.through_memory == [True, True]
+    deadline = time.monotonic() + 30
+    while _regions() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert _regions() == set()
 
 

@@ -21,6 +21,7 @@ from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.dicom_results import REPORT
 from lung_nodule.deployment.predict import predict_ct
 from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.voi_memory import PREFIX
 from lung_nodule.errors import InputError
 from lung_nodule.io import Volume, cut_voi, file_sha256, read_nifti, write_nifti
 from tests.deployment.hand_made import FRAME
@@ -159,6 +160,7 @@ def test_an_interrupt_leaves_a_server_that_answers(
     command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]
     said = _interrupted(command, after=rb"[1-9]\d*/1000", number=number)
     assert "lung_nodule: interrupted" in said
+    assert not list(Path("/dev/shm").glob(f"{PREFIX}*"))
     assert ask_canary(bare_server.grpc_url) == ["mtnet"]
     assert not (tmp_path / "out").exists()
 
