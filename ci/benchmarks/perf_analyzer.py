@@ -134,8 +134,8 @@ def table(rows: list[Row]) -> str:
     """Markdown."""
     lines = ["| model | under way | answers per s | p50, ms | p95, ms |", "|---|---|---|---|---|"]
     for row in rows:
-        values = [f"{row[name]:.3g}" for name in ("per_s", "p50_ms", "p95_ms")]
-        lines.append(f"| `{row['model']}` | {row['under_way']} | {' | '.join(values)} |")
+        speed = f"{row['per_s']:.2f} | {row['p50_ms']:.0f} | {row['p95_ms']:.0f}"
+        lines.append(f"| `{row['model']}` | {row['under_way']} | {speed} |")
     return "\n".join(lines)
 
 
@@ -143,7 +143,7 @@ def main(
     repository: str,
     ct: str | None = None,
     nodules: str | None = None,
-    models: str | None = None,
+    models: str | tuple[str, ...] | None = None,
     requests: int = 24,
     protocol: str = "grpc",
     wheel: str | None = None,
@@ -162,7 +162,8 @@ def main(
         out: a JSON file.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    names = models.split(",") if models else sorted(p.parent.name for p in Path(repository).glob("*/config.pbtxt"))
+    given = (models,) if isinstance(models, str) else models  # Fire reads "a,b" as a tuple
+    names = given or sorted(path.parent.name for path in Path(repository).glob("*/config.pbtxt"))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary, TritonServer(repository) as server:
         folder = Path(temporary)
