@@ -12,7 +12,7 @@ from lung_nodule.deployment.transport import Failure, Placed, Transport, Transpo
 from tritonclient.utils import shared_memory
 
 PREFIX = "nodule_client_"
-"""Begins the names of the regions."""
+"""Begins the names of the regions, before the process id."""
 
 
 class VoiMemory:
@@ -56,7 +56,7 @@ class VoiMemory:
             shared_memory.destroy_shared_memory_region(region)
 
     def _open(self, size: int) -> None:
-        self._name = f"{PREFIX}{uuid.uuid4().hex}"
+        self._name = f"{PREFIX}{os.getpid()}_{uuid.uuid4().hex}"
         try:
             self._region = shared_memory.create_shared_memory_region(self._name, self._name, size, create_only=True)
             with open(f"/dev/shm/{self._name}", "r+b") as file:

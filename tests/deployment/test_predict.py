@@ -160,7 +160,6 @@ def test_an_interrupt_leaves_a_server_that_answers(
     command += [f"--nodules={nodules}", f"--out={tmp_path / 'out'}"]
     said = _interrupted(command, after=rb"[1-9]\d*/1000", number=number)
     assert "lung_nodule: interrupted" in said
-    assert not list(Path("/dev/shm").glob(f"{PREFIX}*"))
     assert ask_canary(bare_server.grpc_url) == ["mtnet"]
     assert not (tmp_path / "out").exists()
 
@@ -178,6 +177,7 @@ def _interrupted(command: list[str], *, after: bytes, number: signal.Signals) ->
         finally:
             process.kill()
     assert process.returncode == 130, (seen + rest).decode()
+    assert not list(Path("/dev/shm").glob(f"{PREFIX}{process.pid}_*"))
     return (seen + rest).decode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_every_way_gives_the_same_answer_and_the_same_errors(
     with NoduleClient(url, in_flight=1, shared_memory=shared_memory) as client:
         assert client.describe() == served
         found = dict(client.ask(VOIS))
-        assert len(list(Path("/dev/shm").glob(f"{PREFIX}*"))) == shared_memory
+        assert len(list(Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*"))) == shared_memory
         with pytest.raises(InputError, match=rf"^nodule LIDC-1: the server at {url} refused: .*1 voxels that are NaN"):
             list(client.ask([NAN]))
     for index, answer in found.items():
@@ -101,7 +102,7 @@ def test_every_way_gives_the_same_answer_and_the_same_errors(
         np.testing.assert_allclose(answer.maps["fine"], wanted[index].maps["fine"], atol=1e-6)
     with NoduleClient(url, model="mtcnn") as client, pytest.raises(InputError, match=r"'mtcnn'.*mtnet \(ready\)"):
         client.describe()
-    assert not list(Path("/dev/shm").glob(f"{PREFIX}*"))
+    assert not list(Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*"))
 
 
 def test_nodules_of_different_slice_counts_do_not_mix(server: TritonServer, expected) -> None:
