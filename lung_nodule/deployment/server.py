@@ -42,8 +42,7 @@ class TritonServer:
 
     It is ready when every ensemble of the repository, and every stand-alone net, has answered an inference, which
     Triton's own ``/ready`` does not guarantee. It ends with the thread that started it, as with this process, even by
-    SIGKILL. A port of 0 means "any free port"; read the choice from ``grpc_url``,
-    ``http_url``, ``metrics_url``.
+    SIGKILL. A port of 0 means "any free port"; read the choice from ``grpc_url``, ``http_url``, ``metrics_url``.
 
     Args:
         repository: model repository, as written by ``python -m lung_nodule export``.
