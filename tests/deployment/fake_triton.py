@@ -37,12 +37,13 @@ STATUS = {
 class Service(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers the slow ones a while after a quick or a refused one, and counts the callers who have hung up by then.
 
-    An answer's malignancy is the centre that was sent.
+    An answer's malignancy is the centre that was sent. Nothing is answered before ``least`` requests are under way.
     """
 
     def __init__(self) -> None:
         self.one_is_done = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self.least = 1
         self._running = self.most = self.answered = self.abandoned = self.asked = self.registered = 0
         self.failing: deque[grpc.StatusCode] = deque()
         self.regions: dict[str, str] = {}
@@ -61,6 +62,9 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):
         with self._lock:
             self._running += 1
             self.most = max(self.most, self._running)
+            self._lock.notify_all()
+            enough = self._lock.wait_for(lambda: self.most >= self.least, timeout=30)
+        assert enough, f"the caller does not send {self.least} requests side by side"
         kind = values["VOI"][0]
         context.add_callback(self.one_is_done.set)
         if kind == SLOW:

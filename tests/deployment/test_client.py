@@ -52,6 +52,7 @@ def test_every_voi_is_answered_under_its_own_position(service: tuple[Service, st
 def test_leaving_early_waits_for_the_answers_under_way(service: tuple[Service, str]) -> None:
     """A request that is cancelled can crash Triton 2.51, and then nobody is answered any more."""
     servicer, url = service
+    servicer.least = 4
     with NoduleClient(url, in_flight=4) as client:
         next(client.ask(_vois(SLOW, QUICK, SLOW, SLOW, SLOW)))
     assert _counts(servicer) == (4, 0)
@@ -59,6 +60,7 @@ def test_leaving_early_waits_for_the_answers_under_way(service: tuple[Service, s
 
 def test_a_refusal_waits_for_the_answers_under_way(service: tuple[Service, str]) -> None:
     servicer, url = service
+    servicer.least = 4
     with pytest.raises(InputError, match=r"^nodule nodule_2: .* refused: a reason"), NoduleClient(url) as client:
         list(client.ask(_vois(SLOW, SLOW, REFUSED, SLOW, SLOW)))
     assert _counts(servicer) == (4, 0)
@@ -71,6 +73,7 @@ def _interrupted(client: NoduleClient) -> None:
 
 def test_ctrl_c_waits_for_the_answers_under_way(service: tuple[Service, str]) -> None:
     servicer, url = service
+    servicer.least = 4
     with pytest.raises(KeyboardInterrupt), NoduleClient(url) as client:
         _interrupted(client)
     assert _counts(servicer) == (4, 0)
