@@ -138,6 +138,17 @@ class TritonServer:
             logger.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
 
     def _start_triton(self) -> None:
+        """Start Triton; once more where a signal ended it while it loaded (its stubs' locks time out under load)."""
+        try:
+            self._start_once()
+        except InputError as error:
+            if self._process is None or (self._process.poll() or 0) >= 0 or self._interrupted.is_set():
+                raise
+            logger.warning("starting again: %s", str(error).partition("\n")[0].rstrip(":"))
+            self._stop_triton()
+            self._start_once()
+
+    def _start_once(self) -> None:
         runtime = find_runtime()
         self._home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
         command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self._home)))

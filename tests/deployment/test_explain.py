@@ -49,6 +49,13 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelConfig(self, request: object, context: grpc.ServicerContext) -> service_pb2.ModelConfigResponse:
         return service_pb2.ModelConfigResponse(config=read_config(TEMPLATES / "mtcnn" / "config.pbtxt"))
 
+    def RepositoryIndex(self, request: object, context: grpc.ServicerContext) -> service_pb2.RepositoryIndexResponse:
+        held = service_pb2.RepositoryIndexResponse.ModelIndex(name="mtcnn", version="1", state="READY")
+        return service_pb2.RepositoryIndexResponse(models=[held])
+
+    def SystemSharedMemoryRegister(self, request: object, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "no shared memory")
+
 
 @pytest.fixture
 def service() -> Iterator[tuple[Service, str]]:

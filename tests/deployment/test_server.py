@@ -150,6 +150,21 @@ def test_the_command_line_stops_in_order(repository: Path, number: signal.Signal
         ask_canary(url, timeout_s=2)
 
 
+def test_a_server_that_a_signal_ends_while_it_loads_is_started_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands, starts = TritonServer._command, []
+
+    def first_aborts(self: TritonServer, *arguments: Path) -> list[str]:
+        starts.append(commands(self, *arguments))
+        return starts[-1] if len(starts) > 1 else ["/bin/sh", "-c", "kill -ABRT $$"]
+
+    monkeypatch.setattr(TritonServer, "_command", first_aborts)
+    with TritonServer(repository) as server:
+        assert len(starts) == 2
+        assert ask_canary(server.grpc_url) == ["mtnet"]
+
+
 def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
     before, server = _shared_memory(), TritonServer(repository)
     server.interrupt()
