@@ -17,7 +17,7 @@ checking=$!
 say "pytest"
 export OMP_NUM_THREADS=1 # a thread per test; more processes than cores, as servers and subprocesses are waited for
 tests=0
-python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder "${slow[@]}" "$@" || tests=$?
+python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@" || tests=$?
 say "pyright"
 checked=0
 wait $checking || checked=$?

@@ -17,8 +17,6 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 LONGEST_FIRST = ("tests/bundles/", "tests/deployment/", "tests/preprocessing/")
 """Folders whose files take minutes; begun last, they would leave the other processes without work."""
-SERVERS = {"server": "mtnet", "bare_server": "mtnet", "panel_server": "panel"}
-"""Fixtures of a session, by what they serve: every process that has one starts a Triton of its own."""
 
 
 def pytest_configure() -> None:
@@ -34,13 +32,8 @@ def pytest_xdist_setupnodes(specs: list[Any]) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files; a file stays in one process, and so do all files that ask the same server."""
+    """Begin with the longest files."""
     items.sort(key=lambda item: next((i for i, folder in enumerate(LONGEST_FIRST) if folder in item.nodeid), 9))
-    groups = {
-        item.path: SERVERS[name] for item in items for name in SERVERS if name in getattr(item, "fixturenames", ())
-    }
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, str(item.path))))
 
 
 @pytest.fixture(scope="session")
