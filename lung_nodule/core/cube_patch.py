@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .interpolation import interpolation_matrix, restoring_matrix, spline_matrix
+from .interpolation import interpolation_matrix, reached, restoring_matrix, spline_matrix
 
 MATRICES = {1: interpolation_matrix, 3: spline_matrix}
 
@@ -81,8 +81,10 @@ class CubePatch:
         """
         if tuple(volume.shape) != tuple(self.shape):
             raise ValueError(f"the volume's shape {tuple(volume.shape)} is not the patch's {tuple(self.shape)}")
-        x, y, z = (MATRICES[self.order](self._positions(axis), self.shape[axis]) for axis in range(3))
-        slices = np.tensordot(z, volume.astype(np.float32), axes=(1, 2))
+        matrices = [MATRICES[self.order](self._positions(axis), self.shape[axis]) for axis in range(3)]
+        box = tuple(reached(matrix) for matrix in matrices)
+        x, y, z = (matrix[:, part] for matrix, part in zip(matrices, box, strict=True))
+        slices = np.tensordot(z, volume[box].astype(np.float32), axes=(1, 2))
         return np.ascontiguousarray(x @ slices @ y.T)
 
     def restore(self, maps: np.ndarray) -> np.ndarray:

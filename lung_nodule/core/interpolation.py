@@ -29,6 +29,19 @@ def interpolation_matrix(positions: np.ndarray, length: int, *, outside: str = "
     return matrix
 
 
+def reached(matrix: np.ndarray) -> slice:
+    """The samples that any position depends on: what lies before and after them need not be read.
+
+    A cubic spline depends on all samples; the share of one falls to a quarter with each step away from the position,
+    and is left out below 1e-7, the resolution of float32.
+
+    Args:
+        matrix: ``[N, length]``, of :func:`interpolation_matrix` or :func:`spline_matrix`.
+    """
+    columns = np.flatnonzero(np.abs(matrix).max(axis=0) > 1e-7)
+    return slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def restoring_matrix(voxels: int, pixels: int, *, center: float, pixels_per_voxel: float) -> np.ndarray:
     """From a patch's pixels along one axis back to the VOI's voxels, averaging over each voxel's own extent.
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from lung_nodule.core import CubePatch
+from lung_nodule.core.cube_patch import MATRICES
 from lung_nodule.core.interpolation import spline_matrix
 
 SHAPE, SPACING, CENTER = (60, 50, 30), (0.7, 0.8, 1.25), (31.3, 24.6, 14.2)
@@ -71,6 +72,22 @@ def test_the_cubic_cube_is_scipys() -> None:
     index = [mm / SPACING[axis] + CENTER[axis] for axis, mm in enumerate((x, y, z))]
     expected = ndimage.map_coordinates(volume, index, order=3, mode="reflect")
     np.testing.assert_allclose(cube.sample(volume), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("order", "margin"), [(1, 1), (3, 14)])
+def test_only_what_the_cube_depends_on_is_read(order: int, margin: int) -> None:
+    """HU of a whole scan in place of the VOI's: the same cube, to the resolution of float32."""
+    scan = np.random.default_rng(3).normal(-500, 500, (150, 140, 90))
+    center = (70.2, 80.7, 41.9)
+    cube = make_cube(shape=scan.shape, center=center, order=order)
+    far = np.array([18.0 / 2 / size + margin for size in SPACING])
+    low, high = np.floor(center - far).astype(int), np.ceil(center + far).astype(int) + 1
+    box = tuple(slice(*ends) for ends in zip(low, high, strict=True))
+    unread = np.full_like(scan, np.nan)
+    unread[box] = scan[box]
+    whole = [MATRICES[order](cube._positions(axis), scan.shape[axis]) for axis in range(3)]
+    expected = np.einsum("ix,jy,kz,xyz->kij", *whole, scan, optimize=True)
+    np.testing.assert_allclose(cube.sample(unread), expected, atol=2e-3)
 
 
 def test_a_mask_comes_back_to_where_it_was() -> None:
