@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import statistics
 import sys
 import time
@@ -156,15 +157,16 @@ def throughput(url: str, model: str, voi: Voi, requests: int) -> dict[str, float
 
 
 def memory_mb(group: int | None) -> float:
-    """Resident memory of a process group, shared pages counted once per process."""
+    """Memory of a process group, each shared page divided among the processes that share it."""
     total = 0
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = status.read_text().rpartition(")")[2].split()
-            total += int(fields[21]) if int(fields[2]) == group else 0
-        except (OSError, IndexError):
-            continue
-    return total * 4096 / 1e6
+            if int(status.read_text().rpartition(")")[2].split()[2]) == group:
+                shares = re.search(r"^Pss: +(\d+) kB", (status.parent / "smaps_rollup").read_text(), re.MULTILINE)
+                total += int(shares[1]) if shares else 0
+        except OSError:
+            continue  # the process has ended
+    return total * 1024 / 1e6
 
 
 def rounded(values: Any) -> Any:

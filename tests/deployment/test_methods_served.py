@@ -168,6 +168,16 @@ def test_the_server_answers_what_torch_computes(name: str, draw, panel_server: T
     np.testing.assert_allclose(one, expected[2:3], atol=TOLERANCE)
 
 
+def test_a_large_batch_comes_back_whole_and_in_its_order(panel_server: TritonServer, networks: dict) -> None:
+    """The backend lets at most IMAGES_AT_ONCE through the net at a time: here three parts, of unequal size."""
+    images = lung_like(np.random.default_rng(8), 130, tuple(SHAPES["mtmrnet"][0]))
+    with torch.inference_mode():
+        expected = networks["mtmrnet"](torch.from_numpy(images)).numpy()
+    assert np.ptp(expected, axis=0).max() > 0.1, "one answer for all proves nothing"
+    with InferenceServerClient(panel_server.grpc_url) as client:
+        np.testing.assert_allclose(_ask(client, "mtmrnet", images), expected, atol=TOLERANCE)
+
+
 def test_other_engines_answer_as_onnx_runtime(panel_server: TritonServer, all_repository: Path, tmp_path: Path) -> None:
     """OpenVINO in float32 and in bfloat16; and TensorRT within ONNX Runtime, which a server without a GPU ignores."""
     engines = {"e2emtl": ("openvino", "fp32"), "mtcnn": ("openvino", "bf16"), "mtmrnet": ("onnxruntime", "fp32")}

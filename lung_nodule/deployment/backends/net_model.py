@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
+IMAGES_AT_ONCE = 64
+"""Of a larger batch so many go through the net at a time: no net is faster with more, and each takes memory."""
+
 
 class NetModel(ABC):
-    """One instance of one ONNX model: merges the requests Triton hands over into one run and splits the answers."""
+    """One instance of one ONNX model: merges the requests Triton hands over into one batch and splits the answers."""
 
     @staticmethod
     def auto_complete_config(auto_complete_model_config):
@@ -65,7 +68,7 @@ class NetModel(ABC):
         names = sorted({name for request in requests for name in request.requested_output_names()})
         merged = {name: _joined([feed[name] for feed in feeds]) for name in self._inputs}
         try:
-            answers = self.run(names, merged)
+            answers = self._in_parts(names, merged) if self._batching else self.run(names, merged)
         except Exception as error:  # the engines' errors share no other base class
             pb_utils.Logger.log_error(f"{self._name}: {error}")
             message = f"{self._name}: inference failed ({type(error).__name__}); the server's log has the details"
@@ -80,6 +83,15 @@ class NetModel(ABC):
             _response(request, {name: pieces[index] for name, pieces in parts.items()})
             for index, request in enumerate(requests)
         ]
+
+    def _in_parts(self, names: list[str], images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs of a batch of any size, in bounded memory."""
+        parts = -(-len(images[self._inputs[0]]) // IMAGES_AT_ONCE)
+        if parts < 2:
+            return self.run(names, images)
+        split = {name: np.array_split(values, parts) for name, values in images.items()}
+        answers = [self.run(names, {name: pieces[part] for name, pieces in split.items()}) for part in range(parts)]
+        return [np.concatenate(pieces) for pieces in zip(*answers, strict=True)]
 
 
 def parameter(config: dict, name: str) -> str:
