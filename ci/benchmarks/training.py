@@ -38,7 +38,10 @@ STAGES = {
     "mtcnn": {"all": "train#stage"},
     "e2emtl": {"all": "train#stage"},
 }
-WARM_UP = 2
+NODULES = 24
+WARM_UP_STEPS = 2
+WARM_UP_EPOCHS = 24
+"""Of ours: by then all but 1 % of a nodule's six random crops have been drawn, and their channels are kept."""
 logger = logging.getLogger(__name__)
 
 
@@ -47,9 +50,13 @@ def stage_of(bundle: str, place: str, *, plain: bool, **options: Any) -> Stage:
     configs = ROOT / "bundles" / bundle / "configs"
     parser = ConfigParser()
     parser.read_config([str(configs / name) for name in ("train.json", "recommended.json")])
-    parser.update({"bundle_root": str(configs.parent), "device": "cpu", **options})
+    few = f"$({parser['training_list'].removeprefix('$')})[:{NODULES}]"
+    parser.update({"bundle_root": str(configs.parent), "device": "cpu", "training_list": few, **options})
     if plain:
         parser["nodules"] = {"_target_": "Dataset", "data": "@training_list", "transform": "@load"}
+        if "variant_images" in parser:  # of which ours keeps several for each nodule
+            kept = {"_target_": "SelectItemsd", "keys": ["image", "target"]}
+            parser["train#draw"] = {"_target_": "Compose", "transforms": ["@crops", "@view", kept]}
         parser.update({"amp": False, **({"cache_dir": None} if bundle == "e2emtl" else {})})
     stage = parser.get_parsed_content(place)
     if plain:
@@ -64,12 +71,12 @@ def endless(stage: Stage) -> Iterator[Mapping[str, Any]]:
         yield from stage.dataloader
 
 
-def measure(stage: Stage, steps: int) -> dict[str, float]:
+def measure(stage: Stage, steps: int, warm_up: int) -> dict[str, float]:
     """Samples per second over some steps, and the share of the time in which the data were waited for."""
     batches, prepare, samples, waited = endless(stage), PrepareTargets(stage.targets), 0, 0.0
     stage.network.train()
-    for number in range(WARM_UP + steps):
-        if number == WARM_UP:
+    for number in range(warm_up + steps):
+        if number == warm_up:
             started, samples, waited = time.perf_counter(), 0, 0.0
         asked = time.perf_counter()
         image, target = prepare(next(batches), torch.device("cpu"), False, memory_format=stage.memory_format)[:2]
@@ -88,8 +95,9 @@ def compare(bundle: str, *, dataset_dir: str, steps: int) -> dict[str, Any]:
     for name, place in STAGES[bundle].items():
         with tempfile.TemporaryDirectory() as folder, fixed_randomness(0):
             options = {"dataset_dir": dataset_dir, "output_dir": folder}
-            plain = measure(stage_of(bundle, place, plain=True, **options), steps)
-            ours = measure(stage_of(bundle, place, plain=False, **options), steps)
+            plain = measure(stage_of(bundle, place, plain=True, **options), steps, WARM_UP_STEPS)
+            stage = stage_of(bundle, place, plain=False, **options)
+            ours = measure(stage, steps, WARM_UP_EPOCHS * len(stage.dataloader))
         found[name] = {"ours": ours, "plain": plain, "ratio": round(ours["samples_per_s"] / plain["samples_per_s"], 2)}
         logger.info("%s %s: %s", bundle, name, json.dumps(found[name]))
     return found

@@ -57,10 +57,13 @@ def report_of(
     Raises:
         AttributeError, KeyError, TypeError, ValueError: the source's attributes are not what highdicom needs.
     """
+    groups = [_group(finding, series, sources, segmentation, served) for finding in findings]
+    for group, finding in zip(groups, findings, strict=True):  # TID 1410 and 1501 are extensible: a point is allowed
+        group[0].ContentSequence.append(_center(finding, sources[0].FrameOfReferenceUID))
     content = sr.MeasurementReport(
         observation_context=_observer(served),
         procedure_reported=_CT_PROCEDURE,
-        imaging_measurements=[_group(finding, series, sources, segmentation, served) for finding in findings],
+        imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
     return sr.Comprehensive3DSR(
@@ -96,22 +99,6 @@ def _observer(served: ServedModel) -> sr.ObservationContext:
     )
 
 
-def _group(
-    finding: Finding,
-    series: Series,
-    sources: Sequence[pydicom.Dataset],
-    segmentation: Segmentation | None,
-    served: ServedModel,
-) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
-    """Of the nodule's segment; without one, of the source slice nearest to its centre.
-
-    Either way with the centre as coordinates in space, which the templates, being extensible, allow.
-    """
-    group = _group_of(finding, series, sources, segmentation, served)
-    group[0].ContentSequence.append(_center(finding, sources[0].FrameOfReferenceUID))
-    return group
-
-
 def _center(finding: Finding, frame_uid: str) -> sr.Scoord3DContentItem:
     return sr.Scoord3DContentItem(
         name=codes.DCM.Center,
@@ -122,13 +109,14 @@ def _center(finding: Finding, frame_uid: str) -> sr.Scoord3DContentItem:
     )
 
 
-def _group_of(
+def _group(
     finding: Finding,
     series: Series,
     sources: Sequence[pydicom.Dataset],
     segmentation: Segmentation | None,
     served: ServedModel,
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
+    """Of the nodule's segment; without one, of the source slice nearest to its centre."""
     uid = tracking_uid(finding, series)
     common: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(uid=uid, identifier=finding.nodule_id),

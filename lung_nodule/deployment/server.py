@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,17 +16,12 @@ from lung_nodule.deployment.canary import CanaryError, ask_canary
 from lung_nodule.deployment.file_record import check_files
 from lung_nodule.deployment.grpc_guard import GrpcGuard
 from lung_nodule.deployment.health_watch import HealthWatch
-from lung_nodule.deployment.parent_death import dies_with_parent
 from lung_nodule.deployment.ports import choose_ports
-from lung_nodule.deployment.process_groups import kill_group, wait_for_group
-from lung_nodule.deployment.triton_runtime import find_runtime
+from lung_nodule.deployment.triton_process import TritonProcess
 from lung_nodule.errors import InputError
 
 logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
-_SHARED_MEMORY = Path("/dev/shm")
-_EXIT_TIMEOUT_S = 5
-_LOG_TAIL_LINES = 15
 
 
 class ServerEndedError(RuntimeError):
@@ -82,8 +73,7 @@ class TritonServer:
         self._ports: dict[str, int] = {}
         self._log_file = None if log_file is None else Path(log_file)
         self._start_timeout_s = start_timeout_s
-        self._home: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._triton: TritonProcess | None = None
         self._interrupted = threading.Event()
 
     @property
@@ -109,7 +99,7 @@ class TritonServer:
     @property
     def pid(self) -> int | None:
         """Process id of the running server, and of its process group; None when stopped."""
-        return None if self._process is None else self._process.pid
+        return None if self._triton is None else self._triton.pid
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,22 +132,23 @@ class TritonServer:
         try:
             self._start_once()
         except InputError as error:
-            if self._process is None or (self._process.poll() or 0) >= 0 or self._interrupted.is_set():
+            if self._triton is None or not self._triton.was_killed or self._interrupted.is_set():
                 raise
             logger.warning("starting again: %s", str(error).partition("\n")[0].rstrip(":"))
             self._stop_triton()
             self._start_once()
 
     def _start_once(self) -> None:
-        runtime = find_runtime()
-        self._home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
-        command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self._home)))
-        with open(self._log(), "wb") as log:
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
-            self._process = subprocess.Popen(
-                command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
-            )
-        self._wait_until_answering()
+        self._triton = TritonProcess(
+            self.repository, self._endpoints(), log_file=self._log_file, config_name=self._config_name
+        )
+        self._triton.start()
+        self._wait_until_answering(self._triton)
+
+    def _endpoints(self) -> dict[str, tuple[str, int]]:
+        """Address and port of Triton's own endpoints: behind the proxy its gRPC endpoint is on loopback."""
+        endpoints = {name: (self._address, self._ports[name]) for name in self._wanted}
+        return endpoints | ({"grpc": (LOOPBACK, self._ports["upstream"])} if self._guarded else {})
 
     def stop(self) -> None:
         """End the server and every process it started; harmless when it is not running."""
@@ -167,18 +158,9 @@ class TritonServer:
         self._stop_triton()
 
     def _stop_triton(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=_EXIT_TIMEOUT_S + 5)
-            kill_group(self._process.pid)
-            self._process.wait()
-            wait_for_group(self._process.pid)
-            self._process = None
-            self._free_shared_memory()
-        if self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-            self._home = None
+        if self._triton is not None:
+            self._triton.stop()
+            self._triton = None
 
     def interrupt(self) -> None:
         """Make a running ``start`` or ``wait`` return soon; safe in a signal handler."""
@@ -192,7 +174,7 @@ class TritonServer:
         """
         with HealthWatch(self.grpc_url, self._check_s) as watch:
             while not self._interrupted.wait(interval_s):
-                if ending := self._ending():
+                if self._triton is not None and (ending := self._triton.ending):
                     raise ServerEndedError(ending)
                 if watch.failure is not None:
                     logger.error("a model no longer answers (%s): restarting the server", watch.failure)
@@ -201,72 +183,26 @@ class TritonServer:
                     logger.info("the server answers again")
                     watch.failure = None
 
-    def _log(self) -> Path:
-        if self._log_file is not None:
-            return self._log_file
-        assert self._home is not None
-        return self._home / "server.log"
-
-    @property
-    def _memory_prefix(self) -> str:
-        """What the names of this server's shared-memory regions begin with."""
-        return f"lung_nodule_{os.getpid()}_{self._ports['grpc']}_"
-
-    def _free_shared_memory(self) -> None:
-        """Remove the regions of stubs that were killed; the others have removed theirs."""
-        for region in _SHARED_MEMORY.glob(f"{self._memory_prefix}*"):
-            region.unlink(missing_ok=True)
-
-    def _command(self, server: Path, backends: Path) -> list[str]:
-        command = [
-            str(server),
-            f"--model-repository={self.repository.resolve()}",
-            f"--backend-directory={backends}",
-            "--disable-auto-complete-config",  # the configs are whole: every model's stub would be started twice
-            "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
-            "--backend-config=python,stub-timeout-seconds=120",
-            f"--backend-config=python,shm-region-prefix-name={self._memory_prefix}",
-            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
-        ]
-        command += [] if self._config_name is None else [f"--model-config-name={self._config_name}"]
-        endpoints = {name: (self._address, self._ports[name]) for name in self._wanted}
-        if "upstream" in self._ports:
-            endpoints["grpc"] = (LOOPBACK, self._ports["upstream"])
-        for name, (address, port) in endpoints.items():
-            command += [f"--{name}-address={address}", f"--{name}-port={port}"]
-        return command
-
-    def _wait_until_answering(self) -> None:
+    def _wait_until_answering(self, triton: TritonProcess) -> None:
         deadline = time.monotonic() + self._start_timeout_s
         reason = "it did not answer"
         while time.monotonic() < deadline and not self._interrupted.is_set():
-            if ending := self._ending():
+            if ending := triton.ending:
                 raise InputError(ending)
             try:
                 ask_canary(self.grpc_url, timeout_s=max(1.0, deadline - time.monotonic()))
                 return
             except CanaryError as error:
                 if error.final:
-                    raise InputError(f"the Triton server runs but does not answer: {error}\n{self._tail()}") from None
+                    raise InputError(
+                        f"the Triton server runs but does not answer: {error}\n{triton.log_tail}"
+                    ) from None
                 reason = str(error)
             self._interrupted.wait(0.2)
         if not self._interrupted.is_set():
             raise InputError(
-                f"the Triton server was not ready in {self._start_timeout_s:.0f} s: {reason}\n{self._tail()}"
+                f"the Triton server was not ready in {self._start_timeout_s:.0f} s: {reason}\n{triton.log_tail}"
             )
-
-    def _ending(self) -> str | None:
-        """How the server ended, with the end of its log; None while it runs."""
-        if self._process is None or self._process.poll() is None:
-            return None
-        return f"the Triton server {_in_words(self._process.returncode)}:\n{self._tail()}"
-
-    def _tail(self) -> str:
-        """The most informative part of the server's log: its errors (a missing GPU is none), else its last lines."""
-        lines = self._log().read_text(errors="replace").splitlines() if self._log().is_file() else []
-        errors = [line for line in lines if (line.startswith("E") or "error:" in line) and "CUDA" not in line.upper()]
-        return "\n".join(f"  {line}" for line in (errors or lines)[-_LOG_TAIL_LINES:])
 
 
 def serve_until_interrupted(server: TritonServer) -> None:
@@ -291,14 +227,6 @@ def _interrupting(server: TritonServer) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _in_words(status: int) -> str:
-    """How a process ended, in words; its status is negative where a signal killed it."""
-    if status >= 0:
-        return f"ended with status {status}"
-    cause = "; a client that cancelled its request can cause this" if -status == signal.SIGSEGV else ""
-    return f"was killed by signal {-status} ({signal.strsignal(-status)}{cause})"
 
 
 def _check_repository(repository: Path, config_name: str | None) -> None:

@@ -176,4 +176,5 @@ def test_triton_outlives_clients_that_leave(clients: int, repository: Path) -> N
             _leave_http(server.http_url, chance)
         assert _answered(server.grpc_url) == ["mtnet"]
         assert server.pid == started
-        assert server._ending() is None
+        assert server._triton is not None
+        assert server._triton.ending is None

@@ -45,7 +45,8 @@ def test_a_server_killed_under_load_fails_every_request_and_a_new_one_answers(re
             assert server.pid is not None
             os.kill(server.pid, signal.SIGKILL)
             ended = [request.exception(timeout=60) for request in pending]
-        prefix = server._memory_prefix
+        assert server._triton is not None
+        prefix = server._triton.memory_prefix
         failed = [error for error in ended if error is not None]
         assert failed
         assert all(isinstance(error, InferenceServerException) for error in failed)

@@ -19,6 +19,7 @@ import pytest
 from lung_nodule.deployment import triton_runtime
 from lung_nodule.deployment.canary import CanaryError, ask_canary
 from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.triton_process import TritonProcess
 from lung_nodule.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,9 +63,10 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
     before = _shared_memory()
     with TritonServer(repository) as server:
         assert _shared_memory() > before
-        group, home = server.pid, server._home
+        assert server._triton is not None
+        group, home = server.pid, server._triton.home
         assert group is not None
-        assert home is not None
+        assert home.is_dir()
         assert sum("stub" in _command(pid) for pid in _living(group=group)) >= 5
         assert ask_canary(server.grpc_url) == ["mtnet"]
         victim = next(pid for pid in _living(group=group) if "mtnet_postprocess" in _command(pid))
@@ -153,13 +155,13 @@ def test_the_command_line_stops_in_order(repository: Path, number: signal.Signal
 def test_a_server_that_a_signal_ends_while_it_loads_is_started_again(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands, starts = TritonServer._command, []
+    commands, starts = TritonProcess._command, []
 
-    def first_aborts(self: TritonServer, *arguments: Path) -> list[str]:
+    def first_aborts(self: TritonProcess, *arguments: Path) -> list[str]:
         starts.append(commands(self, *arguments))
         return starts[-1] if len(starts) > 1 else ["/bin/sh", "-c", "kill -ABRT $$"]
 
-    monkeypatch.setattr(TritonServer, "_command", first_aborts)
+    monkeypatch.setattr(TritonProcess, "_command", first_aborts)
     with TritonServer(repository) as server:
         assert len(starts) == 2
         assert ask_canary(server.grpc_url) == ["mtnet"]
