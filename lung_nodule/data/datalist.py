@@ -98,8 +98,12 @@ def nodule_datalist(
     return [_item(row, dataset_dir) for row in chosen.assign(malignant=label).to_dict("records")]
 
 
-def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def labelled(datalist: Sequence[dict[str, Any]], *, keep_undecided: bool = False) -> list[dict[str, Any]]:
     """The nodules with a class: those whose score is not the one between the two.
+
+    Args:
+        datalist: of :func:`nodule_datalist`.
+        keep_undecided: whether those between the classes are kept; both classes are needed all the same.
 
     Raises:
         InputError: one of the two classes is missing.
@@ -113,7 +117,7 @@ def labelled(datalist: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             f"folds {folds} hold {found} nodules ({len(chosen)} of {len(datalist)} have a class): a classifier needs "
             "both classes; add scans or choose another --fold"
         )
-    return chosen
+    return list(datalist) if keep_undecided else chosen
 
 
 def fingerprint(datalist: Sequence[dict[str, Any]]) -> str:

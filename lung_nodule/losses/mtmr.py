@@ -83,6 +83,8 @@ class MTMRLoss(nn.Module):
         rank_weight: beta (0.5 published).
         margin: of the ranking.
         pairs: of the ranking, see :class:`~lung_nodule.losses.MarginRankingLoss`.
+        soft_target: whether the cross-entropy is with the readers' score as the probability of malignancy, not with the
+            class, so that a nodule of the score 0.5, which has no class, counts too.
 
     Example:
         >>> import torch
@@ -97,9 +99,16 @@ class MTMRLoss(nn.Module):
     """
 
     def __init__(
-        self, *, regression_weight: float = 1.0, rank_weight: float = 0.5, margin: float = 0.1, pairs: str = "halves"
+        self,
+        *,
+        regression_weight: float = 1.0,
+        rank_weight: float = 0.5,
+        margin: float = 0.1,
+        pairs: str = "halves",
+        soft_target: bool = False,
     ) -> None:
         super().__init__()
+        self.soft_target = soft_target
         self.regression_weight = regression_weight
         self.rank_weight = rank_weight
         self.rank = MarginRankingLoss(margin=margin, pairs=pairs)
@@ -111,15 +120,17 @@ class MTMRLoss(nn.Module):
 
         Args:
             prediction: ``logits`` ``[N, 2]``, ``malignancy`` ``[N]`` and perhaps ``attributes`` ``[N, 8]``.
-            target: ``malignancy`` ``[N]`` (1.0 or 0.0), ``score`` ``[N]`` and ``attributes`` ``[N, 8]`` in 0..1.
+            target: ``malignancy`` ``[N]`` (1.0 or 0.0; not read with ``soft_target``), ``score`` ``[N]`` and
+                ``attributes`` ``[N, 8]`` in 0..1.
 
         Raises:
             ValueError: shapes that would broadcast.
         """
-        malignancy = target["malignancy"]
+        score = target["score"]
+        classes = torch.stack([1 - score, score], dim=1) if self.soft_target else target["malignancy"].long()
         terms = {
-            "class": functional.cross_entropy(prediction["logits"].float(), malignancy.long()),
-            "rank": self.rank(prediction["malignancy"], target["score"]),
+            "class": functional.cross_entropy(prediction["logits"].float(), classes),
+            "rank": self.rank(prediction["malignancy"], score),
         }
         if "attributes" in prediction:
             terms["regression"] = _squared_distance(prediction["attributes"].float(), target["attributes"])

@@ -123,6 +123,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "rank_weight": number(),
         "rank_margin": number(),
         "rank_pairs": one_of("halves", "all"),
+        "soft_target": FLAG,
     },
     "mtcnn": {
         "image_size": whole(),

@@ -113,6 +113,7 @@ BAD_OPTIONS = [
     *((bundle, {"hu_window": [400, -1000]}) for bundle in BUNDLES),
     ("mtnet", {"image_size": 100}), ("mtnet", {"rank_k": 0}), ("mtnet", {"segmentation_batch_size": 1}),
     ("mtmrnet", {"rank_pairs": "x"}), ("mtmrnet", {"crop": "x"}), ("mtmrnet", {"batch_size": 1}),
+    ("mtmrnet", {"soft_target": "x"}),
     ("mtmrnet", {"regression": False, "bidirectional": True}), ("mtmrnet", {"slices_per_nodule": 0}),
     ("mtcnn", {"conv_layers": 7}), ("mtcnn", {"alpha": -1}), ("mtcnn", {"spline_order": 2}), ("mtcnn", {"patience": 0}),
     ("mtcnn", {"malignancy": "mode"}), ("mtcnn", {"image_size": 60}),

@@ -35,6 +35,7 @@ def test_labels_are_the_readers_mean(painted: Path) -> None:
         assert math.isnan(item["malignant"]) if mean == 3 else item["malignant"] == float(mean > 3)
         assert all(Path(item[key]).is_file() for key in ("ct", "mask", "reader_masks"))
     assert len(labelled(items)) == 16
+    assert labelled(items, keep_undecided=True) == items
 
 
 def test_no_patient_crosses_folds(painted: Path) -> None:

@@ -138,3 +138,17 @@ def test_attribute_shapes_that_would_broadcast_are_refused() -> None:
     prediction, target = outputs()
     with pytest.raises(ValueError, match="differ in shape"):
         MTMRLoss()({**prediction, "attributes": torch.rand(6, 1)}, target)
+
+
+def test_a_soft_target_is_the_readers_score() -> None:
+    """Cross-entropy with a probability: smallest where prediction and score agree, and of no use for the class."""
+    prediction, target = outputs()
+    found = MTMRLoss(soft_target=True).terms(prediction, {**target, "malignancy": torch.full((6,), torch.nan)})["class"]
+    score, probability = target["score"], prediction["malignancy"]
+    expected = functional.binary_cross_entropy(probability, score)
+    torch.testing.assert_close(found, expected)
+    of_classes = {**target, "score": target["malignancy"]}
+    torch.testing.assert_close(
+        MTMRLoss(soft_target=True).terms(prediction, of_classes)["class"],
+        MTMRLoss().terms(prediction, of_classes)["class"],
+    )
