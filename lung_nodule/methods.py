@@ -171,6 +171,21 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
     return load_weights(network, checkpoint, device=device)
 
 
+def load_view(checkpoint: str | Path) -> NoduleView:
+    """The view of a trained model, as its side file says.
+
+    Args:
+        checkpoint: a ``.pt`` file with its side file next to it.
+
+    Raises:
+        CheckpointError: the files are missing, unreadable, or of no method of the table.
+    """
+    settings = read_settings(checkpoint)
+    method = _method_of(settings, checkpoint)
+    options = {"make_channels": method.make_channels(**settings["channels"])} if method.make_channels else {}
+    return method.view.from_settings(settings, **options)
+
+
 def _method_of(settings: Mapping[str, Any], checkpoint: str | Path) -> Method:
     if settings["bundle"] not in METHODS:
         side_file = Path(checkpoint).with_suffix(".json")

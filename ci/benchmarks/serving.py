@@ -39,8 +39,7 @@ from lung_nodule.deployment.client import NoduleClient, request_inputs
 from lung_nodule.deployment.export import default_checkpoint
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Voi, write_json
-from lung_nodule.methods import METHODS, Method, load_network, method_named
-from lung_nodule.networks import read_settings
+from lung_nodule.methods import METHODS, Method, load_network, load_view, method_named
 
 CONCURRENT = (1, 4, 8)
 logger = logging.getLogger(__name__)
@@ -100,10 +99,7 @@ def compute_ms(client: Any, models: list[str]) -> dict[str, float]:
 def of_method(client: InferenceServerClient, name: str, bundles: Path, voi: Voi, requests: int) -> dict[str, Any]:
     """Latencies of one method, each with the ensemble's ratio to it."""
     method, checkpoint = method_named(name), default_checkpoint(bundles / name)
-    settings = read_settings(checkpoint)
-    options = {"make_channels": method.make_channels(**settings["channels"])} if method.make_channels else {}
-    view = method.view.from_settings(settings, **options)
-    network, nets = load_network(checkpoint), [part.model for part in method.served]
+    view, network, nets = load_view(checkpoint), load_network(checkpoint), [part.model for part in method.served]
     inputs = request_inputs(voi, DIAMETER if "diameter_mm" in view.needs else None)
     outputs = ["MALIGNANCY_PROBABILITY", *(["MASK"] if view.segments else [])]
     before = compute_ms(client, nets)

@@ -40,6 +40,7 @@ class Cell:
         fold: that it tests, a number or ``holdout``.
         folder: absolute; ``log.txt``, ``cell.json``, ``model.pt``, ``test/``, ``validation/``.
         dataset_dir: absolute; what is trained and tested on.
+        weights: absolute; the ``model.pt`` that is tested, next to its side file.
         steps: its commands, in order.
         made_with: everything that its figures depend on, as JSON: compared before a finished cell is kept.
     """
@@ -49,6 +50,7 @@ class Cell:
     fold: int | str
     folder: Path
     dataset_dir: Path
+    weights: Path
     steps: tuple[Step, ...]
     made_with: dict[str, Any] = field(hash=False)
 

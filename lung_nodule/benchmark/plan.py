@@ -68,7 +68,8 @@ def _trained(
         for split in ("test", "validation")
     )
     steps = (Step("training", (*training, *as_arguments(options)), weights), *evaluations)
-    return Cell(bundle, seed, fold, folder, dataset_dir.absolute(), steps, {**made_with, "seed": seed, "fold": fold})
+    known = {**made_with, "seed": seed, "fold": fold}
+    return Cell(bundle, seed, fold, folder, dataset_dir.absolute(), weights, steps, known)
 
 
 def given_cells(
@@ -100,7 +101,7 @@ def _given(bundle: str, path: Path, fold: int | str, dataset_dir: Path, out: Pat
         "side_file": file_sha256(path.with_suffix(".json")),
         "fold": fold,
     }
-    return Cell(bundle, None, fold, folder, dataset_dir.absolute(), (step,), made_with)
+    return Cell(bundle, None, fold, folder, dataset_dir.absolute(), path.absolute(), (step,), made_with)
 
 
 def _evaluation(bundle: str, name: str, where: Sequence[str], which: Sequence[str], folder: Path) -> Step:

@@ -15,7 +15,8 @@ from lung_nodule.benchmark.dataset import Dataset, read_dataset, require_classes
 from lung_nodule.benchmark.measurements import measured
 from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
 from lung_nodule.benchmark.own_masks import own_mask_rows
-from lung_nodule.benchmark.panel import PANEL, panel_rows
+from lung_nodule.benchmark.panel import CELL, PANEL, panel_rows
+from lung_nodule.benchmark.panel_masks import panel_masks
 from lung_nodule.benchmark.plan import given_cells, trained_cells
 from lung_nodule.benchmark.plots import write_plots
 from lung_nodule.benchmark.predictions import network_rows, write_predictions
@@ -201,7 +202,12 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     """
     test = network_rows(done, dataset.nodules)
     validation = network_rows([cell for cell in done if cell.seed is not None], dataset.nodules, "validation")
-    tables = [test, panel_rows(test, validation), mask_rows(nodules)]
+    panel = panel_rows(test, validation)
+    if len(panel):
+        panel = panel.merge(
+            panel_masks(done, dataset.items, out=done[0].benchmark), on=["nodule_id", *CELL], how="left"
+        )
+    tables = [test, panel, mask_rows(nodules)]
     tables += [fitted_rows(splits), own_mask_rows(splits, test, validation)] if splits else [ranking_rows(nodules)]
     if dataset.annotations is not None:
         tables.append(reader_rows(nodules, dataset.annotations))
