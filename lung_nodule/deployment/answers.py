@@ -13,6 +13,8 @@ PANEL = "nodule_panel"
 """The model that asks every method."""
 _MAPS = {"fine": "FINE_PROBABILITY", "coarse": "COARSE_PROBABILITY", "mask": "MASK_PROBABILITY"}
 _MAP_OF_METHOD = "MASK_PROBABILITY_"
+_PLACES = {"mean": 0, "coarse": 2}
+"""Among the maps, which the masks are made of in their order; of every other map 1."""
 _SCALARS = (
     "MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL", "MALIGNANCY_BY_METHOD", "INTERVAL_BY_METHOD", "ATTRIBUTES",
     "HIGH_PROBABILITY", "DIAMETER_MM",
@@ -71,7 +73,8 @@ class Answer:
     Attributes:
         malignancy: probability of the nodule, 0..1; of the panel the mean of the methods. NaN where there is none.
         interval: its smallest and largest value over mirrored copies of the nodule; of the panel over the methods.
-        maps: float32 ``[x, y, z]`` probabilities on the VOI's grid, by name; masks are made of the first one.
+        maps: float32 ``[x, y, z]`` probabilities on the VOI's grid, by name; the first gives the mask (of the panel:
+            the mean of the methods that segment).
         attributes: the readers' characteristics on their own scales, by name.
         high: probability that a characteristic is high, by name.
         methods: of the panel, each method's malignancy and its interval, by name.
@@ -104,7 +107,7 @@ def answer_of(tensors: Mapping[str, np.ndarray], model: ServedModel) -> Answer:
             found = zip(model.names(parameter), tensors[tensor].tolist(), strict=True)
             values[field_name] = {name: value for name, value in found if np.isfinite(value)}
     maps = {found: array for name, array in tensors.items() if (found := _map_name(name)) is not None}
-    return Answer(**values, maps=dict(sorted(maps.items(), key=lambda item: item[0] == "coarse")))
+    return Answer(**values, maps=dict(sorted(maps.items(), key=lambda item: _PLACES.get(item[0], 1))))
 
 
 def _map_name(tensor: str) -> str | None:

@@ -52,18 +52,14 @@ class Finding:
         return None if self.mask is None or not self.mask.any() else next(iter(self.sizes.values()))
 
     @property
-    def second_mask(self) -> tuple[str, np.ndarray] | None:
-        """Name and mask of the second map, for comparison; None of a model with fewer maps."""
-        return next(iter(list(self.masks.items())[1:]), None)
-
-    @property
     def sizes_by_method(self) -> dict[str, Size]:
         """Sizes of the masks that several methods found; empty where fewer than two of them did.
 
         The maps of one method (fine, coarse) are no two opinions and do not count.
         """
         found = {name: self.sizes[name] for name, mask in self.masks.items() if mask.any()}
-        return found if self.answer.methods and len(found) > 1 else {}
+        of_methods = {name: size for name, size in found.items() if name in self.answer.methods}
+        return of_methods if len(of_methods) > 1 else {}
 
     @property
     def center(self) -> np.ndarray:

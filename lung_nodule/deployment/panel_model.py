@@ -11,7 +11,7 @@ from typing import Any
 from lung_nodule import __version__
 from lung_nodule.deployment.answers import PANEL
 from lung_nodule.deployment.file_record import RECORD, recorded_files
-from lung_nodule.deployment.model_repository import STEPS, TEMPLATES, as_text, read_config, write_config
+from lung_nodule.deployment.model_repository import STEPS, TEMPLATES, as_text, copy_core, read_config, write_config
 from lung_nodule.io import write_json
 from lung_nodule.lidc import ATTRIBUTES
 
@@ -68,5 +68,6 @@ def _fill(repository: Path, parameters: Mapping[str, Any]) -> None:
         config.parameters[name].string_value = as_text(value)
     write_config(folder / "config.pbtxt", config)
     shutil.copyfile(STEPS / "panel.py", folder / "1" / "model.py")
+    copy_core(folder / "1")
     record = {"library": __version__, "files": recorded_files(repository, [PANEL])}
     write_json(repository / RECORD.format(bundle=PANEL), record)

@@ -32,8 +32,7 @@ class Panel:
         hu: float32 ``[rows, columns]``, what the PNG shows in the lung window.
         alt: what the picture shows, in words.
         png: base64 of the PNG.
-        first: SVG path of the mask's outline, "" where there is none.
-        second: SVG path of the second mask's outline.
+        outlines: SVG path of each mask, "" where it does not reach.
         letters: patient's directions at left, right, top, bottom.
         bar: length of 10 mm in pixels (of 50 mm in the overview).
         box: x, y, edge of the close-up's place, in the overview alone.
@@ -44,8 +43,7 @@ class Panel:
     hu: np.ndarray
     alt: str
     png: str
-    first: str
-    second: str
+    outlines: tuple[str, ...]
     letters: str
     bar: float
     box: tuple[float, float, float] | None = None
@@ -59,11 +57,9 @@ def close_ups(finding: Finding) -> list[Panel]:
         grid = _plane_grid(finding.voi.center, volume.spacing, axes, edge)
         hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
         drawn = {name: _outline(finding.answer.maps[name], mask, grid) for name, mask in finding.masks.items()}
-        first, second = [*drawn.values(), "", ""][:2]
+        outlines = tuple(drawn.values())
         alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_outlines_in_words(drawn)}"
-        panels.append(
-            Panel(title, _through(finding, axes), hu, alt, _png(hu), first, second, letters, 10 / edge * PIXELS)
-        )
+        panels.append(Panel(title, _through(finding, axes), hu, alt, _png(hu), outlines, letters, 10 / edge * PIXELS))
     return panels
 
 
@@ -81,7 +77,7 @@ def overview(finding: Finding, ct: Volume) -> Panel:
     alt = f"Whole axial slice with the place of {finding.nodule_id}"
     own = "" if finding.numbers is None else finding.numbers.in_words(2, z)
     position = f"{own + ', ' if own else ''}axial slice {ct.shape[2] - z} of {ct.shape[2]} from the top"
-    return Panel("overview", position, hu, alt, _png(hu), "", "", PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
+    return Panel("overview", position, hu, alt, _png(hu), (), PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
 
 
 def view_edge_mm(finding: Finding) -> float:

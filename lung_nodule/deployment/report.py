@@ -20,7 +20,14 @@ from lung_nodule.deployment.side import MARGIN_MM, side_of
 from lung_nodule.io import Volume, write_text
 from lung_nodule.lidc import HIGHEST_RATING, READERS_ERROR
 
-TITLES = {"mtnet": "MT-Net", "mtmrnet": "MTMR-Net", "mtcnn": "MT-CNN", "e2emtl": "End-to-end", PANEL: "Mean"}
+TITLES = {
+    "mtnet": "MT-Net",
+    "mtmrnet": "MTMR-Net",
+    "mtcnn": "MT-CNN",
+    "e2emtl": "End-to-end",
+    PANEL: "Mean",
+    "mean": "Mean",
+}
 """What a reader calls the methods; other names are shown as they are."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -68,6 +75,7 @@ def write_report(
         notes=[note for note in notes if note],
         scan=scan or {},
         titles=TITLES,
+        order=("first", "second", "third"),
         highest=HIGHEST_RATING,
         readers_error=READERS_ERROR,
         pixels=PIXELS,

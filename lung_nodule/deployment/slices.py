@@ -129,7 +129,7 @@ def stacks(finding: Finding, ct_shape: tuple[int, int, int]) -> dict[str, Stack]
     """The slices of the three planes by name; their voxels are those of :func:`nodule_box`."""
     box = nodule_box(finding)
     maps = [nodule_probability(finding.answer.maps[name], mask)[box] for name, mask in finding.masks.items()]
-    return {title: _stack(title, finding, ct_shape, box, maps[:2]) for title in PLANES}
+    return {title: _stack(title, finding, ct_shape, box, maps) for title in PLANES}
 
 
 def occlusion_cubes(finding: Finding, occlusion: Occlusion) -> OcclusionCubes:

@@ -14,7 +14,7 @@ import torch
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from lung_nodule.core import CubeView, original_scale
+from lung_nodule.core import CubeView, nodule_mask, original_scale, size_of
 from lung_nodule.deployment.build_plans import TOLERANCES, compare
 from lung_nodule.deployment.calibration import Bin, Calibration, calibrations
 from lung_nodule.deployment.canary import _entry_models, _values, ask_canary
@@ -378,9 +378,15 @@ def test_the_panel_joins_what_the_methods_answer(declared: float | None, panel_s
     np.testing.assert_allclose(panel["INTERVAL_BY_METHOD"], [own[name]["MALIGNANCY_INTERVAL"] for name in order])
     assert panel["MALIGNANCY_PROBABILITY"] == pytest.approx([scores.mean()], abs=1e-6)
     assert panel["MALIGNANCY_INTERVAL"] == pytest.approx([scores.min(), scores.max()], abs=1e-6)
-    for name in ("MASK", "VOLUME_MM3", "DIAMETERS_MM"):
-        np.testing.assert_array_equal(panel[name], own["mtnet"][name])
-    assert panel["MASK"].any()
+    mean = (own["mtnet"]["FINE_PROBABILITY"] + own["e2emtl"]["MASK_PROBABILITY"]) / 2
+    np.testing.assert_allclose(panel["MASK_PROBABILITY_MEAN"], mean, atol=1e-6)
+    mask = nodule_mask(panel["MASK_PROBABILITY_MEAN"], VOI.center, VOI.volume.spacing)
+    np.testing.assert_array_equal(panel["MASK"], mask)
+    assert mask.any()
+    size = size_of(mask, VOI.volume.spacing)
+    assert panel["VOLUME_MM3"] == pytest.approx([size.volume_mm3])
+    axes = (size.equivalent_diameter_mm, size.axial_diameter_mm, size.axial_short_axis_mm)
+    assert panel["DIAMETERS_MM"] == pytest.approx(axes)
     np.testing.assert_allclose(panel["ATTRIBUTES"], own["mtmrnet"]["ATTRIBUTES"], atol=1e-6)
     assert "ATTRIBUTES" not in own["e2emtl"], "without a read-out it gives no ratings, and the panel's are MTMR-Net's"
     np.testing.assert_array_equal(panel["MASK_PROBABILITY_MTNET"], own["mtnet"]["FINE_PROBABILITY"])

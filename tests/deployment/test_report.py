@@ -57,7 +57,7 @@ def test_outlines_lie_where_the_nodule_is(finding: Finding) -> None:
     """The centre is at the picture's middle and the second ball, another component, is not drawn."""
     scale = PIXELS / view_edge_mm(finding)
     for panel in close_ups(finding):
-        for path, radius in ((panel.first, RADIUS), (panel.second, RADIUS + 2)):
+        for path, radius in zip(panel.outlines, (RADIUS, RADIUS + 2), strict=True):
             distance = np.linalg.norm(_points(path) - PIXELS / 2, axis=1) / scale
             np.testing.assert_allclose(distance, radius, atol=0.5)
         assert panel.bar == pytest.approx(10 * scale)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from lung_nodule import core
+
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
-MASK = ("MASK", "VOLUME_MM3", "DIAMETERS_MM")
+MEAN_MAP = "MASK_PROBABILITY_MEAN"
+JOINED = (MEAN_MAP, "MASK", "VOLUME_MM3", "DIAMETERS_MM")
+"""What is made of the maps of all methods that segment."""
 LONG_AXIS = 1
 """Where ``DIAMETERS_MM`` has it."""
 
@@ -23,11 +32,12 @@ class TritonPythonModel:
 
     ``MALIGNANCY_PROBABILITY`` ``[1]`` is the mean of the methods, ``MALIGNANCY_INTERVAL`` ``[2]`` their smallest and
     largest; ``MALIGNANCY_BY_METHOD`` ``[M]`` and ``INTERVAL_BY_METHOD`` ``[M, 2]`` are in the order of the parameter
-    ``methods``. Mask and sizes come from the method ``mask_of``; ``ATTRIBUTES`` is the mean of those that rate,
-    ``rated_by``; ``MASK_PROBABILITY_<METHOD>`` is the map of a method that segments, as ``maps`` names them.
+    ``methods``. ``MASK_PROBABILITY_<METHOD>`` is the map of a method that segments, as ``maps`` names them,
+    ``MASK_PROBABILITY_MEAN`` their mean, of which mask and sizes are made. ``ATTRIBUTES`` is the mean of those that
+    rate, ``rated_by``.
 
-    The method ``sized`` needs the diameter. Where the request has none it gets the mask's long axis; where
-    the mask is empty, its values are NaN and the mean is that of the others.
+    The method ``sized`` needs the diameter. Where the request has none it gets the long axis of the mask of the method
+    ``measured_by``; where that is empty, its values are NaN and the mean is that of the others.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -35,8 +45,8 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         text = {name: value["string_value"] for name, value in config["parameters"].items()}
         self._methods = text["methods"].split()
-        self._mask_of, self._sized = text["mask_of"], text["sized"]
-        self._rated_by, self._ratings = text["rated_by"].split(), len(text["attributes"].split())
+        self._measured_by, self._sized = text["measured_by"], text["sized"]
+        self._rated_by, self._rated = text["rated_by"].split(), len(text["attributes"].split())
         self._maps = dict(entry.split(":") for entry in text["maps"].split())
 
     async def execute(self, requests: list) -> list:
@@ -64,23 +74,24 @@ class TritonPythonModel:
             await asyncio.gather(*pending.values(), return_exceptions=True)  # where one refused, the others go on
 
     async def _gathered(self, pending: dict[str, asyncio.Task], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
-        answers = {self._mask_of: await pending[self._mask_of]}
-        diameter = (
-            given["DIAMETER"].as_numpy() if "DIAMETER" in given else answers[self._mask_of]["DIAMETERS_MM"][[LONG_AXIS]]
-        )
+        if "DIAMETER" in given:
+            diameter = given["DIAMETER"].as_numpy()
+        else:
+            diameter = (await pending[self._measured_by])["DIAMETERS_MM"][[LONG_AXIS]]
         if self._sized not in pending and diameter[0] > 0:
             sized = {**given, "DIAMETER": pb_utils.Tensor("DIAMETER", diameter.astype(np.float32))}
             pending[self._sized] = asyncio.create_task(self._ask(self._sized, sized, asked))
         answers = {name: await task for name, task in pending.items()}
-        return {**self._joined(answers), **self._taken(answers), "DIAMETER_MM": diameter.astype(np.float32).ravel()}
+        tensors = {**self._scores(answers), **self._ratings(answers), **self._masks(answers, given, asked)}
+        return {**tensors, "DIAMETER_MM": diameter.astype(np.float32).ravel()}
 
     async def _ask(self, method: str, given: dict, asked: set[str]) -> dict[str, np.ndarray]:
         names = [*SCORES]
-        if method == self._mask_of:
-            names += MASK
+        if method == self._measured_by and "DIAMETER" not in given:
+            names.append("DIAMETERS_MM")
         if method in self._rated_by:
             names.append("ATTRIBUTES")
-        if f"MASK_PROBABILITY_{method.upper()}" in asked:
+        if method in self._maps and asked & {*JOINED, _map_of(method)}:
             names.append(self._maps[method])
         inputs = [tensor for name, tensor in given.items() if name != "DIAMETER" or method == self._sized]
         sent = pb_utils.InferenceRequest(model_name=method, requested_output_names=names, inputs=inputs)
@@ -89,7 +100,7 @@ class TritonPythonModel:
             raise RefusedError(answer.error().message())
         return {name: pb_utils.get_output_tensor_by_name(answer, name).as_numpy() for name in names}
 
-    def _joined(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def _scores(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The mean of the methods that answered, and each of them."""
         scores = np.full(len(self._methods), np.nan, dtype=np.float32)
         intervals = np.full((len(self._methods), 2), np.nan, dtype=np.float32)
@@ -103,15 +114,32 @@ class TritonPythonModel:
             "INTERVAL_BY_METHOD": intervals,
         }
 
-    def _taken(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """What one method alone gives."""
-        tensors = {name: answers[self._mask_of][name] for name in MASK}
-        for method, name in self._maps.items():
-            if name in answers[method]:
-                tensors[f"MASK_PROBABILITY_{method.upper()}"] = answers[method][name]
+    def _ratings(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         rated = [answers[name]["ATTRIBUTES"] for name in self._rated_by if name in answers]
-        tensors["ATTRIBUTES"] = _mean(np.array(rated, dtype=np.float32).reshape(-1, self._ratings))
-        return tensors
+        return {"ATTRIBUTES": _mean(np.array(rated, dtype=np.float32).reshape(-1, self._rated))}
+
+    def _masks(self, answers: dict[str, dict[str, np.ndarray]], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
+        """Each method's map; and their mean, its mask and sizes, where they are asked for."""
+        maps = {_map_of(method): answers[method].get(name) for method, name in self._maps.items()}
+        found = {name: values for name, values in maps.items() if values is not None}
+        if not asked & {*JOINED}:
+            return found
+        mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
+        center, spacing = (given[name].as_numpy().astype(float) for name in ("CENTER", "SPACING"))
+        mask = core.nodule_mask(mean, center, spacing)
+        volume, *diameters = astuple(core.size_of(mask, spacing))
+        return {
+            **found,
+            MEAN_MAP: mean,
+            "MASK": mask.astype(np.uint8),
+            "VOLUME_MM3": np.array([volume], dtype=np.float32),
+            "DIAMETERS_MM": np.array(diameters, dtype=np.float32),
+        }
+
+
+def _map_of(method: str) -> str:
+    """What the panel calls a method's map."""
+    return f"MASK_PROBABILITY_{method.upper()}"
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ function show(viewer, index) {
   viewer.index = Math.min(Math.max(index, 0), stack.slices.length - 1);
   viewer.slice = stack.slices[viewer.index];
   draw(viewer);
-  ["first", "second"].forEach((name, i) => {
+  ["first", "second", "third"].forEach((name, i) => {
     figure.querySelector(`path.${name}`)?.setAttribute("d", viewer.slice.outlines[i] ?? "");
   });
   viewer.canvas.setAttribute("aria-label", `${figure.dataset.title}, ${viewer.slice.label}`);
