@@ -25,7 +25,7 @@ FOLDER = "panel_masks"
 COLUMNS = ["nodule_id", "dice_voi", "volume_mm3"]
 
 
-def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]], *, out: Path) -> pd.DataFrame:
+def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, out: Path) -> pd.DataFrame:
     """Overlap of the panel's mask with the readers', for every fold and seed that all networks with masks have tested.
 
     Nothing is fitted: every network counts alike. What is found is kept in ``out`` under a name of the weights, so that
@@ -73,7 +73,7 @@ def _map(voi: Mapping[Any, Any], view: NoduleView, network: nn.Module) -> np.nda
     return prediction.patch.restore(prediction.probability)
 
 
-def _of_fold(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]], folder: Path) -> pd.DataFrame:
+def _of_fold(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
     """The rows of a fold's nodules, read or computed."""
     hashes = [file_sha256(path) for cell in cells for path in (cell.weights, cell.weights.with_suffix(".json"))]
     key = hashlib.sha256("".join([*hashes, *sorted(item["nodule_id"] for item in items)]).encode()).hexdigest()[:16]
@@ -84,7 +84,7 @@ def _of_fold(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]], folder: 
     load, rows = LoadVOI(), []
     with progress(len(items), description=f"masks of the panel, fold {cells[0].fold}", unit="nodule") as step:
         for item in items:
-            rows.append(_row(load(dict(item)), models))
+            rows.append(_row(load(item), models))
             step()
     table = pd.DataFrame(rows, columns=COLUMNS)
     write_table(path, table)
