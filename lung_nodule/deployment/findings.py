@@ -53,13 +53,12 @@ class Finding:
 
     @property
     def sizes_by_method(self) -> dict[str, Size]:
-        """Sizes of the masks that several methods found; empty where fewer than two of them did.
+        """Sizes of the methods' masks and of their mean's; empty where fewer than two methods found the nodule.
 
         The maps of one method (fine, coarse) are no two opinions and do not count.
         """
         found = {name: self.sizes[name] for name, mask in self.masks.items() if mask.any()}
-        of_methods = {name: size for name, size in found.items() if name in self.answer.methods}
-        return of_methods if len(of_methods) > 1 else {}
+        return found if len(found.keys() & self.answer.methods.keys()) > 1 else {}
 
     @property
     def center(self) -> np.ndarray:
