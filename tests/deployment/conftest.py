@@ -16,11 +16,13 @@ from torch import nn
 
 from lung_nodule.deployment import predict, predict_worklist
 from lung_nodule.deployment.export import export_bundle
+from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.onnx_files import lung_like
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import METHODS
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
+from tests.deployment import report_page
 from tests.deployment.hand_made import HandMadeAnswers
 from tests.networks import published
 
@@ -237,6 +239,18 @@ def _ball_ct(shape: tuple[int, int, int], affine: np.ndarray, center_ras: np.nda
 def ball_ct():
     """Maker of a CT (HU, int16) of lung with one ball of soft tissue at a world position."""
     return _ball_ct
+
+
+@pytest.fixture(scope="session")
+def ct() -> Volume:
+    """What the report's tests show: a ball in lung."""
+    return report_page.ball_in_lung()
+
+
+@pytest.fixture(scope="session")
+def finding(ct: Volume) -> Finding:
+    """The ball, found."""
+    return report_page.found_in(ct)
 
 
 @pytest.fixture

@@ -23,17 +23,7 @@ from lung_nodule.deployment.panels import PIXELS, Panel, close_ups, overview, vi
 from lung_nodule.deployment.slices import HuBlock, nodule_box, pack, stacks
 from lung_nodule.io import SliceNumbers, Voi, Volume
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
-from tests.deployment.report_page import AFFINE, CENTER, RADIUS, SHAPE, ball_in_lung, found_in, write_page
-
-
-@pytest.fixture(scope="module")
-def ct() -> Volume:
-    return ball_in_lung()
-
-
-@pytest.fixture(scope="module")
-def finding(ct: Volume) -> Finding:
-    return found_in(ct)
+from tests.deployment.report_page import AFFINE, CENTER, RADIUS, SHAPE, write_page
 
 
 def _points(path: str) -> np.ndarray:

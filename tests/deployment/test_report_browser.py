@@ -14,18 +14,7 @@ from lung_nodule.deployment.panels import view_edge_mm
 from lung_nodule.deployment.slices import nodule_box, stacks
 from lung_nodule.io import Volume, cut_voi
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
-from tests.deployment.report_page import AFFINE, CENTER, ball_in_lung, driven, found_in
-
-
-@pytest.fixture(scope="module")
-def ct() -> Volume:
-    return ball_in_lung()
-
-
-@pytest.fixture(scope="module")
-def finding(ct: Volume) -> Finding:
-    return found_in(ct)
-
+from tests.deployment.report_page import AFFINE, CENTER, driven
 
 _DRIVE = """
 const figure = document.querySelector("figure[data-stack=axial]");
