@@ -241,6 +241,7 @@ def benchmark(
     evaluate_only: bool = False,
     weights: str | None = None,
     fit_dir: str | None = None,
+    min_readers: int | None = None,
 ) -> Job:
     """Train and test bundles by patient-grouped cross-validation, and compare them with what needs no network.
 
@@ -259,8 +260,10 @@ def benchmark(
         options: A JSON file with options by bundle that are added to the training, {"mtnet": {"max_epochs": 5}}.
         evaluate_only: Trains nothing; tests given weights on all nodules, the hold-out included, and refuses patients
             that their training saw.
-        weights: The folder of <bundle>/model.pt for evaluate_only. Default: the bundles' own in bundles/.
+        weights: The folder of <bundle>/model.pt for evaluate_only, or the output folder of a cross-validation: every
+            nodule is tested by the model of its fold, with the seed 0. Default: the bundles' own in bundles/.
         fit_dir: With evaluate_only, a dataset of other patients on which the baselines are fitted.
+        min_readers: With evaluate_only, readers that must have outlined a nodule, if not three.
     """
     from lung_nodule.benchmark.arguments import planned
 
@@ -277,6 +280,7 @@ def benchmark(
             evaluate_only=evaluate_only,
             weights=weights,
             fit_dir=fit_dir,
+            min_readers=min_readers,
         )
     )
 

@@ -61,6 +61,7 @@ class Method:
         view: how it samples a nodule; names the tensor's channels.
         parts: what is served; by default the whole network as ``<name>_net``.
         make_channels: what the view needs to make its image's channels; its file is copied beside the served steps.
+        map_weight: how much its map counts in the panel's mean map, next to the other methods that segment.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Method:
     view: type[NoduleView]
     parts: tuple[ServedPart, ...] = ()
     make_channels: type | None = None
+    map_weight: float = 1.0
 
     @property
     def served(self) -> tuple[ServedPart, ...]:
@@ -106,11 +108,12 @@ register(
             ServedPart("mtnet_fine", inputs=("IMAGE", "COARSE"), output="FINE", module="fine"),
             ServedPart("mtnet_classifier", inputs=("IMAGE", "COARSE"), output="MALIGNANCY", module="classifier"),
         ),
+        map_weight=0.4,  # 0.4 and 0.6 of the end-to-end network: the median of what the five validation folds choose
     )
 )
 register(Method("mtmrnet", MTMRNet, MTMRNetPredictor, SquareView))
 register(Method("mtcnn", MTCNN, MTCNNPredictor, PlanesView))
-register(Method("e2emtl", E2EMTL, E2EMTLPredictor, CubeView, make_channels=ImageChannels))
+register(Method("e2emtl", E2EMTL, E2EMTLPredictor, CubeView, make_channels=ImageChannels, map_weight=0.6))
 
 
 def method_named(name: str) -> Method:

@@ -23,9 +23,9 @@ def planned(**given: Any) -> Callable[[], int]:
         InputError: one of them is wrong, or two do not go together.
     """
     if not given["evaluate_only"]:
-        for flag in ("weights", "fit_dir"):
+        for flag in ("weights", "fit_dir", "min_readers"):
             if given[flag] is not None:
-                raise InputError(f"--{flag} goes with --evaluate_only: a cross-validation trains its own weights")
+                raise InputError(f"--{flag} goes with --evaluate_only, not with a cross-validation")
         seeds, folds = whole_number(given["seeds"], "--seeds", least=1), tested_folds(given["folds"])
     else:
         if given["options"] is not None:
@@ -37,7 +37,9 @@ def planned(**given: Any) -> Callable[[], int]:
     processes = whole_number(given["processes"], "--processes", least=1)
     how = {"processes": processes, "scheduler": paths.get("scheduler")}
     if given["evaluate_only"]:
-        return lambda: _evaluate_only(paths, out, bundles, how)
+        readers = given["min_readers"]
+        least = None if readers is None else whole_number(readers, "--min_readers", least=1)
+        return lambda: _evaluate_only(paths, out, bundles, least, how)
     return lambda: _cross_validate(paths, out, bundles, seeds, folds, how)
 
 
@@ -77,7 +79,9 @@ def _cross_validate(
     return FAILED if failed else 0
 
 
-def _evaluate_only(paths: Mapping[str, str], out: Path, bundles: list[str] | None, how: Mapping[str, Any]) -> int:
+def _evaluate_only(
+    paths: Mapping[str, str], out: Path, bundles: list[str] | None, min_readers: int | None, how: Mapping[str, Any]
+) -> int:
     from lung_nodule.benchmark.run import How, of_given_weights
 
     failed = of_given_weights(
@@ -87,6 +91,7 @@ def _evaluate_only(paths: Mapping[str, str], out: Path, bundles: list[str] | Non
         bundles=None if bundles is None else _known(bundles),
         known=_known(None),
         fit_dir=Path(paths["fit_dir"]) if "fit_dir" in paths else None,
+        min_readers=min_readers,
         how=How(**how),
     )
     return FAILED if failed else 0

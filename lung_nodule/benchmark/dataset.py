@@ -22,7 +22,7 @@ REFERENCES = ["nodule_id", "patient_id", "fold", "readers", "diameter_mm", "mali
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset of the cohort ``benchmark``: at least three readers, slices of at most 2.5 mm.
+    """A dataset of the cohort ``benchmark``: slices of at most 2.5 mm, and three readers unless said otherwise.
 
     Attributes:
         folder: where it lies.
@@ -54,19 +54,29 @@ class Dataset:
         """Names of its patients."""
         return {item["patient_id"] for item in self.items}
 
+    @property
+    def patients_by_fold(self) -> dict[int | str, set[str]]:
+        """Names of the patients of every fold, the hold-out included."""
+        found: dict[int | str, set[str]] = {}
+        for item in self.items:
+            found.setdefault(item["fold"], set()).add(item["patient_id"])
+        return found
 
-def read_dataset(folder: str | Path, folds: Sequence[int | str]) -> Dataset:
+
+def read_dataset(folder: str | Path, folds: Sequence[int | str], *, min_readers: int | None = None) -> Dataset:
     """Read and check a dataset.
 
     Args:
         folder: in the layout that ``python -m preprocessing convert`` writes.
         folds: whose nodules are taken.
+        min_readers: readers that must have outlined a nodule, if not the cohort's three.
 
     Raises:
         InputError: a table is missing or broken, a patient is in two folds, a hold-out patient in a numbered one.
     """
     folder = Path(folder)
-    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS)
+    least: dict[str, Any] = {} if min_readers is None else {"min_readers": min_readers}
+    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS, **least)
     return Dataset(folder, items, _annotations(folder), describe_dataset(folder), _fingerprint(folder, items))
 
 

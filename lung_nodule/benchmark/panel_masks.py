@@ -1,10 +1,11 @@
-"""The mask of the networks together: the mean of their maps, as the served panel draws it."""
+"""The mask of the networks together: the weighted mean of their maps, as the served panel draws it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,35 @@ import torch
 from lung_nodule.benchmark.cell import Cell
 from lung_nodule.benchmark.measurements import dice
 from lung_nodule.core import NoduleView, nodule_mask
-from lung_nodule.data import LoadVOI
+from lung_nodule.data import LoadVOI, validation_fold
 from lung_nodule.io import file_sha256, read_table, write_table
 from lung_nodule.io.progress_bar import progress
 from lung_nodule.methods import METHODS, load_network, load_view
 from torch import nn
 
 Model = tuple[NoduleView, nn.Module]
+Weights = tuple[float, ...]
+"""A weight per network; they sum to one."""
 FOLDER = "panel_masks"
-COLUMNS = ["nodule_id", "dice_voi", "volume_mm3"]
+COLUMNS = ["nodule_id", "map_weights", "dice_voi", "volume_mm3"]
+TENTHS = 10
 
 
 def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, out: Path) -> pd.DataFrame:
     """Overlap of the panel's mask with the readers', for every fold and seed that all networks with masks have tested.
 
-    Nothing is fitted: every network counts alike. What is found is kept in ``out`` under a name of the weights, so that
-    a later run does not compute it again.
+    The weights of the maps are those, in tenths, with the highest mean Dice on the validation fold of each test fold;
+    of given weights, :attr:`lung_nodule.methods.Method.map_weight`, with which the panel is served. What is found is
+    kept in ``out`` under a name of the networks' weights, so that a later run does not compute it again.
 
     Args:
         cells: finished ones of all networks.
-        items: of :func:`lung_nodule.data.nodule_datalist`, every tested nodule.
+        items: of :func:`lung_nodule.data.nodule_datalist`, every nodule of the test and validation folds.
         out: of the benchmark.
 
     Returns:
-        ``nodule_id``, ``fold``, ``seed``, ``dice_voi`` and ``volume_mm3``; empty of fewer than two networks with masks.
+        ``nodule_id``, ``fold``, ``seed``, ``map_weights`` (as ``mtnet 0.4, e2emtl 0.6``), ``dice_voi`` and
+        ``volume_mm3``; empty of fewer than two networks with masks.
     """
     masked = [cell for cell in cells if METHODS[cell.bundle].view.segments]
     bundles = {cell.bundle for cell in masked}
@@ -46,26 +52,31 @@ def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, ou
         groups.setdefault((cell.seed, cell.fold), []).append(cell)
     whole = {key: group for key, group in groups.items() if len(bundles) > 1 and len(group) == len(bundles)}
     tables = [
-        _of_fold(group, [item for item in items if str(item["fold"]) == str(fold)], out / FOLDER).assign(
-            fold=fold, seed=np.nan if seed is None else seed
-        )
+        _tested(group, items, out / FOLDER).assign(fold=fold, seed=np.nan if seed is None else seed)
         for (seed, fold), group in whole.items()
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "fold", "seed"])
 
 
-def mean_map(voi: Mapping[Any, Any], models: Sequence[Model]) -> np.ndarray:
-    """The mean of the models' maps on the VOI's grid, float32 ``[X, Y, Z]``.
+def mean_map(maps: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
+    """The weighted mean of the networks' maps, float32 of their shape.
+
+    Args:
+        maps: of :func:`map_on_voi`.
+        weights: as many; they need not sum to one.
+    """
+    return np.average(maps, axis=0, weights=weights).astype(np.float32)
+
+
+def map_on_voi(voi: Mapping[Any, Any], view: NoduleView, network: nn.Module) -> np.ndarray:
+    """A network's map on the VOI's grid, ``[X, Y, Z]`` probabilities.
 
     Args:
         voi: ``ct`` ``[X, Y, Z]`` in HU, ``spacing`` ``[3]`` in mm and ``center`` ``[3]``, of
             :class:`lung_nodule.data.LoadVOI`.
-        models: views that segment, and their networks.
+        view: one that segments.
+        network: its network.
     """
-    return np.mean([_map(voi, view, network) for view, network in models], axis=0, dtype=np.float32)
-
-
-def _map(voi: Mapping[Any, Any], view: NoduleView, network: nn.Module) -> np.ndarray:
     prepared = view.prepare(voi["ct"], voi["spacing"], voi["center"])
     with torch.inference_mode():
         tensor = network.predict(torch.from_numpy(prepared.images))  # type: ignore[operator]
@@ -73,18 +84,41 @@ def _map(voi: Mapping[Any, Any], view: NoduleView, network: nn.Module) -> np.nda
     return prediction.patch.restore(prediction.probability)
 
 
-def _of_fold(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
-    """The rows of a fold's nodules, read or computed."""
+def all_weights(networks: int) -> list[Weights]:
+    """Every choice of tenths that sum to one, 0 and 1 included."""
+    choices = product(range(TENTHS + 1), repeat=networks)
+    return [tuple(tenths / TENTHS for tenths in choice) for choice in choices if sum(choice) == TENTHS]
+
+
+def _tested(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
+    """The rows of the tested nodules."""
+    fold = cells[0].fold
+    tested = [item for item in items if str(item["fold"]) == str(fold)]
+    if cells[0].seed is None:
+        return _measured(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], folder)
+    validation = [item for item in items if item["fold"] == validation_fold(fold)]
+    choices = all_weights(len(cells))
+    found = _measured(cells, validation, choices, folder)
+    scores = found.groupby("map_weights", sort=False)["dice_voi"].mean()
+    best = choices[int(np.argmax(scores.to_numpy()))]
+    return _measured(cells, tested, [best], folder)
+
+
+def _measured(
+    cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], choices: Sequence[Weights], folder: Path
+) -> pd.DataFrame:
+    """A row per nodule and choice of weights, read or computed."""
+    names = {choice: ", ".join(f"{c.bundle} {w:g}" for c, w in zip(cells, choice, strict=True)) for choice in choices}
     hashes = [file_sha256(path) for cell in cells for path in (cell.weights, cell.weights.with_suffix(".json"))]
-    key = hashlib.sha256("".join([*hashes, *sorted(item["nodule_id"] for item in items)]).encode()).hexdigest()[:16]
-    path = folder / f"{key}.csv"
+    parts = [*hashes, *sorted(item["nodule_id"] for item in items), *names.values()]
+    path = folder / f"{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.csv"
     if path.is_file():
-        return read_table(path, required=COLUMNS, unique=["nodule_id"])
+        return read_table(path, required=COLUMNS)
     models = [_model(cell.weights) for cell in cells]
     load, rows = LoadVOI(), []
     with progress(len(items), description=f"masks of the panel, fold {cells[0].fold}", unit="nodule") as step:
         for item in items:
-            rows.append(_row(load(item), models))
+            rows.extend(_rows(load(item), models, names))
             step()
     table = pd.DataFrame(rows, columns=COLUMNS)
     write_table(path, table)
@@ -98,7 +132,13 @@ def _model(weights: Path) -> Model:
     return replace(view, readout=None), load_network(weights).to(memory_format=layout)  # type: ignore[type-var]
 
 
-def _row(voi: Mapping[Any, Any], models: Sequence[Model]) -> dict[str, Any]:
-    mask = nodule_mask(mean_map(voi, models), voi["center"], voi["spacing"])
-    volume = float(mask.sum() * np.prod(voi["spacing"]))
-    return {"nodule_id": voi["nodule_id"], "dice_voi": dice(mask, voi["mask"] > 0), "volume_mm3": volume}
+def _rows(voi: Mapping[Any, Any], models: Sequence[Model], names: Mapping[Weights, str]) -> Iterator[dict[str, Any]]:
+    maps = [map_on_voi(voi, view, network) for view, network in models]
+    for weights, name in names.items():
+        mask = nodule_mask(mean_map(maps, weights), voi["center"], voi["spacing"])
+        yield {
+            "nodule_id": voi["nodule_id"],
+            "map_weights": name,
+            "dice_voi": dice(mask, voi["mask"] > 0),
+            "volume_mm3": float(mask.sum() * np.prod(voi["spacing"])),
+        }

@@ -58,7 +58,7 @@ def _trained(
     made_with: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Cell:
-    folder = out / "cells" / bundle / f"seed{seed}" / f"fold{fold}"
+    folder = cell_folder(out, bundle, seed=seed, fold=fold)
     weights = folder / "model.pt"
     files = [f"bundles/{bundle}/configs/{file}" for file in configurations(bundle)]
     where = ("--dataset_dir", str(dataset_dir.absolute()), "--output_dir", str(folder))
@@ -72,31 +72,44 @@ def _trained(
     return Cell(bundle, seed, fold, folder, dataset_dir.absolute(), weights, steps, known)
 
 
+def cell_folder(out: Path, bundle: str, *, seed: int, fold: int) -> Path:
+    """Where a benchmark keeps what a training leaves."""
+    return out / "cells" / bundle / f"seed{seed}" / f"fold{fold}"
+
+
 def given_cells(
-    weights: Mapping[str, Path], *, folds: Sequence[int | str], dataset_dir: Path, out: Path, fingerprint: str
+    weights: Mapping[tuple[str, int | str], Path],
+    *,
+    dataset_dir: Path,
+    out: Path,
+    fingerprint: str,
+    min_readers: int | None = None,
 ) -> list[Cell]:
     """Cells that test given weights on the nodules of a fold.
 
     Args:
-        weights: by bundle, a ``model.pt`` next to its side file.
-        folds: every fold of the dataset, the hold-out included.
+        weights: by bundle and fold, a ``model.pt`` next to its side file.
         dataset_dir: the dataset.
         out: of the benchmark.
         fingerprint: of the dataset.
+        min_readers: readers that must have outlined a nodule, if not as many as in the training.
     """
+    cohort = {} if min_readers is None else {"cohort": {"min_readers": min_readers}}
     return [
-        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint)
-        for bundle, path in weights.items()
-        for fold in folds
+        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, cohort)
+        for (bundle, fold), path in weights.items()
     ]
 
 
-def _given(bundle: str, path: Path, fold: int | str, dataset_dir: Path, out: Path, fingerprint: str) -> Cell:
+def _given(
+    bundle: str, path: Path, fold: int | str, dataset_dir: Path, out: Path, fingerprint: str, options: Mapping[str, Any]
+) -> Cell:
     folder = out / "cells" / bundle / "weights" / f"fold{fold}"
     where = ("--dataset_dir", str(dataset_dir.absolute()), "--output_dir", str(folder))
-    step = _evaluation(bundle, "test", (*where, "--model_path", str(path.absolute())), ("--fold", str(fold)), folder)
+    which = (*as_arguments(options), "--fold", str(fold))
+    step = _evaluation(bundle, "test", (*where, "--model_path", str(path.absolute())), which, folder)
     made_with = {
-        **_made_with(bundle, fingerprint, {}, files=(EVALUATION,)),
+        **_made_with(bundle, fingerprint, options, files=(EVALUATION,)),
         "weights": file_sha256(path),
         "side_file": file_sha256(path.with_suffix(".json")),
         "fold": fold,

@@ -20,7 +20,8 @@ NOTES = (
     "Differences are taken on the nodules that both methods have; each reading counts where readers are compared.",
     "accuracy_at_threshold: at the threshold that the validation fold chose (highest sensitivity + specificity).",
     "dice_voi is measured on the voxels of the VOI, as for the masks that need no network; dice on a network's patch.",
-    "panel: the mean of the networks' probabilities, of their ratings and of their maps; nothing of it is fitted.",
+    "panel: the mean of the networks' probabilities and of their ratings; its mask is that of a weighted mean of their "
+    "maps, with the weights, in tenths, that the validation fold chose (highest mean Dice).",
     "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks are.",
 )
 

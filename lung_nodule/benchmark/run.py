@@ -28,7 +28,7 @@ from lung_nodule.benchmark.run_cells import run_cells
 from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_shared
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.errors import InputError
-from lung_nodule.io import file_sha256, write_json, write_text
+from lung_nodule.io import write_json, write_text
 from lung_nodule.io.lock import only_writer
 from lung_nodule.io.software import this_software
 from lung_nodule.lidc import FOLDS
@@ -101,6 +101,7 @@ def of_given_weights(
     bundles: Sequence[str] | None,
     known: Sequence[str],
     fit_dir: Path | None,
+    min_readers: int | None,
     how: How,
 ) -> list[Failed]:
     """Test given weights on all nodules of a dataset, the hold-out included, and compare all methods.
@@ -112,6 +113,7 @@ def of_given_weights(
         bundles: names; by default those with weights.
         known: names of all bundles.
         fit_dir: a dataset on which the baselines are fitted; without it those that need that are left out.
+        min_readers: readers that must have outlined a nodule, if not three.
         how: where the cells are run.
 
     Returns:
@@ -123,19 +125,23 @@ def of_given_weights(
     """
     with only_writer(out):
         found = find_weights(weights, bundles, known)
-        dataset = read_dataset(dataset_dir, [*range(FOLDS), "holdout"])
-        refuse_seen(found, dataset.patients)
+        dataset = read_dataset(dataset_dir, [*range(FOLDS), "holdout"], min_readers=min_readers)
+        for given in found.values():
+            refuse_seen(given, dataset.patients_by_fold)
         fitted_on = None if fit_dir is None else read_dataset(fit_dir, range(FOLDS))
         refuse_shared(set() if fitted_on is None else fitted_on.patients, dataset.patients)
         nodules = with_measurements(dataset, out)
         splits = [] if fitted_on is None else [another_dataset(with_measurements(fitted_on, out), nodules)]
-        folds = list(dict.fromkeys(item["fold"] for item in dataset.items))
-        cells = given_cells(found, folds=folds, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint)
+        tests = {(name, fold): given.of(fold) for name, given in found.items() for fold in dataset.patients_by_fold}
+        cells = given_cells(
+            tests, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint, min_readers=min_readers
+        )
         failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
         protocol = {
             "kind": "given weights",
-            "weights_sha256": {name: file_sha256(path) for name, path in found.items()},
+            "weights_sha256": {name: given.sha256 for name, given in found.items()},
             "baselines_fitted_on": None if fitted_on is None else fitted_on.shown,
+            **({} if min_readers is None else {"min_readers": min_readers}),
         }
         _write(out, dataset, nodules, splits, _finished(cells, failed), failed, protocol)
     return failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from lung_nodule.__main__ import main
 from lung_nodule.benchmark import run
 from lung_nodule.benchmark.dataset import read_dataset
+from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.holdout import holdout_patients
 
 
@@ -121,7 +123,41 @@ def test_weights_of_another_bundle(dataset: Path, caplog: pytest.LogCaptureFixtu
 def test_weights_that_saw_a_patient(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
     given = weights(dataset.parent / "w", bundle="mtcnn", belongs_to="mtcnn", seen=["SYN-0003", "other"])
     line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given))
-    assert "trained or validated on 1 of the 10 patients of this dataset (SYN-0003, ...)" in line
+    assert "trained or validated on 1 of the 10 patients that it would test (SYN-0003, ...)" in line
+
+
+def cross_validated(out: Path, dataset: Path, folds: Sequence[int], *, seen: int = 0) -> Path:
+    """Weights of a cross-validation; each model has seen the patients of a fold, so many after the one it tests."""
+    table = pd.read_csv(dataset / "folds.csv")
+    for fold in folds:
+        patients = table.loc[table["fold"] == (fold + seen) % 5, "patient_id"].tolist()
+        path = weights(out / f"from{fold}", bundle="mtcnn", belongs_to="mtcnn", seen=patients) / "mtcnn"
+        cell = out / "cells" / "mtcnn" / "seed0" / f"fold{fold}"
+        cell.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(cell)
+    return out
+
+
+def test_the_models_of_a_cross_validation_test_their_own_folds(dataset: Path) -> None:
+    patients = read_dataset(dataset, range(5)).patients_by_fold
+    for seen in range(1, 5):
+        out = cross_validated(dataset.parent / f"w{seen}", dataset, range(5), seen=seen)
+        given = find_weights(out, None, ["mtcnn", "mtnet"])["mtcnn"]
+        refuse_seen(given, patients)
+        assert [given.of(fold).parent.name for fold in range(5)] == [f"fold{fold}" for fold in range(5)]
+        assert len(given.sha256) == 5
+
+
+def test_a_cross_validation_whose_model_saw_its_test_fold(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = cross_validated(dataset.parent / "w", dataset, range(5), seen=0)
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given))
+    assert "fold0/model.pt of mtcnn was trained or validated on 2 of the 2 patients that it would test" in line
+
+
+def test_a_cross_validation_that_lacks_a_fold(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = cross_validated(dataset.parent / "w", dataset, [0, 3], seen=1)
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given))
+    assert "has models of the folds 0, 3, and the dataset has nodules of fold 1" in line
 
 
 def test_no_weights(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,9 @@
-"""The panel's mask in the benchmark: the mean of two networks' maps, kept under the names of their weights."""
+"""The panel's mask in the benchmark: the weighted mean of two networks' maps."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import torch
 from torch import nn
 
 from lung_nodule.benchmark.cell import Cell
-from lung_nodule.benchmark.panel_masks import mean_map, panel_masks
+from lung_nodule.benchmark.panel_masks import all_weights, mean_map, panel_masks
 from lung_nodule.core import nodule_mask
 from lung_nodule.data import LoadVOI, nodule_datalist
+from lung_nodule.deployment.model_repository import TEMPLATES, read_config
 from lung_nodule.methods import METHODS, load_network, load_view
 from tests.networks import published
 
@@ -48,33 +50,81 @@ def _cell(name: str, out: Path, dataset: Path) -> Cell:
     return Cell(name, 0, 0, folder, dataset, folder / "model.pt", (), {})
 
 
-def test_it_is_the_mask_of_the_mean_map(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
+def _maps(cells: list[Cell], item: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """A nodule and the networks' maps of it, as inference makes them."""
+    voi, maps = LoadVOI()(item), []
+    for cell in cells:
+        view, network = load_view(cell.weights), load_network(cell.weights)
+        prepared = view.prepare(voi["ct"], voi["spacing"], voi["center"])
+        with torch.inference_mode():
+            tensor = network.predict(torch.from_numpy(prepared.images)).numpy()
+        prediction = view.predict(view.named(tensor), prepared.patch, voi["ct"])
+        maps.append(prediction.on_voi(list(prediction.maps)[-1]))
+    return voi, maps
+
+
+def _dice(voi: dict[str, Any], probability: np.ndarray) -> float:
+    mask, reference = nodule_mask(probability, voi["center"], voi["spacing"]), voi["mask"] > 0
+    return 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
+
+
+def test_given_weights_have_the_mask_of_the_served_panel(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
     items = nodule_datalist(painted, folds=range(5))
-    found = panel_masks(cells, items, out=tmp_path)
+    found = panel_masks([replace(cell, seed=None) for cell in cells], items, out=tmp_path)
     tested = [item for item in items if item["fold"] == 0]
     assert found["nodule_id"].tolist() == [item["nodule_id"] for item in tested]
-    assert (found[["fold", "seed"]] == 0).all(axis=None)
-    models = [(load_view(cell.weights), load_network(cell.weights)) for cell in cells[:2]]
+    assert (found["fold"] == 0).all()
+    assert found["seed"].isna().all()
+    assert set(found["map_weights"]) == {"mtnet 0.4, e2emtl 0.6"}
     for item, row in zip(tested, found.itertuples(), strict=True):
-        voi = LoadVOI()(item)
-        maps = []
-        for view, network in models:
-            prepared = view.prepare(voi["ct"], voi["spacing"], voi["center"])
-            with torch.inference_mode():
-                tensor = network.predict(torch.from_numpy(prepared.images)).numpy()
-            prediction = view.predict(view.named(tensor), prepared.patch, voi["ct"])
-            maps.append(prediction.on_voi(list(prediction.maps)[-1]))
-        mean = (maps[0] + maps[1]) / 2
-        np.testing.assert_allclose(mean_map(voi, models), mean, atol=1e-6)
-        mask, reference = nodule_mask(mean, voi["center"], voi["spacing"]), voi["mask"] > 0
-        assert row.dice_voi == pytest.approx(2 * (mask & reference).sum() / (mask.sum() + reference.sum()), abs=0.02)
+        voi, (first, second) = _maps(cells[:2], item)
+        mean = 0.4 * first + 0.6 * second
+        np.testing.assert_allclose(mean_map([first, second], (0.4, 0.6)), mean, atol=1e-6)
+        assert row.dice_voi == pytest.approx(_dice(voi, mean), abs=0.02)
+
+
+def test_the_weights_are_those_that_are_best_on_the_validation_fold(
+    cells: list[Cell], painted: Path, tmp_path: Path
+) -> None:
+    items = nodule_datalist(painted, folds=range(5))
+    found = panel_masks(cells, items, out=tmp_path)
+    assert set(found["nodule_id"]) == {item["nodule_id"] for item in items if item["fold"] == 0}
+    assert (found["seed"] == 0).all()
+    (chosen,) = set(found["map_weights"])
+    validation = [_maps(cells[:2], item) for item in items if item["fold"] == 1]
+    scores = {
+        f"mtnet {tenths / 10:g}, e2emtl {1 - tenths / 10:g}": np.mean(
+            [_dice(voi, tenths / 10 * first + (1 - tenths / 10) * second) for voi, (first, second) in validation]
+        )
+        for tenths in range(11)
+    }
+    assert np.ptp(list(scores.values())) > 0.001, "equal scores choose nothing"
+    assert scores[chosen] == pytest.approx(max(scores.values()), abs=1e-3)
+
+
+@pytest.mark.parametrize(("networks", "choices"), [(2, 11), (3, 66)])
+def test_all_weights_sum_to_one(networks: int, choices: int) -> None:
+    found = all_weights(networks)
+    assert len(set(found)) == choices
+    assert [sum(weights) for weights in found] == pytest.approx([1] * choices)
+    assert (1.0, *[0.0] * (networks - 1)) in found
+
+
+def test_the_panel_is_served_with_the_methods_own_weights() -> None:
+    parameters = read_config(TEMPLATES / "nodule_panel" / "config.pbtxt").parameters
+    maps = [entry.partition(":")[0] for entry in parameters["maps"].string_value.split()]
+    weights = [float(weight) for weight in parameters["map_weights"].string_value.split()]
+    assert dict(zip(maps, weights, strict=True)) == {
+        name: method.map_weight for name, method in METHODS.items() if method.view.segments and name in maps
+    }
 
 
 def test_it_is_computed_once_for_these_weights(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
-    items = nodule_datalist(painted, folds=[0])[:2]
+    items = nodule_datalist(painted, folds=[0, 1])
     first = panel_masks(cells, items, out=tmp_path)
-    (kept,) = (tmp_path / "panel_masks").glob("*.csv")
-    kept.write_text(kept.read_text().replace(str(first["nodule_id"][0]), "another"))
+    kept = {path.read_text().count("\n"): path for path in (tmp_path / "panel_masks").glob("*.csv")}
+    assert sorted(kept) == [5, 45], "four tested nodules, and four of the validation with eleven choices"
+    kept[5].write_text(kept[5].read_text().replace(str(first["nodule_id"][0]), "another"))
     assert panel_masks(cells, items, out=tmp_path)["nodule_id"][0] == "another"
     cells[0].weights.with_suffix(".json").write_text(cells[0].weights.with_suffix(".json").read_text() + " ")
     pd.testing.assert_frame_equal(panel_masks(cells, items, out=tmp_path), first)

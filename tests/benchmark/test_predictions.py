@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -99,14 +100,27 @@ def test_given_weights_have_no_seed_and_no_threshold_of_their_own(dataset: Datas
     for name in ("model.pt", "model.json"):
         (tmp_path / name).write_text("x")
     (cell,) = given_cells(
-        {"mtcnn": tmp_path / "model.pt"}, folds=["holdout"], dataset_dir=dataset.folder, out=tmp_path, fingerprint="f"
+        {("mtcnn", "holdout"): tmp_path / "model.pt"}, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f"
     )
     assert [step.name for step in cell.steps] == ["test"]
     assert cell.steps[0].arguments[-4:-2] == ("--fold", "holdout")
+    assert "--cohort" not in cell.steps[0].arguments
     write(cell, "test", dataset.nodules)
     cell.predictions("test").with_name("metrics.json").write_text('{"settings": {}}')
     rows = network_rows([cell], dataset.nodules)
     assert rows[["seed", "malignancy_threshold"]].isna().all(axis=None)
+
+
+def test_given_weights_can_be_tested_on_nodules_of_fewer_readers(dataset: Dataset, tmp_path: Path) -> None:
+    for name in ("model.pt", "model.json"):
+        (tmp_path / name).write_text("x")
+    weights = {("mtcnn", fold): tmp_path / "model.pt" for fold in (0, "holdout")}
+    cells = given_cells(weights, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f", min_readers=1)
+    assert [cell.fold for cell in cells] == [0, "holdout"]
+    for cell in cells:
+        arguments = cell.steps[0].arguments
+        assert ast.literal_eval(arguments[arguments.index("--cohort") + 1]) == {"min_readers": 1}
+        assert cell.made_with["options"] == {"cohort": {"min_readers": 1}}
 
 
 def test_a_nodule_that_the_dataset_lacks(cells: list[Cell], dataset: Dataset) -> None:

@@ -378,7 +378,7 @@ def test_the_panel_joins_what_the_methods_answer(declared: float | None, panel_s
     np.testing.assert_allclose(panel["INTERVAL_BY_METHOD"], [own[name]["MALIGNANCY_INTERVAL"] for name in order])
     assert panel["MALIGNANCY_PROBABILITY"] == pytest.approx([scores.mean()], abs=1e-6)
     assert panel["MALIGNANCY_INTERVAL"] == pytest.approx([scores.min(), scores.max()], abs=1e-6)
-    mean = (own["mtnet"]["FINE_PROBABILITY"] + own["e2emtl"]["MASK_PROBABILITY"]) / 2
+    mean = 0.4 * own["mtnet"]["FINE_PROBABILITY"] + 0.6 * own["e2emtl"]["MASK_PROBABILITY"]
     np.testing.assert_allclose(panel["MASK_PROBABILITY_MEAN"], mean, atol=1e-6)
     mask = nodule_mask(panel["MASK_PROBABILITY_MEAN"], VOI.center, VOI.volume.spacing)
     np.testing.assert_array_equal(panel["MASK"], mask)

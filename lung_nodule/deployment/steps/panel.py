@@ -33,8 +33,8 @@ class TritonPythonModel:
     ``MALIGNANCY_PROBABILITY`` ``[1]`` is the mean of the methods, ``MALIGNANCY_INTERVAL`` ``[2]`` their smallest and
     largest; ``MALIGNANCY_BY_METHOD`` ``[M]`` and ``INTERVAL_BY_METHOD`` ``[M, 2]`` are in the order of the parameter
     ``methods``. ``MASK_PROBABILITY_<METHOD>`` is the map of a method that segments, as ``maps`` names them,
-    ``MASK_PROBABILITY_MEAN`` their mean, of which mask and sizes are made. ``ATTRIBUTES`` is the mean of those that
-    rate, ``rated_by``.
+    ``MASK_PROBABILITY_MEAN`` their mean with the weights ``map_weights``, of which mask and sizes are made.
+    ``ATTRIBUTES`` is the mean of those that rate, ``rated_by``.
 
     The method ``sized`` needs the diameter. Where the request has none it gets the long axis of the mask of the method
     ``measured_by``; where that is empty, its values are NaN and the mean is that of the others.
@@ -48,6 +48,7 @@ class TritonPythonModel:
         self._measured_by, self._sized = text["measured_by"], text["sized"]
         self._rated_by, self._rated = text["rated_by"].split(), len(text["attributes"].split())
         self._maps = dict(entry.split(":") for entry in text["maps"].split())
+        self._map_weights = [float(weight) for weight in text["map_weights"].split()]
 
     async def execute(self, requests: list) -> list:
         """Answer every request."""
@@ -119,12 +120,12 @@ class TritonPythonModel:
         return {"ATTRIBUTES": _mean(np.array(rated, dtype=np.float32).reshape(-1, self._rated))}
 
     def _masks(self, answers: dict[str, dict[str, np.ndarray]], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
-        """Each method's map; and their mean, its mask and sizes, where they are asked for."""
+        """Each method's map; and their weighted mean, its mask and sizes, where they are asked for."""
         maps = {_map_of(method): answers[method].get(name) for method, name in self._maps.items()}
         found = {name: values for name, values in maps.items() if values is not None}
         if not asked & {*JOINED}:
             return found
-        mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
+        mean = np.average(list(found.values()), axis=0, weights=self._map_weights).astype(np.float32)
         center, spacing = (given[name].as_numpy().astype(float) for name in ("CENTER", "SPACING"))
         mask = core.nodule_mask(mean, center, spacing)
         volume, *diameters = astuple(core.size_of(mask, spacing))
