@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from lung_nodule.deployment.memory_regions import MemoryRegions, remove_abandoned
 from lung_nodule.deployment.parent_death import dies_with_parent
 from lung_nodule.deployment.process_groups import kill_group, wait_for_group
 from lung_nodule.deployment.triton_runtime import find_runtime
 
-_SHARED_MEMORY = Path("/dev/shm")
 _EXIT_TIMEOUT_S = 5
 _LOG_TAIL_LINES = 15
 
@@ -40,6 +40,7 @@ class TritonProcess:
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
         self.memory_prefix = f"lung_nodule_{os.getpid()}_{endpoints['grpc'][1]}_"
+        self._memory: MemoryRegions | None = None
         self._repository, self._endpoints, self._config_name = repository, endpoints, config_name
         self._log = self.home / "server.log" if log_file is None else log_file
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,12 +51,14 @@ class TritonProcess:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it; the models load afterwards.
+        """Start it; the models load afterwards. Shared memory of servers that were killed is removed.
 
         Raises:
             InputError: a part of Triton is missing.
         """
         runtime = find_runtime()
+        remove_abandoned()
+        self._memory = MemoryRegions(self.memory_prefix)
         command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self.home)))
         with open(self._log, "wb") as log:
             # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
@@ -73,8 +76,9 @@ class TritonProcess:
             self._process.wait()
             wait_for_group(self._process.pid)
             self._process = None
-            for region in _SHARED_MEMORY.glob(f"{self.memory_prefix}*"):  # of stubs that were killed
-                region.unlink(missing_ok=True)
+        if self._memory is not None:
+            self._memory.remove()  # stubs that were killed leave theirs
+            self._memory = None
         shutil.rmtree(self.home, ignore_errors=True)
 
     @property

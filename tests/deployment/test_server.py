@@ -18,6 +18,7 @@ import pytest
 
 from lung_nodule.deployment import triton_runtime
 from lung_nodule.deployment.canary import CanaryError, ask_canary
+from lung_nodule.deployment.memory_regions import remove_abandoned
 from lung_nodule.deployment.server import TritonServer
 from lung_nodule.deployment.triton_process import TritonProcess
 from lung_nodule.errors import InputError
@@ -94,15 +95,25 @@ def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(r
     assert _shared_memory(process.pid) == set()
 
 
-def test_a_killed_launcher_takes_the_server_with_it(repository: Path) -> None:
+def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_its_memory(
+    server: TritonServer, repository: Path
+) -> None:
     process, _ = _serving(repository)
-    (server,) = _living(parent=process.pid)
+    (group,) = _living(parent=process.pid)
+    remove_abandoned()
+    assert _shared_memory(process.pid), "it runs"
     process.kill()
     process.communicate(timeout=30)
     deadline = time.monotonic() + 60
-    while _living(group=server) and time.monotonic() < deadline:
+    while _living(group=group) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert _living(group=server) == []
+    assert _living(group=group) == []
+    left, own = _shared_memory(process.pid), _shared_memory()
+    assert len(left) > 1
+    remove_abandoned()
+    assert _shared_memory(process.pid) == set()
+    assert _shared_memory() == own
+    assert ask_canary(server.grpc_url) == ["mtnet"]
 
 
 def test_a_dead_step_is_noticed_and_the_server_restarted(repository: Path) -> None:
