@@ -58,6 +58,16 @@ def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, ou
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "fold", "seed"])
 
 
+def chosen_weights(table: pd.DataFrame) -> dict[str, str]:
+    """The weights of the maps by fold, and seed if there are several, of the benchmark's long table."""
+    rows = table.dropna(subset="map_weights").drop_duplicates(["seed", "fold"]) if "map_weights" in table else table[:0]
+    seeds = rows["seed"].nunique()
+    return {
+        f"seed {row.seed:g}, fold {row.fold}" if seeds > 1 else f"fold {row.fold}": str(row.map_weights)
+        for row in rows.itertuples()
+    }
+
+
 def mean_map(maps: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
     """The weighted mean of the networks' maps, float32 of their shape.
 

@@ -16,7 +16,7 @@ from lung_nodule.benchmark.measurements import measured
 from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
 from lung_nodule.benchmark.own_masks import own_mask_rows
 from lung_nodule.benchmark.panel import CELL, PANEL, panel_rows
-from lung_nodule.benchmark.panel_masks import panel_masks
+from lung_nodule.benchmark.panel_masks import chosen_weights, panel_masks
 from lung_nodule.benchmark.plan import given_cells, trained_cells
 from lung_nodule.benchmark.plots import write_plots
 from lung_nodule.benchmark.predictions import network_rows, write_predictions
@@ -182,6 +182,7 @@ def _write(
         described=dataset.shown,
         protocol={
             **protocol,
+            "panel_map_weights": chosen_weights(table),
             "configurations": {cell.bundle: cell.made_with["configuration"] for cell in done},
             "software": this_software().as_dict(),
             "failed": {one.cell: one.reason for one in failed},

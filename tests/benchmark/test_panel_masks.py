@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lung_nodule.benchmark.cell import Cell
-from lung_nodule.benchmark.panel_masks import all_weights, mean_map, panel_masks
+from lung_nodule.benchmark.panel_masks import all_weights, chosen_weights, mean_map, panel_masks
 from lung_nodule.core import nodule_mask
 from lung_nodule.data import LoadVOI, nodule_datalist
 from lung_nodule.deployment.model_repository import TEMPLATES, read_config
@@ -100,6 +100,13 @@ def test_the_weights_are_those_that_are_best_on_the_validation_fold(
     }
     assert np.ptp(list(scores.values())) > 0.001, "equal scores choose nothing"
     assert scores[chosen] == pytest.approx(max(scores.values()), abs=1e-3)
+
+
+def test_the_chosen_weights_are_named_by_fold_and_seed() -> None:
+    table = pd.DataFrame({"seed": [0, 0, 0, 1], "fold": [0, 0, 3, 3], "map_weights": ["a", "a", "b", "c"]})
+    assert chosen_weights(table) == {"seed 0, fold 0": "a", "seed 0, fold 3": "b", "seed 1, fold 3": "c"}
+    assert chosen_weights(table[:3]) == {"fold 0": "a", "fold 3": "b"}
+    assert chosen_weights(table.drop(columns="map_weights")) == {}
 
 
 @pytest.mark.parametrize(("networks", "choices"), [(2, 11), (3, 66)])
