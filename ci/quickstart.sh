@@ -2,7 +2,7 @@
 # Every step in one command: convert, train a small MT-Net, evaluate, export, serve, predict, report.
 #   bash ci/quickstart.sh                      on a synthetic phantom that it draws
 #   bash ci/quickstart.sh --dicom_root DIR     on LIDC-IDRI (too few scans to train on are predicted with a phantom's model)
-# Existing outputs are reused. Everything is written to data/lidc and out/quickstart.
+# Converted scans and trained models are kept; the rest is done again. Everything is written to data/lidc and out/quickstart.
 usage() { sed -n '2,5s/^# \{0,1\}//p' "$0"; }
 bad() { echo "error: $*" >&2; exit 2; }
 dicom_root=

@@ -178,8 +178,8 @@ def predict(
             name, patient_id and series_uid; paths are relative to it. Each case gets a folder of its name in out, and
             worklist.csv there says what became of it.
         explain: True asks up to 125 times more for each nodule, with one cube of it or its surroundings replaced by
-            lung each time, and writes how the malignancy probability changes: occlusion/<nodule_id>.nii.gz, and a map
-            that can be switched on in the report.
+            lung each time, and writes how the malignancy probability changes to occlusion/<nodule_id>.nii.gz, and as a
+            map that can be switched on in the report.
         retries: How often a request is sent again when the server has answered before and is now busy or away.
         shared_memory: True or False; by default VOIs go through shared memory to a server on this machine.
     """
@@ -260,8 +260,8 @@ def benchmark(
         options: A JSON file with options by bundle that are added to the training, {"mtnet": {"max_epochs": 5}}.
         evaluate_only: Trains nothing; tests given weights on all nodules, the hold-out included, and refuses patients
             that their training saw.
-        weights: The folder of <bundle>/model.pt for evaluate_only, or the output folder of a cross-validation: every
-            nodule is tested by the model of its fold, with the seed 0. Default: the bundles' own in bundles/.
+        weights: The folder of <bundle>/model.pt for evaluate_only. Default: the bundles' own in bundles/. In the output
+            folder of a cross-validation, the model with the seed 0 that tests a nodule's fold is taken.
         fit_dir: With evaluate_only, a dataset of other patients on which the baselines are fitted.
         min_readers: With evaluate_only, readers that must have outlined a nodule, if not three.
     """
@@ -285,10 +285,12 @@ def benchmark(
     )
 
 
+COMMANDS = (export, build_plans, check_plans, roll_back, serve, predict, benchmark)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
-    commands = (export, build_plans, check_plans, roll_back, serve, predict, benchmark)
-    return run({command.__name__: command for command in commands}, name="lung_nodule", arguments=arguments)
+    return run({command.__name__: command for command in COMMANDS}, name="lung_nodule", arguments=arguments)
 
 
 if __name__ == "__main__":

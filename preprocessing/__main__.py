@@ -82,8 +82,8 @@ def cohort(preset: str, out: str | None = None) -> Job:
 
     Args:
         preset: all, luna16, mtcnn, mtmrnet, mtnet or benchmark.
-        out: Folder for nodules.csv, annotations.csv and folds.csv. Must not be a converted dataset, which has tables of
-            the same names. Default: nothing is written.
+        out: Folder for nodules.csv, annotations.csv and folds.csv. Default: nothing is written. Must not be a converted
+            dataset, which has tables of the same names.
     """
     from preprocessing.lidc import preset_named
 
@@ -195,13 +195,12 @@ def candidates(
     return Job(lambda: SKIPPED if write_candidates(folder, Tables(**given), settings=settings) else 0)
 
 
+COMMANDS = (convert, cohort, verify, candidates, phantom)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own arguments by default); returns the exit status."""
-    return run(
-        {"convert": convert, "cohort": cohort, "verify": verify, "candidates": candidates, "phantom": phantom},
-        name="preprocessing",
-        arguments=arguments,
-    )
+    return run({command.__name__: command for command in COMMANDS}, name="preprocessing", arguments=arguments)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ COLUMNS = [
     "nodule_id", "patient_id", "readers", "slice_thickness_mm", "center_x_ras", "center_y_ras", "center_z_ras",
     "diameter_mm", "malignancy_mean", "ct", "mask", "reader_masks",
 ]  # fmt: skip
+ANOTHER_MODEL = (
+    "name one that left a fold out (--output_dir, --model_path), or test it on other patients with "
+    "`python -m lung_nodule benchmark --evaluate_only`"
+)
+"""What to evaluate instead of a model that was trained on every fold."""
 
 
 def require_dataset(dataset_dir: str | Path) -> None:
@@ -79,6 +84,8 @@ def nodule_datalist(
     required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
     nodules = read_table(dataset_dir / "nodules.csv", required=required, unique=["nodule_id"])
     folds = [folds] if isinstance(folds, int | str) else list(folds)
+    if "all" in folds:
+        raise InputError(f"a model that was trained on every fold leaves none to evaluate: {ANOTHER_MODEL}")
     table = nodules.merge(patient_folds(dataset_dir), on="patient_id", how="left", validate="many_to_one")
     chosen = table[
         table["fold"].isin([str(fold) for fold in folds])
@@ -159,9 +166,13 @@ def refuse_seen_patients(
     if seen:
         raise InputError(
             f"{len(seen)} of the {len(patients_of(datalist))} patients to evaluate took part in this model's training "
-            f"({seen[0]}, ...): evaluate its test fold, {settings['fold']}, of the dataset that it was trained on"
+            f"({seen[0]}, ...): {_evaluate_instead(settings['fold'])}"
         )
     return list(datalist)
+
+
+def _evaluate_instead(fold: int | str) -> str:
+    return ANOTHER_MODEL if fold == "all" else f"evaluate its test fold, {fold}, of the dataset that it was trained on"
 
 
 def patient_folds(dataset_dir: Path) -> pd.DataFrame:

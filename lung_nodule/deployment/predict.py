@@ -190,7 +190,7 @@ def _warnings(served: ServedModel, patient: str | None) -> list[str]:
     """What makes an answer of this model for this patient no result."""
     warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
     if patient is not None and served.has_seen(patient):
-        warnings.append(f"{patient} took part in the training of this model: its answers are no result.")
+        warnings.append(f"The training of this model saw a patient of this name, {patient}: its answers are no result.")
     for warning in warnings:
         logger.warning(warning)
     return warnings

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
         sys.stdout.write(help_text(commands, name=name, command=given[0]))
         return 0
     try:
+        _require_known(commands, given)
         job = fire.Fire(dict(commands), command=given, name=name, serialize=lambda _: None)
         if not isinstance(job, Job):
             raise InputError(f"name a command: {' or '.join(commands)} (see --help)")
@@ -58,6 +61,29 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
     except KeyboardInterrupt:
         logger.error("%s: interrupted; finished work is kept, run the same command to continue", name)
         return INTERRUPTED
+
+
+def _require_known(commands: Mapping[str, Callable[..., Job]], given: Sequence[str]) -> None:
+    """Refuse an unknown command or flag with the nearest known one.
+
+    Raises:
+        InputError: there is one.
+    """
+    if not given:
+        return
+    command, *rest = given
+    if command not in commands:
+        raise InputError(f"there is no command {command!r}{_nearest(command, commands)}: name {' or '.join(commands)}")
+    flags = inspect.signature(commands[command]).parameters
+    for argument in rest:
+        flag = argument.removeprefix("--").partition("=")[0].replace("-", "_")
+        if argument.startswith("--") and flag and flag not in flags and flag.removeprefix("no") not in flags:
+            raise InputError(f"unknown option --{flag}{_nearest(flag, flags, prefix='--')} (see {command} --help)")
+
+
+def _nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {prefix}{near[0]}?)" if near else ""
 
 
 def help_text(commands: Mapping[str, Callable[..., Job]], *, name: str, command: str) -> str:

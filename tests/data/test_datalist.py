@@ -146,3 +146,12 @@ def test_attributes_go_to_one_and_back(painted: Path) -> None:
         np.testing.assert_allclose(original_scale(scaled), [item[column] for column in ATTRIBUTE_COLUMNS], atol=1e-5)
     assert original_scale(np.ones(8)).tolist() == [HIGHEST_RATING[name] for name in ATTRIBUTES]
     assert attribute_medians(items)["internal_structure"] == 1
+
+
+def test_a_model_that_was_trained_on_every_fold_is_tested_elsewhere(painted: Path) -> None:
+    with pytest.raises(InputError, match=r"leaves none to evaluate: name one that left a fold out \(--output_dir"):
+        nodule_datalist(painted, folds=["all"])
+    items = nodule_datalist(painted, folds=[0])
+    settings = {"patients_seen": [items[0]["patient_id"]], "patients_validated": [], "fold": "all"}
+    with pytest.raises(InputError, match=r"took part in this model's training .*: name one that left a fold out"):
+        refuse_seen_patients(items, settings)

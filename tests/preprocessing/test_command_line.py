@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from lung_nodule import __main__ as lung_nodule_commands
 from lung_nodule.io.command_line import names
+from preprocessing import __main__ as preprocessing_commands
 from preprocessing.__main__ import main
 from tests.preprocessing.conftest import SMALL
 
@@ -18,6 +24,40 @@ def status(arguments: list[str]) -> int:
         return main(arguments)
     except SystemExit as error:
         return int(error.code or 0)
+
+
+COMMANDS = [
+    (module, command) for module in (lung_nodule_commands, preprocessing_commands) for command in module.COMMANDS
+]
+
+
+@pytest.mark.parametrize(("module", "command"), COMMANDS, ids=lambda value: getattr(value, "__name__", ""))
+def test_help_says_all_that_the_docstring_says(
+    module: ModuleType, command: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert module.main([command.__name__, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    arguments = (inspect.getdoc(command) or "").partition("Args:")[2]
+    described = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", arguments, re.MULTILINE)
+    assert [name for name, _ in described] == list(inspect.signature(command).parameters)
+    for name, text in described:
+        assert " ".join(text.split()) in shown, f"cut: {name}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["convrt"], "there is no command 'convrt' (did you mean convert?): name convert or "),
+        (["convert", "--worker", "2"], "unknown option --worker (did you mean --workers?) (see convert --help)"),
+        (["convert", "--dicom-rot=x"], "unknown option --dicom_rot (did you mean --dicom_root?) (see convert --help)"),
+        (["convert", "--xyz"], "unknown option --xyz (see convert --help)"),
+    ],
+)
+def test_an_unknown_command_or_option_is_named_with_the_nearest(
+    arguments: list[str], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert status(arguments) == 2
+    assert message in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["convert", "--out", "x", "--help"]])
