@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout's library, wherever the script is started
 
 from lung_nodule.data import one_nodule  # noqa: E402
+from lung_nodule.errors import report_in_one_line  # noqa: E402
 
 CONFIGS = ROOT / "bundles" / "e2emtl" / "configs"
 
@@ -81,4 +82,5 @@ def show(nodule: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
+    report_in_one_line()  # of a wrong file, without a traceback
     fire.Fire(main)

@@ -242,6 +242,12 @@ class BundleContract:
             grey = np.asarray(picture.convert("L"), dtype=float)
         assert grey.std() > 20
         assert {path.name for path in tmp_path.iterdir()} == {"out"}
+        command[command.index("--model_path") + 1] = "none.pt"
+        refused = run_python(command, folder=tmp_path, environment=ENVIRONMENT)
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+        assert refused.stderr.splitlines()[-1].startswith("error: ")
+        assert "none.pt" in refused.stderr.splitlines()[-1]
 
     def test_a_users_mistake_is_one_line_before_a_network_is_built(self, trained: Path, tmp_path: Path) -> None:
         """The weights of this folder cannot be read, which would be said as soon as a network is built."""
