@@ -48,7 +48,7 @@ class TritonPythonModel:
         self._measured_by, self._sized = text["measured_by"], text["sized"]
         self._rated_by, self._rated = text["rated_by"].split(), len(text["attributes"].split())
         self._maps = dict(entry.split(":") for entry in text["maps"].split())
-        self._map_weights = [float(weight) for weight in text["map_weights"].split()]
+        self._map_weights = np.array(text["map_weights"].split(), dtype=np.float32)
 
     async def execute(self, requests: list) -> list:
         """Answer every request."""
@@ -125,7 +125,7 @@ class TritonPythonModel:
         found = {name: values for name, values in maps.items() if values is not None}
         if not asked & {*JOINED}:
             return found
-        mean = np.average(list(found.values()), axis=0, weights=self._map_weights).astype(np.float32)
+        mean = np.average(list(found.values()), axis=0, weights=self._map_weights)
         center, spacing = (given[name].as_numpy().astype(float) for name in ("CENTER", "SPACING"))
         mask = core.nodule_mask(mean, center, spacing)
         volume, *diameters = astuple(core.size_of(mask, spacing))
