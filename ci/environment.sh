@@ -29,6 +29,7 @@ if [ ! -f "$marker" ]; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     touch "$marker"
 fi
+unset PYTHONDONTWRITEBYTECODE # some images set it: each command would compile the whole library again
 export PATH="$PWD/.venv/bin:$PATH" VIRTUAL_ENV="$PWD/.venv" PYTHONUNBUFFERED=1
 # Two threads that wait for each other by spinning cost more than they gain on a busy machine.
 export OMP_WAIT_POLICY=passive

@@ -242,6 +242,7 @@ def benchmark(
     weights: str | None = None,
     fit_dir: str | None = None,
     min_readers: int | None = None,
+    max_slice_thickness_mm: float | None = None,
 ) -> Job:
     """Train and test bundles by patient-grouped cross-validation, and compare them with what needs no network.
 
@@ -264,6 +265,7 @@ def benchmark(
             folder of a cross-validation, the model with the seed 0 that tests a nodule's fold is taken.
         fit_dir: With evaluate_only, a dataset of other patients on which the baselines are fitted.
         min_readers: With evaluate_only, readers that must have outlined a nodule, if not three.
+        max_slice_thickness_mm: With evaluate_only, of a scan, if not 2.5.
     """
     from lung_nodule.benchmark.arguments import planned
 
@@ -281,6 +283,7 @@ def benchmark(
             weights=weights,
             fit_dir=fit_dir,
             min_readers=min_readers,
+            max_slice_thickness_mm=max_slice_thickness_mm,
         )
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.command_line import names, output_folder, path_text, whole_number
+from lung_nodule.io.command_line import names, output_folder, path_text, positive_number, whole_number
 from lung_nodule.lidc import FOLDS
 
 FAILED = 1
@@ -23,7 +24,7 @@ def planned(**given: Any) -> Callable[[], int]:
         InputError: one of them is wrong, or two do not go together.
     """
     if not given["evaluate_only"]:
-        for flag in ("weights", "fit_dir", "min_readers"):
+        for flag in ("weights", "fit_dir", *COHORT):
             if given[flag] is not None:
                 raise InputError(f"--{flag} goes with --evaluate_only, not with a cross-validation")
         seeds, folds = whole_number(given["seeds"], "--seeds", least=1), tested_folds(given["folds"])
@@ -37,13 +38,16 @@ def planned(**given: Any) -> Callable[[], int]:
     processes = whole_number(given["processes"], "--processes", least=1)
     how = {"processes": processes, "scheduler": paths.get("scheduler")}
     if given["evaluate_only"]:
-        readers = given["min_readers"]
-        least = None if readers is None else whole_number(readers, "--min_readers", least=1)
-        return lambda: _evaluate_only(paths, out, bundles, least, how)
+        cohort = {flag: check(given[flag], f"--{flag}") for flag, check in COHORT.items() if given[flag] is not None}
+        return lambda: _evaluate_only(paths, out, bundles, cohort, how)
     return lambda: _cross_validate(paths, out, bundles, seeds, folds, how)
 
 
 PATHS = ("dataset_dir", "options", "weights", "fit_dir", "scheduler")
+COHORT: dict[str, Callable[[object, str], float]] = {
+    "min_readers": partial(whole_number, least=1),
+    "max_slice_thickness_mm": positive_number,
+}
 
 
 def tested_folds(value: object) -> list[int]:
@@ -80,7 +84,7 @@ def _cross_validate(
 
 
 def _evaluate_only(
-    paths: Mapping[str, str], out: Path, bundles: list[str] | None, min_readers: int | None, how: Mapping[str, Any]
+    paths: Mapping[str, str], out: Path, bundles: list[str] | None, cohort: Mapping[str, Any], how: Mapping[str, Any]
 ) -> int:
     from lung_nodule.benchmark.run import How, of_given_weights
 
@@ -91,7 +95,7 @@ def _evaluate_only(
         bundles=None if bundles is None else _known(bundles),
         known=_known(None),
         fit_dir=Path(paths["fit_dir"]) if "fit_dir" in paths else None,
-        min_readers=min_readers,
+        cohort=cohort,
         how=How(**how),
     )
     return FAILED if failed else 0

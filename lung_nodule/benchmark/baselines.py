@@ -17,6 +17,7 @@ from lung_nodule.benchmark.methods_without_network import (
     ELASTIC_NET,
     LASSO,
     RADIOMICS,
+    RADIOMICS_FOUR,
     REGION,
     THRESHOLD,
     Baseline,
@@ -36,6 +37,8 @@ def fitted_rows(splits: Sequence[Split]) -> pd.DataFrame:
 
 def _fitted(split: Split) -> list[pd.DataFrame]:
     measured = radiomics_columns(split.train)
+    radiomics, four = malignancy_columns(split, measured), split.with_validation()
+    of_four = malignancy_columns(four, measured).assign(malignancy_threshold=radiomics["malignancy_threshold"])
     patients = split.train["patient_id"].to_numpy()
     every = [
         (CONSTANT, [_constant(split)]),
@@ -43,7 +46,8 @@ def _fitted(split: Split) -> list[pd.DataFrame]:
         (DIAMETER, [_single(split, "diameter_mm")]),
         (ATTRIBUTES_ONLY, [malignancy_columns(split, ATTRIBUTE_COLUMNS)]),
         (ATTRIBUTES_DIAMETER, [malignancy_columns(split, [*ATTRIBUTE_COLUMNS, "diameter_mm"])]),
-        (RADIOMICS, [f(split, measured) for f in (malignancy_columns, rating_columns, high_columns)]),
+        (RADIOMICS, [radiomics, rating_columns(split, measured), high_columns(split, measured)]),
+        (RADIOMICS_FOUR, [of_four, rating_columns(four, measured), high_columns(four, measured)]),
         (LASSO, [rating_columns(split, measured, lasso(patients))]),
         (ELASTIC_NET, [rating_columns(split, measured, elastic_net(patients))]),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
 
-RECORD = "cell.json"
+RECORD, BEGUN = "cell.json", "begun.json"
 GIVEN = "given weights"
 """What a cell has instead of a seed where it trains nothing."""
 
@@ -38,11 +38,12 @@ class Cell:
         bundle: name.
         seed: of its training; None where weights are given.
         fold: that it tests, a number or ``holdout``.
-        folder: absolute; ``log.txt``, ``cell.json``, ``model.pt``, ``test/``, ``validation/``.
+        folder: absolute; ``log.txt``, ``begun.json``, ``cell.json``, ``model.pt``, ``test/``, ``validation/``.
         dataset_dir: absolute; what is trained and tested on.
         weights: absolute; the ``model.pt`` that is tested, next to its side file.
         steps: its commands, in order.
-        made_with: everything that its figures depend on, as JSON: compared before a finished cell is kept.
+        made_with: everything that its figures depend on, as JSON: compared before a finished cell is kept, or a
+            training that was stopped is continued.
     """
 
     bundle: str
@@ -82,11 +83,19 @@ class Cell:
         """Whether it is finished, all its files included.
 
         Raises:
-            InputError: it was finished with other settings, of another dataset or other weights.
+            InputError: it was begun or finished with other settings, of another dataset or other weights.
         """
+        self._refuse_other(self.folder / BEGUN, "begun")
         record = self.folder / RECORD
         if not record.is_file() or not all(step.leaves.is_file() for step in self.steps):
             return False
+        self._refuse_other(record, "finished")
+        return True
+
+    def _refuse_other(self, record: Path, done: str) -> None:
+        """Raise InputError where a record has other settings; a missing one has none."""
+        if not record.is_file():
+            return
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -95,10 +104,14 @@ class Cell:
         if differing:
             key = differing[0]
             raise InputError(
-                f"{self.folder} was finished with another {key} ({_short(found.get(key))}, now "
+                f"{self.folder} was {done} with another {key} ({_short(found.get(key))}, now "
                 f"{_short(self.made_with[key])}): give another --out, or delete that folder"
             )
-        return True
+
+    def begin(self) -> None:
+        """Record what a training is made with, before it leaves anything; tests of given weights leave no part."""
+        if self.seed is not None:
+            write_json(self.folder / BEGUN, self.made_with)
 
     def finish(self, **more: Any) -> None:
         """Record that it is done: the last file that is written."""

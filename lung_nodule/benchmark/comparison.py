@@ -123,9 +123,9 @@ class Comparison:
         key = (method, f"{figure.section} {figure.name}", nodules)
         if key not in self._kept:
             each = [figure.draw(self.bootstrap, rows) for rows in self._rows(method, figure, nodules)]
-            self._kept[key] = np.mean(each, axis=0)
+            self._kept[key] = np.mean(each, axis=0) if each else np.full(len(self.bootstrap.times), np.nan)
         return self._kept[key]
 
     def _value(self, method: str, figure: Figure, nodules: frozenset[str]) -> float:
         each = [figure.draw(self.once, rows)[0] for rows in self._rows(method, figure, nodules)]
-        return float(np.mean(each))
+        return float(np.mean(each)) if each else float("nan")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from lung_nodule.data import ATTRIBUTE_COLUMNS, labelled, nodule_datalist, training_folds, validation_fold
-from lung_nodule.data.datalist import patient_folds
+from lung_nodule.data.datalist import PATHS, patient_folds
 from lung_nodule.errors import InputError
 from lung_nodule.evaluation.results import describe_dataset
-from lung_nodule.io import read_table
+from lung_nodule.holdout import HOLDOUT
+from lung_nodule.io import file_sha256, read_table
+from lung_nodule.io.progress_bar import progress
 from lung_nodule.lidc import CHARACTERISTICS, FOLDS
 
 TABLES = ("nodules.csv", "folds.csv", "annotations.csv", "dataset.json")
@@ -29,7 +31,7 @@ class Dataset:
         items: its nodules, as :func:`lung_nodule.data.nodule_datalist` gives them.
         annotations: a row per reader and nodule with the nine ratings; None where the dataset has no such table.
         described: name, licence, whether it is synthetic.
-        fingerprint: changes with any table, and with any VOI's size.
+        fingerprint: changes with any table, and with the content of any CT or mask.
     """
 
     folder: Path
@@ -37,6 +39,11 @@ class Dataset:
     annotations: pd.DataFrame | None
     described: dict[str, Any]
     fingerprint: str
+
+    @property
+    def left_out(self) -> int:
+        """How many rows of its ``nodules.csv`` are not among the items."""
+        return len(read_table(self.folder / "nodules.csv")) - len(self.items)
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -63,25 +70,26 @@ class Dataset:
         return found
 
 
-def read_dataset(folder: str | Path, folds: Sequence[int | str], *, min_readers: int | None = None) -> Dataset:
+def read_dataset(folder: str | Path, folds: Sequence[int | str], *, cohort: Mapping[str, Any] | None = None) -> Dataset:
     """Read and check a dataset.
 
     Args:
         folder: in the layout that ``python -m preprocessing convert`` writes.
         folds: whose nodules are taken.
-        min_readers: readers that must have outlined a nodule, if not the cohort's three.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of ``benchmark``.
 
     Raises:
         InputError: a table is missing or broken, a patient is in two folds, a hold-out patient in a numbered one.
     """
     folder = Path(folder)
-    least: dict[str, Any] = {} if min_readers is None else {"min_readers": min_readers}
-    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS, **least)
+    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS, **(cohort or {}))
     return Dataset(folder, items, _annotations(folder), describe_dataset(folder), _fingerprint(folder, items))
 
 
 def folds_of(folder: str | Path) -> list[int | str]:
-    """The folds that occur in a dataset's ``folds.csv``, the hold-out included."""
+    """The folds that occur in a dataset's ``folds.csv``, the hold-out included; without that table, the hold-out."""
+    if not (Path(folder) / "folds.csv").is_file():
+        return [HOLDOUT]
     named = sorted(set(patient_folds(Path(folder))["fold"]))
     return [int(name) if name.isdigit() else name for name in named]
 
@@ -121,8 +129,12 @@ def _fingerprint(folder: Path, items: Sequence[dict[str, Any]]) -> str:
     for name in TABLES:
         path = folder / name
         digest.update(path.read_bytes() if path.is_file() else b"none")
-    for path in (Path(item[key]) for item in items for key in ("ct", "mask", "reader_masks")):
-        if not path.is_file():
-            raise InputError(f"no such file: {path}, which {folder / 'nodules.csv'} names: convert the scan again")
-        digest.update(f"{path.name} {path.stat().st_size}".encode())
+    paths = dict.fromkeys(Path(item[key]) for item in items for key in PATHS if key in item)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(f"no such file: {missing[0]}, which {folder / 'nodules.csv'} names: convert the scan again")
+    with progress(len(paths), description="check files", unit="file") as step:
+        for path in paths:
+            digest.update(f"{path.name} {file_sha256(path)}".encode())
+            step()
     return digest.hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from lung_nodule.benchmark.plain_masks import against_the_others, region_grown, 
 from lung_nodule.benchmark.shape import shape_measurements
 from lung_nodule.benchmark.texture import texture_measurements
 from lung_nodule.core import measure
-from lung_nodule.errors import InputError
-from lung_nodule.io import read_nifti, read_table, write_table
+from lung_nodule.data import LoadVOI
+from lung_nodule.data.load_voi import reader_masks
+from lung_nodule.io import Volume, read_table, write_table
 from lung_nodule.io.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Counted up with every change of a measurement: earlier tables of an output folder are then measured again."""
 PREFIX = "radiomics_"
 
@@ -41,35 +42,39 @@ def radiomics(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str
     }
 
 
-def measure_nodule(item: Mapping[str, Any]) -> dict[str, Any]:
+def measure_nodule(item: Mapping[Hashable, Any]) -> dict[str, Any]:
     """A nodule's row.
 
     ``crop_extent_mm``; ``threshold_dice``, ``region_dice`` and ``reader<i>_dice`` of masks that need no network;
     ``true_<name>`` of :func:`lung_nodule.core.measure` and ``radiomics_<name>``, both on the readers' consensus mask.
 
+    Where the consensus mask is empty, ``crop_extent_mm`` and ``reader<i>_dice`` alone. Without the readers' own masks
+    no ``reader<i>_dice``.
+
     Args:
         item: of :func:`lung_nodule.data.nodule_datalist`.
 
     Raises:
-        InputError: a file is missing or unreadable, or its mask is empty.
+        InputError: a file is missing or unreadable, or the masks do not lie on the CT's grid.
     """
-    volume = read_nifti(item["ct"]).canonical()
-    ct, spacing = volume.data, volume.spacing
-    mask = read_nifti(item["mask"]).canonical().data > 0
-    if not mask.any():
-        raise InputError(f"{item['mask']} is empty: convert the scan again")
-    center = volume.to_index(np.array([item[f"center_{axis}_ras"] for axis in "xyz"]))
-    readers = read_nifti(item["reader_masks"]).canonical().data > 0
-    plain = {
-        "threshold_dice": threshold_at_center(ct, center, spacing),
-        "region_dice": region_grown(ct, center, spacing),
-    }
-    return {
+    voi = LoadVOI()(item)
+    ct, center, mask = voi["ct"], voi["center"].astype(float), voi["mask"] > 0
+    spacing = voi["spacing"].astype(float)
+    readers = reader_masks(item, Volume(ct, voi["affine"])) if "reader_masks" in item else None
+    others = [] if readers is None else against_the_others(readers)
+    row = {
         "nodule_id": item["nodule_id"],
-        "crop_extent_mm": float(ct.shape[2] * spacing[2]),
-        **{name: dice(found, mask) for name, found in plain.items()},
-        **{f"reader{i}_dice": dice(own, rest) for i, (own, rest) in enumerate(against_the_others(readers))},
+        "crop_extent_mm": voi["crop_extent_mm"],
+        **{f"reader{i}_dice": dice(own, rest) for i, (own, rest) in enumerate(others)},
         **{f"true_{name}": value for name, value in measure(ct, mask, spacing).items()},
+    }
+    if not mask.any():
+        logger.warning(f"{item['mask']} is empty: what needs no network is not compared on this nodule")
+        return row
+    return {
+        **row,
+        "threshold_dice": dice(threshold_at_center(ct, center, spacing), mask),
+        "region_dice": dice(region_grown(ct, center, spacing), mask),
         **{f"{PREFIX}{name}": value for name, value in radiomics(ct, mask, spacing).items()},
     }
 
@@ -80,7 +85,7 @@ def dice(mask: np.ndarray, reference: np.ndarray) -> float:
     return float(2 * (mask & reference).sum() / total) if total else float("nan")
 
 
-def measured(items: Sequence[Mapping[str, Any]], *, out: Path, fingerprint: str) -> pd.DataFrame:
+def measured(items: Sequence[Mapping[Any, Any]], *, out: Path, fingerprint: str) -> pd.DataFrame:
     """The rows of all nodules, in the order of ``items``; kept in ``out``, so that a later run does not measure again.
 
     Args:

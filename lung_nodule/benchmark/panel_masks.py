@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,20 @@ COLUMNS = ["nodule_id", "map_weights", "dice_voi", "volume_mm3"]
 TENTHS = 10
 
 
-def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, out: Path) -> pd.DataFrame:
+def panel_masks(
+    cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, out: Path, fingerprint: str
+) -> pd.DataFrame:
     """Overlap of the panel's mask with the readers', for every fold and seed that all networks with masks have tested.
 
     The weights of the maps are those, in tenths, with the highest mean Dice on the validation fold of each test fold;
     of given weights, :attr:`lung_nodule.methods.Method.map_weight`, with which the panel is served. What is found is
-    kept in ``out`` under a name of the networks' weights, so that a later run does not compute it again.
+    kept in ``out``, by the networks' weights and the dataset, so that a later run does not compute it again.
 
     Args:
         cells: finished ones of all networks.
         items: of :func:`lung_nodule.data.nodule_datalist`, every nodule of the test and validation folds.
         out: of the benchmark.
+        fingerprint: of the dataset.
 
     Returns:
         ``nodule_id``, ``fold``, ``seed``, ``map_weights`` (as ``mtnet 0.4, e2emtl 0.6``), ``dice_voi`` and
@@ -52,7 +55,7 @@ def panel_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], *, ou
         groups.setdefault((cell.seed, cell.fold), []).append(cell)
     whole = {key: group for key, group in groups.items() if len(bundles) > 1 and len(group) == len(bundles)}
     tables = [
-        _tested(group, items, out / FOLDER).assign(fold=fold, seed=np.nan if seed is None else seed)
+        _tested(group, items, _Kept(out / FOLDER, fingerprint)).assign(fold=fold, seed=np.nan if seed is None else seed)
         for (seed, fold), group in whole.items()
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "fold", "seed"])
@@ -100,28 +103,39 @@ def all_weights(networks: int) -> list[Weights]:
     return [tuple(tenths / TENTHS for tenths in choice) for choice in choices if sum(choice) == TENTHS]
 
 
-def _tested(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Kept:
+    """Where tables of a dataset are kept."""
+
+    folder: Path
+    fingerprint: str
+
+    def path(self, parts: Sequence[str]) -> Path:
+        """The table that depends on these parts and the dataset."""
+        return self.folder / f"{hashlib.sha256(' '.join([self.fingerprint, *parts]).encode()).hexdigest()[:16]}.csv"
+
+
+def _tested(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], kept: _Kept) -> pd.DataFrame:
     """The rows of the tested nodules."""
     fold = cells[0].fold
     tested = [item for item in items if str(item["fold"]) == str(fold)]
     if cells[0].seed is None:
-        return _measured(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], folder)
+        return _measured(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], kept)
     validation = [item for item in items if item["fold"] == validation_fold(fold)]
     choices = all_weights(len(cells))
-    found = _measured(cells, validation, choices, folder)
+    found = _measured(cells, validation, choices, kept)
     scores = found.groupby("map_weights", sort=False)["dice_voi"].mean()
     best = choices[int(np.argmax(scores.to_numpy()))]
-    return _measured(cells, tested, [best], folder)
+    return _measured(cells, tested, [best], kept)
 
 
 def _measured(
-    cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], choices: Sequence[Weights], folder: Path
+    cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], choices: Sequence[Weights], kept: _Kept
 ) -> pd.DataFrame:
     """A row per nodule and choice of weights, read or computed."""
     names = {choice: ", ".join(f"{c.bundle} {w:g}" for c, w in zip(cells, choice, strict=True)) for choice in choices}
     hashes = [file_sha256(path) for cell in cells for path in (cell.weights, cell.weights.with_suffix(".json"))]
-    parts = [*hashes, *sorted(item["nodule_id"] for item in items), *names.values()]
-    path = folder / f"{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.csv"
+    path = kept.path([*hashes, *sorted(item["nodule_id"] for item in items), *names.values()])
     if path.is_file():
         return read_table(path, required=COLUMNS)
     models = [_model(cell.weights) for cell in cells]

@@ -83,7 +83,7 @@ def given_cells(
     dataset_dir: Path,
     out: Path,
     fingerprint: str,
-    min_readers: int | None = None,
+    cohort: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
     """Cells that test given weights on the nodules of a fold.
 
@@ -92,11 +92,11 @@ def given_cells(
         dataset_dir: the dataset.
         out: of the benchmark.
         fingerprint: of the dataset.
-        min_readers: readers that must have outlined a nodule, if not as many as in the training.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of the training.
     """
-    cohort = {} if min_readers is None else {"cohort": {"min_readers": min_readers}}
+    options = {"cohort": dict(cohort)} if cohort else {}
     return [
-        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, cohort)
+        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, options)
         for (bundle, fold), path in weights.items()
     ]
 

@@ -16,10 +16,11 @@ BENIGN_MALIGNANT = 3.0
 def reader_rows(nodules: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
     """A row per nodule and reader: the reader's ratings and mask as predictions, those of the others as references.
 
-    The class is that of the others' mean; a reader's 3 counts as half way (``malignancy_prob`` is (rating - 1) / 4).
+    The class is that of the others' mean, on the nodules that have a class by all readers, which are those of the
+    networks. A rating ranks (``malignancy_score``) and is no probability.
 
     Args:
-        nodules: with ``reader<i>_dice``.
+        nodules: with ``malignant`` and, where the readers' masks are known, ``reader<i>_dice``.
         annotations: a row per reader and nodule with the nine ratings.
     """
     chosen = annotations[annotations["nodule_id"].isin(nodules["nodule_id"])]
@@ -29,13 +30,15 @@ def reader_rows(nodules: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFram
     own, others = chosen[several], total[several].sub(chosen.loc[several, list(CHARACTERISTICS)])
     others = others.div(count[several] - 1, axis=0)
     mean = others["malignancy"]
+    undecided = own["nodule_id"].isin(nodules.loc[nodules["malignant"].isna(), "nodule_id"])
     rated = pd.DataFrame(
         {
             "nodule_id": own["nodule_id"],
             "reader": own["reader"].astype(int),
             "malignancy_mean": mean,
-            "malignant": (mean > BENIGN_MALIGNANT).astype(float).mask(mean == BENIGN_MALIGNANT),
-            "malignancy_prob": (own["malignancy"] - 1) / (HIGHEST_RATING["malignancy"] - 1),
+            "malignant": (mean > BENIGN_MALIGNANT).astype(float).mask((mean == BENIGN_MALIGNANT) | undecided),
+            "malignancy_prob": np.nan,
+            "malignancy_score": own["malignancy"].astype(float),
             **{f"{name}_mean": others[name] for name in ATTRIBUTES},
             **{f"{name}_pred": own[name] for name in ATTRIBUTES},
             **{f"{name}_prob": (own[name] - 1) / (HIGHEST_RATING[name] - 1) for name in ATTRIBUTE_THRESHOLDS},

@@ -84,7 +84,7 @@ def _marked(results: Results, entry: Results, section: str, figure: str) -> str:
 def _malignancy(results: Results) -> str:
     columns = {
         "accuracy": "accuracy at 0.5",
-        "accuracy_at_threshold": "at the validation's threshold",
+        "accuracy_at_threshold": "at the chosen threshold",
         "brier": "Brier",
         "calibration_error": "calibration error",
         "auc_with_3": "AUC, 3 as benign",
@@ -163,12 +163,19 @@ def _pictures(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def _what_is_what(results: Results) -> str:
+    of_networks = [
+        [f"**{name}**", entry["given_by_readers"]]
+        for name, entry in results["methods"].items()
+        if entry["kind"] == "network"
+    ]
     rows = [
         [name, entry["title"], "yes" if entry["given_by_readers"] else "no"]
         for name, entry in results["methods"].items()
         if entry["kind"] == "baseline"
     ]
-    return "## The baselines\n\n" + _table(["", "what it is", "given something by the readers"], rows)
+    networks = _table(["", "what the readers' outlines give it besides the CT"], of_networks)
+    baselines = _table(["", "what it is", "given something by the readers"], rows)
+    return f"## The networks\n\n{networks}\n\n## The baselines\n\n{baselines}"
 
 
 def _having(results: Results, section: str) -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from lung_nodule.benchmark.classification_figures import rank_correlation
 from lung_nodule.benchmark.comparison import Comparison, Figure, figures_of
 from lung_nodule.benchmark.figures import method_figures
 from lung_nodule.benchmark.methods_without_network import Baseline
+from lung_nodule.benchmark.panel import PANEL
 from lung_nodule.evaluation.results import SYNTHETIC, plain
+from lung_nodule.methods import METHODS
 
 NOTES = (
     "Labels are the readers' opinions, not pathology: malignant where their mean is above 3, benign below; at 3 a "
@@ -18,12 +21,24 @@ NOTES = (
     "All folds' predictions are pooled; with several seeds a figure is their mean, its spread the standard deviation.",
     "Intervals are 95 %, drawn over patients, the same for all methods; those of differences are paired.",
     "Differences are taken on the nodules that both methods have; each reading counts where readers are compared.",
-    "accuracy_at_threshold: at the threshold that the validation fold chose (highest sensitivity + specificity).",
     "dice_voi is measured on the voxels of the VOI, as for the masks that need no network; dice on a network's patch.",
     "panel: the mean of the networks' probabilities and of their ratings; its mask is that of a weighted mean of their "
-    "maps, with the weights, in tenths, that the validation fold chose (highest mean Dice).",
-    "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks are.",
+    "maps.",
 )
+OF_PROTOCOL = {
+    "cross-validation": (
+        "accuracy_at_threshold: at the threshold that the validation fold chose (highest sensitivity + specificity).",
+        "The weights of the panel's maps, in tenths, are those that the validation fold chose (highest mean Dice).",
+        "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks' weights "
+        "are. A network's read-out, a regression on a few numbers, is fitted on the validation fold, which those "
+        "baselines do not see; one that is fitted on all four folds says so.",
+    ),
+    "given weights": (
+        "accuracy_at_threshold: at the threshold in the weights' side files, from their cross-validation.",
+        "The weights of the panel's maps are those of the served panel.",
+    ),
+}
+CENTRE, DIAMETER = "the nodule's centre", "the nodule's centre and mean diameter"
 
 
 def benchmark_results(
@@ -52,7 +67,7 @@ def benchmark_results(
     comparison = Comparison(tables)
     methods: dict[str, Any] = {}
     for name in networks:
-        methods[name] = {"kind": "network", **method_figures(tables[name])}
+        methods[name] = {"kind": "network", "given_by_readers": _given(name, networks), **method_figures(tables[name])}
         methods[name] |= _compared(comparison, name, present)
         methods[name]["uncertainty"] = _uncertainty(tables[name], spread_of_readers)
     for baseline in present:
@@ -66,7 +81,14 @@ def benchmark_results(
         }
     synthetic = [SYNTHETIC] if described.get("synthetic") else []
     every = {"dataset": dict(described), "protocol": dict(protocol), "methods": methods}
-    return plain({**every, "notes": [*synthetic, *notes, *NOTES]})
+    return plain({**every, "notes": [*synthetic, *notes, *NOTES, *OF_PROTOCOL[protocol["kind"]]]})
+
+
+def _given(network: str, networks: Sequence[str]) -> str:
+    """What the readers' outlines give a network besides the CT; the panel is given what its networks are."""
+    asked = [name for name in networks if name != PANEL] if network == PANEL else [network]
+    views = [METHODS[name].view for name in asked if name in METHODS]
+    return DIAMETER if any("diameter_mm" in view.needs for view in views) else CENTRE
 
 
 def _intervals(comparison: Comparison, method: str, figures: Sequence[Figure]) -> dict[str, list[float] | None]:
@@ -82,7 +104,8 @@ def _compared(comparison: Comparison, network: str, baselines: Sequence[Baseline
         rivals = [one.name for one in baselines if _has(comparison.tables[one.name], figure)]
         against[named] = {name: comparison.difference(network, name, figure) for name in rivals}
     not_beaten = {
-        named: [name for name, entry in each.items() if not entry["better"]] for named, each in against.items()
+        named: [name for name, entry in each.items() if math.isfinite(entry["difference"]) and not entry["better"]]
+        for named, each in against.items()
     }
     return {"intervals": _intervals(comparison, network, figures), "against": against, "not_beaten": not_beaten}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from lung_nodule.benchmark.baselines import fitted_rows, mask_rows, ranking_rows
 from lung_nodule.benchmark.cell import Cell, Failed
-from lung_nodule.benchmark.dataset import Dataset, read_dataset, require_classes
+from lung_nodule.benchmark.dataset import Dataset, folds_of, read_dataset, require_classes
 from lung_nodule.benchmark.measurements import measured
 from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
 from lung_nodule.benchmark.own_masks import own_mask_rows
@@ -27,6 +27,7 @@ from lung_nodule.benchmark.results import benchmark_results
 from lung_nodule.benchmark.run_cells import run_cells
 from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_shared
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
+from lung_nodule.data import require_dataset
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
 from lung_nodule.io.lock import only_writer
@@ -101,7 +102,7 @@ def of_given_weights(
     bundles: Sequence[str] | None,
     known: Sequence[str],
     fit_dir: Path | None,
-    min_readers: int | None,
+    cohort: Mapping[str, Any],
     how: How,
 ) -> list[Failed]:
     """Test given weights on all nodules of a dataset, the hold-out included, and compare all methods.
@@ -113,7 +114,7 @@ def of_given_weights(
         bundles: names; by default those with weights.
         known: names of all bundles.
         fit_dir: a dataset on which the baselines are fitted; without it those that need that are left out.
-        min_readers: readers that must have outlined a nodule, if not three.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of ``benchmark``.
         how: where the cells are run.
 
     Returns:
@@ -125,7 +126,8 @@ def of_given_weights(
     """
     with only_writer(out):
         found = find_weights(weights, bundles, known)
-        dataset = read_dataset(dataset_dir, [*range(FOLDS), "holdout"], min_readers=min_readers)
+        require_dataset(dataset_dir)
+        dataset = read_dataset(dataset_dir, folds_of(dataset_dir), cohort=cohort)
         for given in found.values():
             refuse_seen(given, dataset.patients_by_fold)
         fitted_on = None if fit_dir is None else read_dataset(fit_dir, range(FOLDS))
@@ -133,15 +135,14 @@ def of_given_weights(
         nodules = with_measurements(dataset, out)
         splits = [] if fitted_on is None else [another_dataset(with_measurements(fitted_on, out), nodules)]
         tests = {(name, fold): given.of(fold) for name, given in found.items() for fold in dataset.patients_by_fold}
-        cells = given_cells(
-            tests, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint, min_readers=min_readers
-        )
+        cells = given_cells(tests, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint, cohort=cohort)
         failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
         protocol = {
             "kind": "given weights",
             "weights_sha256": {name: given.sha256 for name, given in found.items()},
             "baselines_fitted_on": None if fitted_on is None else fitted_on.shown,
-            **({} if min_readers is None else {"min_readers": min_readers}),
+            **cohort,
+            "nodules_left_out": dataset.left_out,
         }
         _write(out, dataset, nodules, splits, _finished(cells, failed), failed, protocol)
     return failed
@@ -187,7 +188,7 @@ def _write(
             "software": this_software().as_dict(),
             "failed": {one.cell: one.reason for one in failed},
         },
-        notes=_notes(dataset, splits, failed, trained=done[0].seed is not None),
+        notes=_notes(dataset, splits, failed, left_out=protocol.get("nodules_left_out", 0)),
         spread_of_readers=None if dataset.annotations is None else rating_spread(dataset.annotations),
     )
     write_predictions(out / "predictions.csv", table)
@@ -211,9 +212,8 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     validation = network_rows([cell for cell in done if cell.seed is not None], dataset.nodules, "validation")
     panel = panel_rows(test, validation)
     if len(panel):
-        panel = panel.merge(
-            panel_masks(done, dataset.items, out=done[0].benchmark), on=["nodule_id", *CELL], how="left"
-        )
+        masks = panel_masks(done, dataset.items, out=done[0].benchmark, fingerprint=dataset.fingerprint)
+        panel = panel.merge(masks, on=["nodule_id", *CELL], how="left")
     tables = [test, panel, mask_rows(nodules)]
     tables += [fitted_rows(splits), own_mask_rows(splits, test, validation)] if splits else [ranking_rows(nodules)]
     if dataset.annotations is not None:
@@ -221,10 +221,18 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     return pd.concat([one for one in tables if len(one)], ignore_index=True)
 
 
-def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed], *, trained: bool) -> list[str]:
+def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed], *, left_out: int) -> list[str]:
+    all_of_them = len(dataset.items) + left_out
     return [
         *(f"MISSING: {one.cell} failed, so its nodules are in no figure of that bundle." for one in failed),
-        *([] if trained else ["The threshold is the one in the weights' side files, from their cross-validation."]),
+        *(
+            [
+                f"LEFT OUT: {left_out} of the dataset's {all_of_them} nodules, by the number of readers or the slice "
+                "thickness (--min_readers, --max_slice_thickness_mm)."
+            ]
+            if left_out
+            else []
+        ),
         *([] if splits else ["Baselines that must be fitted are left out: --fit_dir names a dataset to fit them on."]),
         *([] if dataset.annotations is not None else ["The dataset has no annotations.csv, so no reader is compared."]),
     ]

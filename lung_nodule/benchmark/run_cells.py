@@ -106,6 +106,7 @@ def run_cell(
     try:
         with only_writer(cell.folder):
             (cell.folder / RECORD).unlink(missing_ok=True)
+            cell.begin()
             for step in cell.steps:
                 reason = _run_step(cell, step, {**os.environ, **(environment or {})}, stop)
                 if reason is not None:

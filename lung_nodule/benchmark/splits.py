@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from lung_nodule.data import training_folds, validation_fold
@@ -23,6 +23,10 @@ class Split:
     train: pd.DataFrame
     validation: pd.DataFrame
     test: pd.DataFrame
+
+    def with_validation(self) -> Split:
+        """The same with the validation nodules among those that models are fitted on."""
+        return replace(self, train=pd.concat([self.train, self.validation]))
 
 
 def cross_validation(nodules: pd.DataFrame, folds: Sequence[int]) -> list[Split]:

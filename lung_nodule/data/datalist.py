@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = [
     "nodule_id", "patient_id", "readers", "slice_thickness_mm", "center_x_ras", "center_y_ras", "center_z_ras",
-    "diameter_mm", "malignancy_mean", "ct", "mask", "reader_masks",
+    "diameter_mm", "malignancy_mean", "ct", "mask",
 ]  # fmt: skip
+PATHS = ("ct", "mask", "reader_masks")
 ANOTHER_MODEL = (
     "name one that left a fold out (--output_dir, --model_path), or test it on other patients with "
     "`python -m lung_nodule benchmark --evaluate_only`"
@@ -72,10 +73,11 @@ def nodule_datalist(
 
     Returns:
         one dict per nodule: its columns of ``nodules.csv``, ``fold``, ``malignant`` (1.0, 0.0 or NaN) and the paths
-        ``ct``, ``mask``, ``reader_masks``.
+        ``ct``, ``mask`` and, where the table names one, ``reader_masks``.
 
     Raises:
-        InputError: the dataset is missing or broken, lacks a column, no nodule is left, or ``malignancy`` is neither.
+        InputError: the dataset is missing or broken, lacks a column, a patient has no fold, no nodule is left, or
+            ``malignancy`` is neither.
     """
     if malignancy not in ("mean", "median"):
         raise InputError(f"malignancy must be 'mean' or 'median', got {malignancy!r}")
@@ -86,19 +88,25 @@ def nodule_datalist(
     folds = [folds] if isinstance(folds, int | str) else list(folds)
     if "all" in folds:
         raise InputError(f"a model that was trained on every fold leaves none to evaluate: {ANOTHER_MODEL}")
-    table = nodules.merge(patient_folds(dataset_dir), on="patient_id", how="left", validate="many_to_one")
-    chosen = table[
-        table["fold"].isin([str(fold) for fold in folds])
-        & (table["readers"] >= min_readers)
-        & (table["slice_thickness_mm"] <= max_slice_thickness_mm)
-    ]
+    _require_paths(nodules, dataset_dir / "nodules.csv")
+    table = _with_folds(nodules, dataset_dir, without_table=HOLDOUT in folds)
+    of_folds = table[table["fold"].isin([str(fold) for fold in folds])]
+    few, thick = of_folds["readers"] < min_readers, of_folds["slice_thickness_mm"] > max_slice_thickness_mm
+    chosen = of_folds[~(few | thick)]
     if chosen.empty:
         raise InputError(
             f"{dataset_dir}: none of its {len(table)} nodules is in folds {folds} with at least "
             f"{min_readers} readers and slices of at most {max_slice_thickness_mm} mm; loosen these or add scans"
         )
     patients = chosen["patient_id"].nunique()
-    logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {folds}")
+    left_out = (
+        f"; left out: {few.sum()} with fewer than {min_readers} readers, {(thick & ~few).sum()} on slices of more than "
+        f"{max_slice_thickness_mm:g} mm"
+    )
+    logger.info(
+        f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {folds}"
+        f"{left_out if len(chosen) < len(of_folds) else ''}"
+    )
     score = chosen[f"malignancy_{malignancy}"]
     excluded = None if exclude_score is False else exclude_score
     label = (score >= malignancy_threshold).astype(float).mask(score == excluded)
@@ -144,8 +152,25 @@ def patients_of(datalist: Sequence[dict[str, Any]]) -> list[str]:
 
 def is_synthetic(dataset_dir: str | Path) -> bool:
     """Whether a dataset's scans are phantoms, as its ``dataset.json`` says."""
-    path = Path(dataset_dir) / "dataset.json"
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("synthetic_scans"))
+    return bool(dataset_json(Path(dataset_dir)).get("synthetic_scans"))
+
+
+def dataset_json(dataset_dir: Path) -> dict[str, Any]:
+    """The content of ``dataset.json``; empty where there is none.
+
+    Raises:
+        InputError: it is not a JSON object.
+    """
+    path = dataset_dir / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(found).__name__}")
+    return found
 
 
 def refuse_seen_patients(
@@ -198,6 +223,30 @@ def refuse_numbered_holdout(folds: pd.DataFrame, path: Path) -> None:
         )
 
 
+def _require_paths(nodules: pd.DataFrame, path: Path) -> None:
+    """Raise InputError where a nodule has no CT or no mask."""
+    for column in ("ct", "mask"):
+        empty = nodules[column].isna().to_numpy()
+        if empty.any():
+            nodule = nodules["nodule_id"].iloc[int(empty.argmax())]
+            raise InputError(f"{path}: column {column} of {nodule} is empty: write the path of its file")
+
+
+def _with_folds(nodules: pd.DataFrame, dataset_dir: Path, *, without_table: bool) -> pd.DataFrame:
+    """The nodules with ``fold``; without a table of folds, where that is allowed, all are of the hold-out."""
+    if without_table and not (dataset_dir / "folds.csv").is_file():
+        return nodules.assign(fold=HOLDOUT)
+    table = nodules.merge(patient_folds(dataset_dir), on="patient_id", how="left", validate="many_to_one")
+    without = table.loc[table["fold"].isna(), "patient_id"].unique()
+    if len(without):
+        raise InputError(
+            f"{dataset_dir / 'folds.csv'} has no fold of {len(without)} patients of nodules.csv ({without[0]}, ...): "
+            f"add them, with a number or {HOLDOUT}"
+        )
+    return table
+
+
 def _item(row: dict[Any, Any], dataset_dir: Path) -> dict[str, Any]:
-    paths = {key: str(dataset_dir / row[key]) for key in ("ct", "mask", "reader_masks")}
-    return {**row, **paths, "fold": int(row["fold"]) if row["fold"].isdigit() else row["fold"]}
+    paths = {key: str(dataset_dir / row[key]) for key in PATHS if isinstance(row.get(key), str)}
+    kept = {key: value for key, value in row.items() if key not in PATHS}
+    return {**kept, **paths, "fold": int(row["fold"]) if row["fold"].isdigit() else row["fold"]}

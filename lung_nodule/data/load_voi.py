@@ -56,7 +56,13 @@ class LoadVOI(Transform):
         if isinstance(data["ct"], np.ndarray):
             return dict(data)
         ct = read_nifti(data["ct"]).canonical()
-        center = ct.to_index(np.array([data[f"center_{axis}_ras"] for axis in "xyz"]))
+        given = [data[f"center_{axis}_ras"] for axis in "xyz"]
+        center = ct.to_index(np.array(given))
+        if (center < -0.5).any() or (center > np.array(ct.shape) - 0.5).any():
+            raise InputError(
+                f"{data['ct']}: the centre {given} (mm, RAS) lies outside its voxels: correct center_x_ras, "
+                "center_y_ras, center_z_ras"
+            )
         try:
             check_voi(ct.data, ct.spacing, center)
         except ValueError as error:
@@ -67,14 +73,36 @@ class LoadVOI(Transform):
 
     def _mask(self, data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
         """uint8, on the CT's grid."""
-        path = data["mask"] if self.consensus is None else data["reader_masks"]
-        marked = read_nifti(path).canonical()
-        if marked.shape != ct.shape or not np.allclose(marked.affine, ct.affine, atol=1e-3):
-            raise InputError(f"{path} does not lie on the grid of {data['ct']}; convert the scan again")
         if self.consensus is None:
-            return (marked.data > 0).astype(np.uint8)
-        needed = votes_needed(self.consensus, marked.data.shape[3])
-        return (np.count_nonzero(marked.data > 0, axis=3) >= needed).astype(np.uint8)
+            return (_on_grid(data["mask"], data, ct, axes=3) > 0).astype(np.uint8)
+        marked = reader_masks(data, ct)
+        return (np.count_nonzero(marked, axis=3) >= votes_needed(self.consensus, marked.shape[3])).astype(np.uint8)
+
+
+def reader_masks(data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
+    """The readers' own masks of an item: bool ``[X, Y, Z, readers]``, on the CT's grid.
+
+    Args:
+        data: an item of the datalist.
+        ct: its CT in canonical order.
+
+    Raises:
+        InputError: the item has none, or the file holds something else.
+    """
+    path = data.get("reader_masks")
+    if path is None:
+        raise InputError(f"{data['ct']}: nodules.csv names no masks of the readers (reader_masks), and they are needed")
+    return _on_grid(path, data, ct, axes=4) > 0
+
+
+def _on_grid(path: str, data: Mapping[Hashable, Any], ct: Volume, *, axes: int) -> np.ndarray:
+    """The voxels of a mask in canonical order: ``[X, Y, Z]``, or with the readers as the fourth axis."""
+    marked = read_nifti(path).canonical()
+    if marked.data.ndim != axes:
+        raise InputError(f"{path} must have {axes} axes, got shape {list(marked.data.shape)}; convert the scan again")
+    if marked.shape != ct.shape or not np.allclose(marked.affine, ct.affine, atol=1e-3):
+        raise InputError(f"{path} does not lie on the grid of {data['ct']}; convert the scan again")
+    return marked.data
 
 
 def loaded(data: Mapping[Hashable, Any], ct: Volume, center: np.ndarray) -> dict[Hashable, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 DRAWS = 1000
+MISSING_DRAWS = 0.05
 
 
 class PatientBootstrap:
@@ -55,10 +56,15 @@ class PatientBootstrap:
         return weighted_aucs(score, label, self.weights(patients))
 
     def interval(self, values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
-        """Percentile interval ``[low, high]`` of the draws that are numbers; None with fewer than two patients."""
-        values = values[np.isfinite(values)]
-        if len(self.index) < 2 or not len(values):
+        """Percentile interval ``[low, high]`` of the draws that are numbers.
+
+        None with fewer than two patients, or where more than one draw in twenty is no number: so few patients of a
+        class say nothing of its spread.
+        """
+        finite = np.isfinite(values)
+        if len(self.index) < 2 or not len(values) or finite.mean() < 1 - MISSING_DRAWS:
             return None
+        values = values[finite]
         tail = (1 - level) / 2
         return [float(np.quantile(values, q)) for q in (tail, 1 - tail)]
 

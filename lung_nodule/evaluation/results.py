@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lung_nodule.data.datalist import dataset_json
 from lung_nodule.evaluation.bootstrap import PatientBootstrap
 from lung_nodule.evaluation.metrics import (
     SIZE_BASELINES,
@@ -57,8 +57,7 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
 
 def describe_dataset(dataset_dir: Path) -> dict[str, Any]:
     """Name, consensus, licence and source from ``dataset.json``, the folder, and whether the data are synthetic."""
-    path = dataset_dir / "dataset.json"
-    described = json.loads(path.read_text()) if path.is_file() else {}
+    described = dataset_json(dataset_dir)
     described = {**described.get("settings", {}), **described}
     kept = {key: described[key] for key in KEPT if key in described}
     return {**kept, "dataset_dir": str(dataset_dir), "synthetic": bool(described.get("synthetic_scans"))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -119,6 +120,13 @@ def whole_number(value: object, flag: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{flag} must be a whole number of at least {least}, got {value!r}")
     return value
+
+
+def positive_number(value: object, flag: str) -> float:
+    """A finite number above 0, else InputError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{flag} must be a number above 0, got {value!r}")
+    return float(value)
 
 
 def path_text(value: object, flag: str, *, what: str = "a path") -> str:

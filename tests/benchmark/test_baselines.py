@@ -163,7 +163,10 @@ def test_a_reader_has_the_others_as_reference() -> None:
     got = reader_rows(NODULES, ratings).set_index("reader")
     assert got["malignancy_mean"].tolist() == [4, 3, 2]
     assert got["malignant"].fillna(-1).tolist() == [1, -1, 0]
-    assert got["malignancy_prob"].tolist() == [0, 0.5, 1]
+    assert got["malignancy_score"].tolist() == [1, 3, 5]
+    assert got["malignancy_prob"].isna().all(), "a rating is no probability"
+    without_class = reader_rows(NODULES.assign(malignant=np.nan), ratings)
+    assert without_class["malignant"].isna().all(), "a network has no such nodule"
     assert got["texture_pred"].tolist() == [1, 3, 5]
     assert got["texture_mean"].tolist() == [4, 3, 2]
     assert got["dice_voi"].tolist() == NODULES.loc[0, [f"reader{i}_dice" for i in range(3)]].tolist()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lung_nodule.benchmark import run_cells as module
-from lung_nodule.benchmark.cell import Cell, Failed
+from lung_nodule.benchmark.cell import BEGUN, Cell, Failed
 from lung_nodule.benchmark.plan import trained_cells
 from lung_nodule.benchmark.run_cells import run_cells, side_by_side, threads_of_each
 from lung_nodule.errors import InputError
@@ -142,13 +142,22 @@ def test_an_interrupted_run_ends_its_trainings(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
     assert run_cells(cells(tmp_path)) == []
-    with pytest.raises(
-        InputError, match=r"finished with another dataset \(\"data\", now \"other\"\): give another --out"
-    ):
+    with pytest.raises(InputError, match=r"begun with another dataset \(\"data\", now \"other\"\): give another --out"):
         run_cells(cells(tmp_path, fingerprint="other"))
-    with pytest.raises(InputError, match="finished with another options"):
+    with pytest.raises(InputError, match="begun with another options"):
         run_cells(cells(tmp_path, "hang 0"))
+    for cell in cells(tmp_path):
+        (cell.folder / BEGUN).unlink()
+    with pytest.raises(InputError, match="finished with another dataset"):
+        run_cells(cells(tmp_path, fingerprint="other"))
     assert all(cell.is_done() for cell in cells(tmp_path))
+
+
+def test_a_training_that_was_stopped_goes_on_with_the_same_dataset_only(tmp_path: Path) -> None:
+    planned = cells(tmp_path, "fail 0")
+    assert [failed.cell for failed in run_cells(planned)] == [planned[0].name]
+    with pytest.raises(InputError, match=r"begun with another dataset \(\"data\", now \"other\"\)"):
+        run_cells(cells(tmp_path, "fail 0", fingerprint="other"))
 
 
 def test_a_finished_cell_without_its_table_is_run_again(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def _dice(voi: dict[str, Any], probability: np.ndarray) -> float:
 
 def test_given_weights_have_the_mask_of_the_served_panel(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
     items = nodule_datalist(painted, folds=range(5))
-    found = panel_masks([replace(cell, seed=None) for cell in cells], items, out=tmp_path)
+    found = panel_masks([replace(cell, seed=None) for cell in cells], items, out=tmp_path, fingerprint="data")
     tested = [item for item in items if item["fold"] == 0]
     assert found["nodule_id"].tolist() == [item["nodule_id"] for item in tested]
     assert (found["fold"] == 0).all()
@@ -87,7 +87,7 @@ def test_the_weights_are_those_that_are_best_on_the_validation_fold(
     cells: list[Cell], painted: Path, tmp_path: Path
 ) -> None:
     items = nodule_datalist(painted, folds=range(5))
-    found = panel_masks(cells, items, out=tmp_path)
+    found = panel_masks(cells, items, out=tmp_path, fingerprint="data")
     assert set(found["nodule_id"]) == {item["nodule_id"] for item in items if item["fold"] == 0}
     assert (found["seed"] == 0).all()
     (chosen,) = set(found["map_weights"])
@@ -128,14 +128,15 @@ def test_the_panel_is_served_with_the_methods_own_weights() -> None:
 
 def test_it_is_computed_once_for_these_weights(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
     items = nodule_datalist(painted, folds=[0, 1])
-    first = panel_masks(cells, items, out=tmp_path)
+    first = panel_masks(cells, items, out=tmp_path, fingerprint="data")
     kept = {path.read_text().count("\n"): path for path in (tmp_path / "panel_masks").glob("*.csv")}
     assert sorted(kept) == [5, 45], "four tested nodules, and four of the validation with eleven choices"
     kept[5].write_text(kept[5].read_text().replace(str(first["nodule_id"][0]), "another"))
-    assert panel_masks(cells, items, out=tmp_path)["nodule_id"][0] == "another"
+    assert panel_masks(cells, items, out=tmp_path, fingerprint="data")["nodule_id"][0] == "another"
+    pd.testing.assert_frame_equal(panel_masks(cells, items, out=tmp_path, fingerprint="changed data"), first)
     cells[0].weights.with_suffix(".json").write_text(cells[0].weights.with_suffix(".json").read_text() + " ")
-    pd.testing.assert_frame_equal(panel_masks(cells, items, out=tmp_path), first)
+    pd.testing.assert_frame_equal(panel_masks(cells, items, out=tmp_path, fingerprint="data"), first)
 
 
 def test_one_network_with_masks_has_no_mean(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
-    assert panel_masks(cells[1:], nodule_datalist(painted, folds=[0]), out=tmp_path).empty
+    assert panel_masks(cells[1:], nodule_datalist(painted, folds=[0]), out=tmp_path, fingerprint="data").empty

@@ -115,7 +115,7 @@ def test_given_weights_can_be_tested_on_nodules_of_fewer_readers(dataset: Datase
     for name in ("model.pt", "model.json"):
         (tmp_path / name).write_text("x")
     weights = {("mtcnn", fold): tmp_path / "model.pt" for fold in (0, "holdout")}
-    cells = given_cells(weights, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f", min_readers=1)
+    cells = given_cells(weights, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f", cohort={"min_readers": 1})
     assert [cell.fold for cell in cells] == [0, "holdout"]
     for cell in cells:
         arguments = cell.steps[0].arguments

@@ -122,6 +122,34 @@ def test_given_weights_are_said_to_be_given(table: pd.DataFrame) -> None:
     text = benchmark_markdown(benchmark_results(some, ["net"], BASELINES, described={}, protocol=protocol), [])
     assert "Protocol: given weights on patients that their training did not see." in text
     assert "Baselines that must be fitted are left out." in text
+    assert "the threshold in the weights' side files" in text
+    assert "validation fold" not in text
+    assert "training folds" not in text
+
+
+def test_what_cannot_be_compared_is_not_marked(table: pd.DataFrame) -> None:
+    some = table[table["method"].isin(["net", DIAMETER.name])].assign(malignant=1.0)
+    results = benchmark_results(some, ["net"], BASELINES, described={}, protocol=CROSS_VALIDATION)
+    assert results["methods"]["net"]["not_beaten"]["malignancy auc"] == []
+    assert results["methods"]["net"]["intervals"]["malignancy auc"] is None
+
+
+def test_few_patients_of_a_class_have_no_interval(table: pd.DataFrame) -> None:
+    known = table[(table["method"] == "net") & (table["seed"] == 0) & table["malignant"].notna()]
+    few = pd.concat([known[known["malignant"] == label].drop_duplicates("patient_id").head(2) for label in (0, 1)])
+    results = benchmark_results(few, ["net"], [], described={}, protocol=CROSS_VALIDATION)
+    assert results["methods"]["net"]["malignancy"]["auc"]["mean"] is not None
+    assert results["methods"]["net"]["intervals"]["malignancy auc"] is None
+
+
+def test_what_the_readers_give_a_network_is_said(table: pd.DataFrame) -> None:
+    net = table[table["method"] == "net"]
+    both = pd.concat([net.assign(method=name) for name in ("mtmrnet", "mtnet", "panel")])
+    results = benchmark_results(both, ["mtnet", "mtmrnet", "panel"], BASELINES, described={}, protocol=CROSS_VALIDATION)
+    text = benchmark_markdown(results, [])
+    assert "| **mtnet** | the nodule's centre |" in text
+    assert "| **mtmrnet** | the nodule's centre and mean diameter |" in text
+    assert "| **panel** | the nodule's centre and mean diameter |" in text
 
 
 def test_pictures_and_table_are_written(table: pd.DataFrame, tmp_path: Path) -> None:
