@@ -25,7 +25,7 @@ from lung_nodule.lidc import ATTRIBUTES  # noqa: E402
 
 BENCHMARK = ROOT / "docs" / "benchmark.json"
 FIRST, LAST = "<!-- figures -->\n", "<!-- end of figures -->\n"
-BASELINES = ("diameter", "radiomics", "attributes, diameter", "one reader")
+BASELINES = ("diameter", "radiomics", "radiomics, four folds", "attributes, diameter", "one reader")
 CLASS = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_error")
 Results = Mapping[str, Any]
 
