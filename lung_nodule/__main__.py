@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.command_line import Job, path_text, run, whole_number
+from lung_nodule.io.command_line import Job, fraction, output_folder, path_text, run, sentence, whole_number, yes_or_no
 
 logger = logging.getLogger(__name__)
 CRASHED = 1
@@ -162,7 +162,8 @@ def predict(
     Args:
         ct: A NIfTI file in HU, or the folder or zip of a DICOM series.
         nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known
-            (other columns are ignored); or a NIfTI label map, whose labels above 0 are the nodules; or, of a DICOM
+            (of the other columns patient_id and series_uid say whose rows they are); or a NIfTI label map, in which
+            every connected part of a label is a nodule; or, of a DICOM
             series, its DICOM segmentation or structured report (TID 1500); or the JSON of boxes that MONAI's
             lung_nodule_ct_detection writes.
         out: The folder to write to.
@@ -185,11 +186,18 @@ def predict(
     """
     connection = {
         "retries": whole_number(retries, "--retries", least=0),
-        "shared_memory": shared_memory,
+        "shared_memory": None if shared_memory is None else yes_or_no(shared_memory, "--shared_memory"),
         "token": os.environ.get("LUNG_NODULE_TOKEN"),
     }
     given = {"ct": ct, "nodules": nodules} if worklist is None else {"worklist": worklist}
-    paths = {key: path_text("" if path is None else path, f"--{key}") for key, path in {**given, "out": out}.items()}
+    paths = {key: path_text("" if path is None else path, f"--{key}") for key, path in given.items()}
+    folder = output_folder("" if out is None else out, "--out")
+    options = {
+        "threshold": fraction(threshold, "--threshold"),
+        "note": sentence(note, "--note"),
+        "dicom_results": yes_or_no(dicom_results, "--dicom_results"),
+        "explain": yes_or_no(explain, "--explain"),
+    }
     of_one = {"ct": ct, "nodules": nodules, "patient_id": patient_id, "series_uid": series_uid}
     if worklist is not None and any(value is not None for value in of_one.values()):
         raise InputError(f"--worklist names each case's {', '.join(of_one)} in its columns: leave these flags out")
@@ -199,11 +207,10 @@ def predict(
         from lung_nodule.deployment.predict_worklist import predict_worklist
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
-        options = {"threshold": threshold, "note": note, "dicom_results": dicom_results, "explain": explain}
         server = {"url": url, "model": model, "connection": connection}
         if worklist is not None:
-            return 1 if predict_worklist(**paths, **server, **options) else 0
-        predict_ct(**paths, **server, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
+            return 1 if predict_worklist(**paths, out=folder, **server, **options) else 0
+        predict_ct(**paths, out=folder, **server, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
         return 0
 
     return Job(action)

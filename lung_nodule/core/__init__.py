@@ -11,7 +11,7 @@ from .measurements import MEASUREMENTS, ball, measure
 from .ratings import RATING_RANGE, original_scale
 from .sizes import Size, equivalent_diameter_mm, mask_volume_mm3, size_of
 from .slice_patch import SlicePatch
-from .validation import check_request, check_voi
+from .validation import check_diameter, check_request, check_voi
 from .views import (
     LOGIT,
     NETWORK_SCORE,
@@ -65,6 +65,7 @@ __all__ = [
     "SquareView",
     "ball",
     "central_component",
+    "check_diameter",
     "check_request",
     "check_voi",
     "checked_window",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+SMALLEST_DIAMETER_MM, LARGEST_DIAMETER_MM = 1.0, 200.0
 LARGEST_SPACING_MM = 20.0
 SMALLEST_SPACING_MM = 0.05
 LOWEST_HU, HIGHEST_HU = -32768.0, 32767.0
@@ -38,6 +39,18 @@ def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
         raise ValueError(
             f"the centre {center.tolist()} lies outside the VOI of shape {list(voi.shape)}; "
             "give the centre as a voxel index of the VOI"
+        )
+
+
+def check_diameter(diameter: float) -> None:
+    """Refuse a declared diameter that cannot be a nodule's in mm, such as one in cm or m.
+
+    Raises:
+        ValueError: it is no number from 1 to 200.
+    """
+    if not SMALLEST_DIAMETER_MM <= diameter <= LARGEST_DIAMETER_MM:
+        raise ValueError(
+            f"a diameter must be in mm, from {SMALLEST_DIAMETER_MM:g} to {LARGEST_DIAMETER_MM:g}, got {diameter:g}"
         )
 
 

@@ -28,11 +28,11 @@ def read_nodule_source(
     threshold: float = SMALLEST_SCORE,
     series: Callable[[], Series | None] = lambda: None,
 ) -> pd.DataFrame:
-    """``nodule_id``, the centre (RAS, mm) and, where it is known, ``diameter_mm`` of every nodule.
+    """``nodule_id`` and centre (RAS, mm) of every nodule; where they are known, ``diameter_mm`` and ``series_uid``.
 
     Args:
-        path: a table (:func:`~lung_nodule.io.read_nodules`); a label map (NIfTI), whose every value above 0 is a
-            nodule; a DICOM segmentation or structured report of the CT
+        path: a table (:func:`~lung_nodule.io.read_nodules`); a label map (NIfTI), in which every connected part of a
+            label is a nodule; a DICOM segmentation or structured report of the CT
             (:func:`~lung_nodule.deployment.dicom_nodules.from_dicom`); or the JSON that MONAI's
             ``lung_nodule_ct_detection`` writes.
         keep: as ``read_nodules``, for a table.
@@ -51,7 +51,7 @@ def read_nodule_source(
         return from_detections(Path(path), ct=series_of, threshold=threshold)
     if Path(path).is_file() and is_dicom(path):
         return _from_dicom(Path(path), series(), series_of)
-    return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER])
+    return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER, "series_uid"])
 
 
 def _from_dicom(path: Path, series: Series | None, ct: str | Path | None) -> pd.DataFrame:

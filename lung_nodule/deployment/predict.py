@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 from lung_nodule import __version__
-from lung_nodule.core import MASK_THRESHOLD
+from lung_nodule.core import MASK_THRESHOLD, check_diameter
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION, remove_earlier_dicom_results, write_dicom_results
@@ -22,6 +23,7 @@ from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.manifest import JSON, Options, manifest
 from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
 from lung_nodule.deployment.report import write_report
+from lung_nodule.errors import InputError
 from lung_nodule.io import (
     LABELS,
     TABLE,
@@ -48,6 +50,7 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 HTML = "report.html"
+SERIES = "series_uid"
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,11 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         table = read_nodule_source(
             case.nodules, keep=keep, series_of=case.ct, threshold=case.threshold, series=lambda: read_once().series
         )
-        refuse_own_input(case.nodules, out)
+        refuse_own_input(case.nodules, out, others=[JSON, HTML, SEGMENTATION, REPORT])
         served = client.describe()
         read = read_once()
         check_hu(read.volume, case.ct)
+        _refuse_other_series(table, read, case)
         canonical = read.volume.canonical()
         rows = table.to_dict("records")
         diameters = [_diameter(row) for row in rows]
@@ -163,10 +167,26 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
     return findings
 
 
+def _refuse_other_series(table: pd.DataFrame, ct: Ct, case: Case) -> None:
+    """Raise InputError where a table names another series than the CT's."""
+    named = table[SERIES].dropna().unique() if SERIES in table and ct.series is not None else []
+    if len(named) and ct.series is not None and str(named[0]) != ct.series.series_uid:
+        raise InputError(
+            f"{case.nodules} holds the nodules of series {named[0]}, and {case.ct} is series {ct.series.series_uid}: "
+            "give the table of this CT"
+        )
+
+
 def _diameter(row: Mapping[Any, Any]) -> float | None:
     """A row's declared diameter in mm; None where the table has none."""
-    value = float(row.get("diameter_mm", float("nan")))
-    return value if value > 0 else None
+    value = float(row.get("diameter_mm", math.nan))
+    if math.isnan(value):
+        return None
+    try:
+        check_diameter(value)
+    except ValueError as error:
+        raise InputError(f"nodule {row['nodule_id']}: {error}") from None
+    return value
 
 
 def _ask(
@@ -179,17 +199,21 @@ def _ask(
     return [findings[index] for index in range(len(vois))]
 
 
-def _patient(given: str | None, ct: Ct) -> str | None:
-    """Who is predicted: whom the caller named, else whom the DICOM series names; None where nobody is named."""
-    if given is not None:
-        return patient_name(given) or given
-    return None if ct.series is None else ct.series.patient_id or None
+def _patients(given: str | None, ct: Ct) -> list[str]:
+    """Who is predicted: whom the DICOM series names, and whom the caller named.
+
+    A number is short for a patient of LIDC-IDRI where the series names such a patient, or none.
+    """
+    named = "" if ct.series is None else ct.series.patient_id
+    if given is not None and (not named or patient_name(named)):
+        given = patient_name(given) or given
+    return list(dict.fromkeys(name for name in (named, given) if name))
 
 
-def _warnings(served: ServedModel, patient: str | None) -> list[str]:
-    """What makes an answer of this model for this patient no result."""
+def _warnings(served: ServedModel, patients: Sequence[str]) -> list[str]:
+    """What makes an answer of this model for these patients no result."""
     warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
-    if patient is not None and served.has_seen(patient):
+    for patient in filter(served.has_seen, patients):
         warnings.append(f"The training of this model saw a patient of this name, {patient}: its answers are no result.")
     for warning in warnings:
         logger.warning(warning)
@@ -220,11 +244,19 @@ def _scan(ct: Ct) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
+def _remarks(ct: Ct) -> dict[str, str]:
+    """What is unusual about a DICOM series, such as slices that are missing, logged and for the report's settings."""
+    remarks = {} if ct.series is None else ct.series.remarks
+    for name, remark in remarks.items():
+        logger.warning("%s: %s", name, remark)
+    return {f"Series, {name.replace('_', ' ')}": remark for name, remark in remarks.items()}
+
+
 def _write(
     out: Path, findings: list[Finding], case: Case, read: Ct, canonical: Volume, served: ServedModel, seconds: float
 ) -> None:
     """Everything that a prediction leaves; an earlier one is invalid from the beginning."""
-    warnings = _warnings(served, _patient(case.patient_id, read))
+    warnings = _warnings(served, _patients(case.patient_id, read))
     now = datetime.now().astimezone()
     (out / JSON).unlink(missing_ok=True)
     remove_earlier_masks(out)
@@ -232,7 +264,8 @@ def _write(
     _write_masks(out, findings, read.volume)
     write_occlusions(out, findings, read.volume.grid)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
-    facts = {"ct_name": case.ct.resolve().name, "model": served, "settings": _settings(served, seconds), "now": now}
+    settings = _settings(served, seconds) | _remarks(read)
+    facts = {"ct_name": case.ct.resolve().name, "model": served, "settings": settings, "now": now}
     write_report(out / HTML, findings, canonical, scan=_scan(read), notes=[*warnings, case.note], **facts)
     if case.dicom_results and read.series is not None:
         write_dicom_results(out, findings, read.series, served, usable=not warnings)

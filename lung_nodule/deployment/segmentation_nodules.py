@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from highdicom.seg import Segmentation, segread
-from lung_nodule.deployment.labelled_nodules import DIAMETER, labelled
+from lung_nodule.deployment.labelled_nodules import parts_of
 from lung_nodule.errors import InputError
 from lung_nodule.io import LPS_TO_RAS, Series, Volume, as_file_names
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import find_objects
 
 logger = logging.getLogger(__name__)
 
 _ANATOMY = (codes.SCT.AnatomicalStructure, Code("123037004", "SCT", "Anatomical Structure"))
 """Categories of a segment that is no finding: the code of the standard before and after it was changed."""
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 _INSIDE = 0.5  # of a fractional segmentation
 
 
@@ -44,10 +43,7 @@ def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
         if mask is None:
             logger.warning("%s: segment %d (%s) is no nodule", path, number, described.segment_label)
             continue
-        numbered = np.zeros(mask.data.shape, dtype=np.int32)
-        label(mask.data, _TOUCHING, output=numbered)
-        found = labelled(Volume(numbered, mask.affine)).values()
-        parts = sorted(found, key=lambda part: part[DIAMETER], reverse=True)
+        parts = parts_of(mask)
         if len(parts) > 1:
             logger.info("%s: segment %d has %d parts that do not touch: as many nodules", path.name, number, len(parts))
         names += [described.segment_label] * len(parts)

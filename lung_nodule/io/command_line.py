@@ -129,6 +129,27 @@ def positive_number(value: object, flag: str) -> float:
     return float(value)
 
 
+def fraction(value: object, flag: str) -> float:
+    """A number from 0 to 1, else InputError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InputError(f"{flag} must be a number from 0 to 1, got {value!r}")
+    return float(value)
+
+
+def yes_or_no(value: object, flag: str) -> bool:
+    """True or False, else InputError."""
+    if not isinstance(value, bool):
+        raise InputError(f"{flag} must be True or False, got {value!r}")
+    return value
+
+
+def sentence(value: object, flag: str) -> str:
+    """A text; fire makes a tuple of one with commas, and True of a bare flag."""
+    if isinstance(value, bool):
+        raise InputError(f"{flag} needs a text")
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def path_text(value: object, flag: str, *, what: str = "a path") -> str:
     """The text of a path or of another name; fire turns a bare flag into True and digits into numbers."""
     if isinstance(value, bool) or not str(value).strip():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from lung_nodule.errors import InputError
 from lung_nodule.io.dicom import only_series, read_series
 from lung_nodule.io.nifti import read_nifti
@@ -12,6 +13,8 @@ from lung_nodule.io.series import Series
 from lung_nodule.io.volume import Volume
 
 AIR_BELOW_HU = -500
+ORTHOGONAL = 1e-3
+"""Largest cosine of the angle between two axes of a straight grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,11 @@ def read_ct(path: str | Path, *, series_uid: str | None = None) -> Ct:
     volume = read_nifti(path)
     if volume.data.ndim != 3:
         raise InputError(f"a CT has three axes, {path} has shape {volume.data.shape}")
+    axes = volume.affine[:3, :3] / volume.spacing
+    if not np.allclose(axes.T @ axes, np.eye(3), atol=ORTHOGONAL):
+        raise InputError(
+            f"the axes of {path} are not at right angles (a tilted gantry?): resample it on a straight grid"
+        )
     return Ct(volume)
 
 

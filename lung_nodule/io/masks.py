@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,21 +65,29 @@ def occlusion_path(nodule_id: str) -> str:
     return f"{OCCLUSIONS}/{nodule_id}.nii.gz"
 
 
-def refuse_own_input(table: str | Path, out: str | Path) -> None:
-    """Refuse an output folder whose ``nodules.csv`` is the input table.
+def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[str] = ()) -> None:
+    """Refuse an output folder in which the results would take the place of the input.
+
+    Args:
+        source: where the nodules are read from.
+        out: the output folder.
+        others: files that are written there besides the table, the masks and the label map.
 
     Raises:
-        InputError: it is.
+        InputError: the source is such a file.
     """
-    written = Path(out) / TABLE
-    if written.exists() and written.samefile(table):
-        raise InputError(f"{table} would be overwritten by the results: name another output folder than {out}")
+    out = Path(out)
+    files = [out / name for name in (TABLE, LABELS, *others)]
+    inside = Path(source).resolve().parent in ((out / folder).resolve() for folder in (MASKS, OCCLUSIONS))
+    if inside or any(path.exists() and path.samefile(source) for path in files):
+        raise InputError(f"{source} would be overwritten by the results: name another output folder than {out}")
 
 
 def remove_earlier_masks(out: str | Path) -> None:
-    """Remove the masks and occlusion maps that an earlier ``nodules.csv`` of the folder lists, and no other file."""
+    """Remove the label map and what an earlier ``nodules.csv`` of the folder lists, and no other file."""
     out = Path(out)
     if (out / TABLE).is_file():
+        (out / LABELS).unlink(missing_ok=True)
         for nodule_id in read_table(out / TABLE, required=["nodule_id"])["nodule_id"]:
             for path in (mask_path(nodule_id), occlusion_path(nodule_id)):
                 (out / path).unlink(missing_ok=True)

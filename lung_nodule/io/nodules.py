@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def read_nodules(
         path: CSV or Parquet with ``nodule_id`` and the centre in world coordinates (RAS, mm).
         keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all rows.
         columns: further columns that must be there.
-        optional: further columns that are taken where the table has them.
+        optional: further columns that are taken where the table has them; of those in mm a cell may be empty.
         series_of: the CT of the rows; where it is a folder or a zip, ``series_uid`` may name one of its series and the
             table need not have that column.
 
@@ -39,8 +40,8 @@ def read_nodules(
         ``nodule_id``, the centre and these columns; the index counts the table's rows from 0.
 
     Raises:
-        InputError: a column is missing, no row is left, rows of several patients or series are mixed, a centre is no
-            number, or the ids are not unique or not fit for a file name.
+        InputError: a column is missing, no row is left, rows of several patients or series are mixed, a centre or a
+            length is no number, or the ids are not unique or not fit for a file name.
     """
     path = Path(path)
     table = _read(path, ["nodule_id", *CENTER, *columns])
@@ -51,13 +52,26 @@ def read_nodules(
     if table.empty:
         raise InputError(f"{path} holds no nodule: give one row per nodule")
     check_unique(table["nodule_id"], path)
-    return table[["nodule_id", *CENTER, *columns, *(name for name in optional if name in table.columns)]]
+    found = [name for name in optional if name in table.columns]
+    lengths = {name: _lengths(table[name], path) for name in found if name.endswith("_mm")}
+    return table[["nodule_id", *CENTER, *columns, *found]].assign(**lengths)
 
 
 def center_of(row: Mapping[Any, Any]) -> tuple[float, float, float]:
     """A row's centre, RAS, mm."""
     x, y, z = (float(row[column]) for column in CENTER)
     return x, y, z
+
+
+def _lengths(cells: pd.Series, path: Path) -> pd.Series:
+    """Numbers in mm; NaN where a cell is empty."""
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    for line, number, cell in zip(cells.index + 2, numbers, cells, strict=True):
+        if math.isnan(number) and not pd.isna(cell) and str(cell).strip():
+            raise InputError(
+                f"{path}, line {line}: column {cells.name} holds {cell!r}: write a number of mm, or leave it empty"
+            )
+    return numbers
 
 
 def _kept(table: pd.DataFrame, keep: Mapping[str, str | int | None], path: Path) -> pd.DataFrame:

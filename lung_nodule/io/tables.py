@@ -74,12 +74,17 @@ def read_table(
 def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
+            texts = [column for column in TEXT_COLUMNS if column in table]
+            return table.assign(**{column: table[column].map(str, na_action="ignore") for column in texts})
         if b"\0" in path.read_bytes():  # pandas would end a cell there
             raise ValueError("it holds NUL bytes; save it as plain text in UTF-8")
-        return pd.read_csv(
+        table = pd.read_csv(
             path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True, float_precision="round_trip"
         )
+        if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells of such rows for an index
+            raise ValueError("its rows have more cells than its header: remove commas at the ends of lines")
+        return table
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OSError) as error:
         raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
 

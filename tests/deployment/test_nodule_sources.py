@@ -37,6 +37,22 @@ def test_every_label_is_a_nodule_with_its_centre_and_diameter(axes: str, tmp_pat
     np.testing.assert_allclose(table["diameter_mm"], np.multiply(2, RADII), atol=0.9)
 
 
+def test_parts_of_a_label_that_do_not_touch_are_as_many_nodules(tmp_path: Path) -> None:
+    labels = _labels(AFFINES["lps"])
+    labels.data[labels.data > 0] = 1
+    write_nifti(tmp_path / "mask.nii.gz", labels)
+    table = read_nodule_source(tmp_path / "mask.nii.gz")
+    assert table["nodule_id"].is_unique
+    np.testing.assert_allclose(table[list(CENTER)], CENTERS, atol=0.5)
+
+
+def test_a_map_of_four_axes_is_refused(tmp_path: Path) -> None:
+    labels = _labels(AFFINES["lps"])
+    write_nifti(tmp_path / "labels.nii.gz", Volume(labels.data[..., None], labels.affine))
+    with pytest.raises(InputError, match="a label map has three axes"):
+        read_nodule_source(tmp_path / "labels.nii.gz")
+
+
 def _write(path: Path, *images: dict) -> Path:
     path.write_text(json.dumps(list(images)))
     return path

@@ -48,3 +48,17 @@ def test_no_table_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.csv or \.parquet"):
         write_table(tmp_path / "t.xlsx", TABLE)
     assert not (tmp_path / "t.xlsx").exists()
+
+
+def test_rows_with_more_cells_than_the_header_are_refused(tmp_path: Path) -> None:
+    """pandas alone would shift them by a column."""
+    (tmp_path / "t.csv").write_text("nodule_id,center_x_ras\na,1.0,\nb,2.0,\n")
+    with pytest.raises(InputError, match="more cells than its header"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_ids_of_a_parquet_table_are_text(tmp_path: Path) -> None:
+    pd.DataFrame({"nodule_id": [1, 2], "patient_id": ["a", None]}).to_parquet(tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert table["nodule_id"].tolist() == ["1", "2"]
+    assert table["patient_id"].isna().tolist() == [False, True]

@@ -48,7 +48,10 @@ class TritonPythonModel:
     def _diameter(self, request) -> float:
         """The declared one, else what the model ``measured_by`` finds in the VOI."""
         declared = diameter_of(request)
-        return self._measured(request) if declared is None else declared
+        if declared is None:
+            return self._measured(request)
+        core.check_diameter(declared)
+        return declared
 
     def _measured(self, request) -> float:
         asked = pb_utils.InferenceRequest(

@@ -1,0 +1,143 @@
+"""What ``predict`` refuses, keeps and says about its input, with answers in place of a server's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lung_nodule.__main__ import main
+from lung_nodule.deployment import predict
+from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION
+from lung_nodule.errors import InputError
+from lung_nodule.io import read_nifti, write_nifti
+from tests.deployment.hand_made import FRAME
+from tests.io.dicom_series import SeriesPlan, write_series
+from tests.user_ct import write_centers, write_ct, write_dicom
+
+pytestmark = pytest.mark.usefixtures("answered")
+
+
+def _change(table: Path, **columns: object) -> Path:
+    pd.read_csv(table).assign(**columns).to_csv(table, index=False)
+    return table
+
+
+def _predict(ct: Path, nodules: Path, out: Path, **options: object) -> None:
+    predict.predict_ct(ct=ct, nodules=nodules, out=out, url="any", **options)
+
+
+def test_a_table_of_another_series_is_refused(tmp_path: Path) -> None:
+    ct = write_dicom(tmp_path / "ct", extra=FRAME)
+    uid = predict.read_ct(ct).series.series_uid
+    nodules = write_centers(tmp_path / "n.csv")
+    _predict(ct, _change(nodules, series_uid=uid), tmp_path / "out")
+    with pytest.raises(InputError, match=r"holds the nodules of series 1\.2\.3, and .* is series"):
+        _predict(ct, _change(nodules, series_uid="1.2.3"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["nodules.nii.gz", "masks/nodule_0.nii.gz", SEGMENTATION, REPORT])
+def test_its_own_results_are_not_overwritten_by_what_they_are_asked_for(name: str, tmp_path: Path) -> None:
+    ct, out = write_dicom(tmp_path / "ct", extra=FRAME), tmp_path / "out"
+    _predict(ct, write_centers(tmp_path / "n.csv"), out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="would be overwritten by the results"):
+        _predict(ct, out / name, out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_the_label_map_of_an_earlier_prediction_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
+    _predict(ct, nodules, tmp_path / "out")
+    assert (tmp_path / "out" / "nodules.nii.gz").is_file()
+    monkeypatch.setattr(predict.Finding, "mask", None)
+    _predict(ct, nodules, tmp_path / "out")
+    assert not (tmp_path / "out" / "nodules.nii.gz").exists()
+
+
+@pytest.mark.parametrize("diameter", [0.022, 2200.0, -22.0, 0.0])
+def test_a_diameter_that_cannot_be_in_mm(diameter: float, tmp_path: Path) -> None:
+    nodules = _change(write_centers(tmp_path / "n.csv"), diameter_mm=[diameter, 8.0])
+    with pytest.raises(InputError, match="nodule nodule_0: a diameter must be in mm, from 1 to 200"):
+        _predict(write_ct(tmp_path / "ct.nii.gz"), nodules, tmp_path / "out")
+
+
+@pytest.mark.parametrize("diameter", ["22 mm", "22,5"])
+def test_a_diameter_that_is_no_number(diameter: str, tmp_path: Path) -> None:
+    nodules = _change(write_centers(tmp_path / "n.csv"), diameter_mm=[8.0, diameter])
+    with pytest.raises(InputError, match=rf"line 3: column diameter_mm holds '{diameter}'"):
+        _predict(write_ct(tmp_path / "ct.nii.gz"), nodules, tmp_path / "out")
+
+
+def test_an_empty_diameter_is_none(tmp_path: Path) -> None:
+    nodules = _change(write_centers(tmp_path / "n.csv"), diameter_mm=[np.nan, 8.0])
+    _predict(write_ct(tmp_path / "ct.nii.gz"), nodules, tmp_path / "out")
+
+
+def test_axes_that_are_not_at_right_angles(tmp_path: Path) -> None:
+    ct = write_ct(tmp_path / "ct.nii.gz")
+    tilted = read_nifti(ct)
+    tilted.affine[1, 2] += 0.25 * tilted.spacing[2]
+    write_nifti(ct, tilted)
+    with pytest.raises(InputError, match="are not at right angles"):
+        _predict(ct, write_centers(tmp_path / "n.csv"), tmp_path / "out")
+
+
+def test_a_resampled_series_is_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    corners = [(0.0, 0.0, 2.0 * k + (1.0 if k > 20 else 0.0)) for k in range(40)]
+    stored = np.full((48, 48), 100, dtype=np.int16)
+    write_series(tmp_path / "ct", SeriesPlan(corners, stored=lambda _: stored))
+    table = {"nodule_id": "a", "center_x_ras": -20.0, "center_y_ras": -20.0, "center_z_ras": 40.0}
+    pd.DataFrame([table]).to_csv(tmp_path / "n.csv", index=False)
+    with caplog.at_level(logging.WARNING):
+        _predict(tmp_path / "ct", tmp_path / "n.csv", tmp_path / "out", dicom_results=False)
+    assert "non_uniform_z: 40 slices laid on a grid" in caplog.text
+    assert "40 slices laid on a grid" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "patients"),
+    [
+        (None, "LIDC-IDRI-0013", ["LIDC-IDRI-0013"]),
+        ("study01", "LIDC-IDRI-0013", ["LIDC-IDRI-0013", "study01"]),
+        ("0012", "LIDC-IDRI-0012", ["LIDC-IDRI-0012"]),
+        ("0012", "ANON1", ["ANON1", "0012"]),
+        ("0012", "", ["LIDC-IDRI-0012"]),
+        (None, "", []),
+    ],
+)
+def test_whom_the_training_is_asked_about(given: str | None, named: str, patients: list[str], tmp_path: Path) -> None:
+    ct = write_dicom(tmp_path / "ct", extra={**FRAME, "PatientID": named})
+    assert predict._patients(given, predict.read_ct(ct)) == patients
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("threshold", "0,7", "--threshold must be a number from 0 to 1, got (0, 7)"),
+        ("threshold", "abc", "--threshold must be a number from 0 to 1, got 'abc'"),
+        ("dicom_results", "false", "--dicom_results must be True or False, got 'false'"),
+        ("explain", "2", "--explain must be True or False, got 2"),
+        ("out", "file", "is a file: give another path"),
+    ],
+)
+def test_options_are_checked(
+    flag: str, value: str, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
+    options = {"ct": ct, "nodules": nodules, "out": tmp_path / "out"} | {flag: value}
+    options["out"] = tmp_path / options["out"]
+    assert main(["predict", *(part for name, given in options.items() for part in (f"--{name}", str(given)))]) == 2
+    assert message in caplog.messages[-1]
+
+
+def test_a_note_with_a_comma_is_one_text(tmp_path: Path) -> None:
+    ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
+    command = ["--ct", str(ct), "--nodules", str(nodules), "--out", str(tmp_path / "out"), "--note", "phantom, test"]
+    assert main(["predict", *command]) == 0
+    assert "phantom, test" in (tmp_path / "out" / "report.html").read_text()
