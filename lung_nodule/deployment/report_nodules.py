@@ -110,7 +110,7 @@ class _Report:
             if item.ValueType == "IMAGE" and _concept(item) in _SEGMENTS:
                 referred = item.ReferencedSOPSequence[0]
                 segmentation = self._segmentation(str(referred.ReferencedSOPInstanceUID))
-                mask = segment_mask(segmentation, _segment_number(referred, segmentation))
+                mask = segment_mask(segmentation, _segment_number(referred, segmentation), self.series)
                 if mask is not None:
                     (row,) = labelled(Volume(mask.data.astype(np.uint8), mask.affine)).values()
                     return row

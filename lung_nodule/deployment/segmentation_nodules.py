@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 from highdicom.seg import Segmentation, segread
 from lung_nodule.deployment.labelled_nodules import parts_of
 from lung_nodule.errors import InputError
@@ -39,7 +40,8 @@ def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
     names, rows = [], []
     for number in segmentation.segment_numbers:
         described = segmentation.get_segment_description(number)
-        mask = None if described.segmented_property_category in _ANATOMY else segment_mask(segmentation, number)
+        anatomy = described.segmented_property_category in _ANATOMY
+        mask = None if anatomy else segment_mask(segmentation, number, series)
         if mask is None:
             logger.warning("%s: segment %d (%s) is no nodule", path, number, described.segment_label)
             continue
@@ -76,9 +78,32 @@ def read_segmentation(path: Path, series: Series) -> Segmentation:
     return segmentation
 
 
-def segment_mask(segmentation: Segmentation, number: int) -> Volume | None:
-    """A segment's voxels, bool ``[slice, row, column]`` with their affine, cut to its extent; None if it is empty."""
+def segment_mask(segmentation: Segmentation, number: int, series: Series) -> Volume | None:
+    """A segment's voxels, bool with their affine, cut to its extent; None if it is empty.
+
+    Args:
+        segmentation: one that lies on evenly spaced planes, or on slices of the series.
+        number: of the segment.
+        series: the CT, onto whose grid a segment on slices at uneven distances is laid.
+    """
+    uneven = not np.array_equal(series.grid.nearest, np.arange(series.grid.slices))
+    mask = _on_slices(segmentation, number, series) if uneven else _on_planes(segmentation, number)
+    (box,) = find_objects(mask.data.astype(np.uint8)) or [None]
+    return None if box is None else mask.crop(box)
+
+
+def _on_planes(segmentation: Segmentation, number: int) -> Volume:
+    """bool ``[slice, row, column]``."""
     volume = segmentation.get_volume(segment_numbers=[number])
-    inside = volume.array[..., 0] >= _INSIDE
-    (box,) = find_objects(inside.astype(np.uint8)) or [None]
-    return None if box is None else Volume(inside, LPS_TO_RAS @ volume.affine).crop(box)
+    return Volume(volume.array[..., 0] >= _INSIDE, LPS_TO_RAS @ volume.affine)
+
+
+def _on_slices(segmentation: Segmentation, number: int, series: Series) -> Volume:
+    """bool, on the grid of a series: each of its positions has the segment of the nearest slice, if there is one."""
+    tags = ["SOPInstanceUID"]
+    uids = [str(pydicom.dcmread(path, specific_tags=tags).SOPInstanceUID) for path in series.paths]
+    frames = segmentation.get_pixels_by_source_instance(
+        uids, segment_numbers=[number], assert_missing_frames_are_empty=True, ignore_spatial_locations=True
+    )
+    inside = (frames[..., 0] >= _INSIDE)[series.grid.nearest] & series.grid.measured[:, None, None]
+    return Volume(np.ascontiguousarray(inside.transpose(2, 1, 0)), series.volume.affine)

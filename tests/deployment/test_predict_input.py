@@ -16,7 +16,7 @@ from lung_nodule.errors import InputError
 from lung_nodule.io import read_nifti, write_nifti
 from tests.deployment.hand_made import FRAME
 from tests.io.dicom_series import SeriesPlan, write_series
-from tests.user_ct import write_centers, write_ct, write_dicom
+from tests.user_ct import chest, write_centers, write_ct, write_dicom
 
 pytestmark = pytest.mark.usefixtures("answered")
 
@@ -97,6 +97,18 @@ def test_a_resampled_series_is_said_to_be(tmp_path: Path, caplog: pytest.LogCapt
         _predict(tmp_path / "ct", tmp_path / "n.csv", tmp_path / "out", dicom_results=False)
     assert "non_uniform_z: 40 slices laid on a grid" in caplog.text
     assert "40 slices laid on a grid" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_its_segmentation_of_an_uneven_series_is_a_source_of_nodules(tmp_path: Path) -> None:
+    voxels = chest().data
+    corners = [(0.0, 0.0, 110.0 + 2.0 * k + (1.0 if k > 25 else 0.0)) for k in range(voxels.shape[2])]
+    plan = {"corners": corners, "pixel_spacing": (0.9, 0.8), "extra": FRAME}
+    write_series(tmp_path / "ct", SeriesPlan(stored=lambda k: (voxels[:, :, k].T + 1024).astype(np.int16), **plan))
+    _predict(tmp_path / "ct", write_centers(tmp_path / "n.csv"), tmp_path / "first")
+    _predict(tmp_path / "ct", tmp_path / "first" / SEGMENTATION, tmp_path / "second")
+    first, second = (pd.read_csv(tmp_path / name / "nodules.csv") for name in ("first", "second"))
+    places = [f"center_{axis}_ras" for axis in "xyz"]
+    np.testing.assert_allclose(second[places], first[places], atol=1.5)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,8 @@ def test_a_voi_goes_through_both_steps_as_through_the_view(
 
 
 REFUSED = {
-    "no diameter": ("mtmrnet", {"DIAMETER": np.float32([np.nan])}, "needs its diameter in mm"),
+    "no diameter": ("mtmrnet", {"DIAMETER": np.float32([np.nan])}, "a diameter must be in mm, from 1 to 200, got nan"),
+    "metres": ("mtmrnet", {"DIAMETER": np.float32([0.012])}, "a diameter must be in mm, from 1 to 200, got 0.012"),
     "NaN": ("mtcnn", {"VOI": np.full(SHAPE, np.nan, np.float32)}, "NaN"),
     "many slices": (
         "mtnet",
