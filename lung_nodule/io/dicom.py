@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from lung_nodule.io.volume import Volume
 from pydicom.errors import InvalidDicomError
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 1e-4, "ImageOrientationPatient": 1e-3}
+"""What the slices of a series have in common, and by how much its numbers may differ."""
 
 
 def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, duplicates: str = "refuse") -> Series:
@@ -164,19 +168,32 @@ def _number(dataset: pydicom.FileDataset) -> int | None:
 
 def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.ndarray:
     """Directions [3, 3] (LPS unit vectors of the column index, the row index and the slice normal) of all slices."""
-    first = datasets[0]
+    _require_tags(files, datasets)
+    kinds = Counter(map(_kind, datasets))
+    most = kinds.most_common(1)[0][0]  # a foreign file may be the first along the normal
+    first = next(dataset for dataset in datasets if _kind(dataset) == most)
     for path, dataset in zip(files.paths, datasets, strict=True):
-        for tag, tolerance in (("Rows", 0), ("Columns", 0), ("PixelSpacing", 1e-4), ("ImageOrientationPatient", 1e-3)):
-            if tag not in dataset or tag not in first:
-                lacking = path if tag not in dataset else files.paths[0]
-                raise InputError(f"{lacking} lacks the attribute {tag} (cut short?): download it again")
+        for tag, tolerance in ALIKE.items():
             value, expected = (np.array(dataset[tag].value, dtype=np.float64) for dataset in (dataset, first))
             if np.shape(value) != np.shape(expected) or np.abs(value - expected).max() > tolerance:
-                raise InputError(
-                    f"{path} does not fit its series: {tag} {value.tolist()}, elsewhere {expected.tolist()}; remove it"
-                )
+                found, usual = dataset[tag].value, first[tag].value
+                raise InputError(f"{path} does not fit its series: {tag} {found}, elsewhere {usual}; remove it")
     along_column, along_row = np.array(first.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
     return np.stack([along_column, along_row, np.cross(along_column, along_row)])
+
+
+def _require_tags(files: SeriesFiles, datasets: Sequence[pydicom.FileDataset]) -> None:
+    """Raise InputError where a slice lacks what places its voxels."""
+    for path, dataset in zip(files.paths, datasets, strict=True):
+        for tag in ALIKE:
+            if tag not in dataset:
+                raise InputError(f"{path} lacks the attribute {tag} (cut short?): download it again")
+
+
+def _kind(dataset: pydicom.FileDataset) -> tuple[object, ...]:
+    """What all slices of a series have in common, rounded."""
+    values = (np.array(dataset[tag].value, dtype=np.float64).round(2).ravel().tolist() for tag in ALIKE)
+    return tuple(tuple(value) for value in values)
 
 
 def _check_stack(corners: np.ndarray, rotation: np.ndarray, first: pydicom.FileDataset) -> None:

@@ -85,6 +85,8 @@ def _read(path: Path) -> pd.DataFrame:
         if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells of such rows for an index
             raise ValueError("its rows have more cells than its header: remove commas at the ends of lines")
         return table
+    except ImportError as error:
+        raise InputError(f"{path} is Parquet, which needs the package pyarrow: install it, or give a CSV") from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OSError) as error:
         raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
 

@@ -164,7 +164,7 @@ class StageCheckpoints:
                 "another --output_dir"
             )
         differing = sorted(
-            f"{key}={found[key]!r}, not {value!r}" for key, value in expected.items() if found[key] != value
+            _difference(key, found[key], value) for key, value in expected.items() if found[key] != value
         )
         if differing:
             raise InputError(
@@ -230,3 +230,10 @@ def training_record(last: str | Path) -> dict[str, Any]:
         "ended": ended.isoformat(timespec="seconds"),
         "options": {**saved["settings"], **saved.get("schedule", {})},
     }
+
+
+def _difference(name: str, found: Any, expected: Any) -> str:
+    """How a setting of a checkpoint differs; of nodules, which are compared by a hash, what may have chosen others."""
+    if name in ("training", "validation"):
+        return f"other {name} nodules (--fold, --dataset_dir, --min_readers and their like choose them)"
+    return f"{name}={found!r}, not {expected!r}"

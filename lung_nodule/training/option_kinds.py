@@ -114,6 +114,15 @@ def folds(of: Kind) -> Kind:
     return Kind(f"{of.allowed}, or a list of such", accepts)
 
 
+def some_of(*known: str) -> Kind:
+    """Options that name one thing or several of some, or nothing."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, list | tuple) and all(name in known for name in value)
+
+    return Kind(f"a list of some of {', '.join(known)}", accepts)
+
+
 def names(*known: str) -> Kind:
     """Options that name one thing or several of some."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from lung_nodule.core import SQUARES, checked_window
+from lung_nodule.core import SQUARES, CubeView, PlanesView, SlicesView, SquareView, checked_window, feature_names
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.channels import CHANNELS
 from lung_nodule.data.tasks import TASKS
-from lung_nodule.lidc import FOLDS
+from lung_nodule.lidc import ATTRIBUTES, FOLDS
 from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES, MASK_LOSSES
 from lung_nodule.networks import LAYOUTS
 from lung_nodule.networks.e2emtl import NORMS
@@ -32,6 +32,7 @@ from lung_nodule.training.option_kinds import (
     names,
     number,
     one_of,
+    some_of,
     whole,
 )
 from lung_nodule.training.readout_fit import read_readout
@@ -72,7 +73,7 @@ SHARED: dict[str, Kind] = {
     "val_interval": whole(),
     "flips": FLAG,
     "readout_features": NAMES,
-    "readout_attributes": NAMES,
+    "readout_attributes": some_of(*ATTRIBUTES),
     "readout_file": checked_by(read_readout, "a file with a read-out").or_none(),
     "kept_epoch": one_of("best", "last"),
     "average_decay": Kind("a number above 0 and below 1", lambda v: is_number(v) and 0 < v < 1).or_none(),
@@ -83,6 +84,7 @@ SHARED: dict[str, Kind] = {
 
 OF_BUNDLE: dict[str, dict[str, Kind]] = {
     "mtnet": {
+        "readout_features": some_of(*feature_names(SlicesView)),
         "middle_blocks": whole(),
         "coarse_mask": FLAG,
         "encoder_weights": FILE.or_none(),
@@ -105,6 +107,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "rank_margin": number(),
     },
     "mtmrnet": {
+        "readout_features": some_of(*feature_names(SquareView)),
         "width": number(least=1 / 64),
         "image_size": whole(),
         "regression": FLAG,
@@ -126,6 +129,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "soft_target": FLAG,
     },
     "mtcnn": {
+        "readout_features": some_of(*feature_names(PlanesView)),
         "image_size": whole(),
         "malignancy": one_of("mean", "median"),
         "task": one_of(*TASKS),
@@ -139,6 +143,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "patience": whole(),
     },
     "e2emtl": {
+        "readout_features": some_of(*feature_names(CubeView)),
         "malignancy_threshold": number(least=1, most=5),
         "exclude_score": Kind(
             "a rating from 1 to 5, or False", lambda v: v is None or v is False or number(least=1, most=5).accepts(v)

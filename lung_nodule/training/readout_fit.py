@@ -16,6 +16,7 @@ from lung_nodule.core import LOGIT, NoduleView, Readout, features_of
 from lung_nodule.data import ViewNodule, gather_rows
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
+from lung_nodule.lidc import ATTRIBUTES
 from lung_nodule.networks import read_settings
 from lung_nodule.training.aggregation import Aggregate
 from lung_nodule.training.batches import PrepareTargets
@@ -35,6 +36,7 @@ PENALTY = 1.0
 """Of the logistic regression (L2, on standardized features)."""
 MEDIAN_PENALTY = 0.01
 """Of the attributes' median regressions (L1, on standardized features)."""
+KNOWN = ("nodule_id", "patient_id", "malignant")
 MEASURED = ("mask_", "ball_", "core_")
 """How the names of measurements begin."""
 
@@ -94,7 +96,7 @@ def read_readout(path: str | Path) -> dict[str, Any]:
     try:
         readout = json.loads(Path(path).read_text(encoding="utf-8"))
         Readout.from_settings(readout)
-        return {**readout, "nodules": int(readout["nodules"])}
+        return {**readout, "nodules": int(readout["nodules"]), "patients": list(map(str, readout["patients"]))}
     except OSError as error:
         raise InputError(f"no read-out at {path}: {error.strerror}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -121,20 +123,24 @@ def _rows(
 
 
 def _store(path: Path, readout: dict[str, Any]) -> None:
-    """Put a read-out into the side file of weights."""
-    write_json(path.with_suffix(".json"), {**read_settings(path), "readout": readout})
+    """Put a read-out into the side file of weights, and the patients whom it was fitted on among those seen."""
+    settings, patients = read_settings(path), readout.pop("patients")
+    seen = sorted({*settings["patients_seen"], *patients})
+    write_json(path.with_suffix(".json"), {**settings, "patients_seen": seen, "readout": readout})
     logger.info(f"{path}: a read-out of {', '.join(readout['mean'])}, fitted on {readout['nodules']} nodules")
 
 
 def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: Sequence[str] = ()) -> dict[str, Any]:
-    """The read-out as :meth:`lung_nodule.core.Readout.from_settings` takes it, and how many nodules it was fitted on.
+    """The read-out as :meth:`lung_nodule.core.Readout.from_settings` takes it, and what it was fitted on.
+
+    ``nodules`` counts those with a class where malignancy alone is read out; ``patients`` names everyone in it.
 
     Malignancy is read from ``features``, an attribute from the network's own rating of it, its ``logit``, the logits of
     its attributes, and every measurement. The attributes' regressions are of the median, as their error is an absolute
     one and their ratings pile up at the ends of the scales; an L1 penalty leaves out what does not help.
 
     Args:
-        table: a row per nodule with the features, ``malignant`` (1, 0 or NaN) and ``<attribute>_mean``.
+        table: a row per nodule with ``patient_id``, the features, ``malignant`` (1, 0 or NaN) and ``<attribute>_mean``.
         features: names of its columns.
         attributes: the ratings to be read out.
 
@@ -161,7 +167,8 @@ def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: 
         "mean": mean.to_dict(),
         "deviation": deviation.to_dict(),
         "outputs": {name: _output(name, standardized[names], usable) for name, names in used.items()},
-        "nodules": len(usable),
+        "nodules": len(usable) if attributes else int(usable["malignant"].notna().sum()),
+        "patients": sorted(set(usable["patient_id"])),
     }
 
 
@@ -182,10 +189,10 @@ def _row(engine: Engine, attributes: Sequence[str]) -> dict[str, Any]:
     """The features of an iteration's nodule, its class and its ratings."""
     nodule = cast(dict[str, Any], {**cast(Mapping, engine.state.batch), **cast(Mapping, engine.state.output)})
     rated = {f"{name}_mean": nodule[f"{name}_mean"] for name in attributes}
-    known = {"nodule_id": nodule["nodule_id"], "malignant": nodule["malignant"]}
+    known = {name: nodule[name] for name in KNOWN}
     return {**known, **features_of(nodule["prediction"]), **rated}
 
 
 def _numbers(table: pd.DataFrame) -> list[str]:
-    others = ("nodule_id", "malignant")
-    return [str(name) for name in table if name not in others and not str(name).endswith("_mean")]
+    others = {*KNOWN, *(f"{name}_mean" for name in ATTRIBUTES)}
+    return [str(name) for name in table if name not in others]

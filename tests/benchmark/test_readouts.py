@@ -24,6 +24,7 @@ def predictions(seed: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "nodule_id": [f"n{seed}_{number}" for number in range(30)],
+            "patient_id": [f"p{seed}_{number}" for number in range(30)],
             "malignant": (score + random.normal(0, 0.3, 30) > 0.5).astype(float),
             "malignancy_prob": score**2,
             "network_prob": score,

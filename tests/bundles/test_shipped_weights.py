@@ -11,7 +11,7 @@ import torch
 
 from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import file_sha256
-from lung_nodule.methods import METHODS, load_network
+from lung_nodule.methods import METHODS, load_network, load_view
 from tests.bundles.contract import ENVIRONMENT
 from tests.forked import run_module
 
@@ -47,6 +47,30 @@ def test_they_are_tensors_with_their_manifest(bundle: str) -> None:
         assert stage["epochs"] > 0
         assert stage["options"]["seed"] == 0
         assert stage["ended"]
+
+
+@pytest.mark.parametrize("bundle", SHIPPED)
+def test_the_metadata_describes_their_input(bundle: str) -> None:
+    """What a stranger prepares images by: ``verify_net_in_out`` takes any size."""
+    metadata = json.loads((ROOT / "bundles" / bundle / "configs" / "metadata.json").read_text())
+    described, view = metadata["network_data_format"], load_view(weights(bundle))
+    image, pred = described["inputs"]["image"], described["outputs"]["pred"]
+    assert [image["num_channels"], *image["spatial_shape"]] == list(view.image_shape)
+    assert pred["num_channels"] == len(view.channels)
+    assert pred["spatial_shape"] in ([], image["spatial_shape"])
+    patch = side_file(bundle)["patch"]
+    assert f"{patch['image_size']} x {patch['image_size']}" in metadata["image_classes"]
+    assert f"over {patch['patch_mm']:g} mm" in metadata["image_classes"] if "patch_mm" in patch else True
+
+
+@pytest.mark.parametrize("bundle", SHIPPED)
+def test_who_fitted_their_read_out_counts_as_seen(bundle: str) -> None:
+    tested = pd.read_csv(ROOT / "docs" / "predictions.csv", usecols=["patient_id", "malignant", "method"])
+    assert set(tested["patient_id"]) <= set(side_file(bundle)["patients_seen"])
+    own = tested[tested["method"] == bundle]
+    classified = int(own["malignant"].notna().sum())
+    attributes = len(side_file(bundle)["readout"]["outputs"]) > 1
+    assert side_file(bundle)["readout"]["nodules"] == (len(own) if attributes else classified)
 
 
 @pytest.mark.parametrize("bundle", SHIPPED)

@@ -178,12 +178,14 @@ def test_gantry_tilt_is_refused(tmp_path: Path) -> None:
         read_series(tmp_path)
 
 
-def test_a_slice_that_does_not_fit_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_slice_that_does_not_fit_is_named(number: int, tmp_path: Path) -> None:
+    """Also where it is the first one along the normal."""
     paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
-    odd = pydicom.dcmread(paths[3])
+    odd = pydicom.dcmread(paths[number])
     odd.PixelSpacing = [0.75, 0.6]
-    odd.save_as(paths[3])
-    with pytest.raises(InputError, match=r"000004\.dcm does not fit its series: PixelSpacing"):
+    odd.save_as(paths[number])
+    with pytest.raises(InputError, match=rf"{paths[number].name} does not fit its series: PixelSpacing \[0.75, 0.6\]"):
         read_series(tmp_path)
 
 

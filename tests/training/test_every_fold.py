@@ -55,9 +55,11 @@ def test_the_last_weights_are_the_model(bundle: str, painted: Path, tmp_path: Pa
     assert "readout" not in side_file
     if bundle == "mtmrnet":
         parser["readout_file"] = str(tmp_path / "readout.json")
-        (tmp_path / "readout.json").write_text(json.dumps(READOUT))
+        (tmp_path / "readout.json").write_text(json.dumps({**READOUT, "patients": ["another"]}))
         parser.get_parsed_content("fit_readout")
-        assert json.loads((tmp_path / "model.json").read_text()) == {**side_file, "readout": READOUT}
+        seen = sorted([*side_file["patients_seen"], "another"])
+        written = json.loads((tmp_path / "model.json").read_text())
+        assert written == {**side_file, "patients_seen": seen, "readout": READOUT}
 
 
 def test_nothing_could_choose_an_epoch() -> None:

@@ -12,6 +12,7 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from lung_nodule.errors import InputError, user_error
+from lung_nodule.methods import METHODS
 from lung_nodule.training import check_options, require_folds, require_validation
 from lung_nodule.training.option_kinds import (
     DEVICE,
@@ -159,6 +160,19 @@ def test_what_exists_or_is_referred_to_passes(initialized: Callable[..., ConfigW
     workflow = initialized("mtmrnet", "train", overlay, **options)
     assert workflow.parser["train#trainer#max_epochs"] == 5
     assert workflow.parser["train#handlers"][-1] == added[0]
+
+
+@pytest.mark.parametrize("bundle", METHODS)
+def test_a_misspelt_read_out_is_refused_before_the_training(
+    bundle: str, initialized: Callable[..., ConfigWorkflow]
+) -> None:
+    said = refused(lambda: initialized(bundle, "train", readout_features=["logitt"]))
+    assert "--readout_features" in said
+    assert "logit, " in said
+    recommended = json.loads((ROOT / "bundles" / bundle / "configs" / "recommended.json").read_text())
+    assert initialized(bundle, "train", readout_features=recommended["readout_features"])
+    if "readout_attributes" in shipped(bundle, "train"):
+        assert "--readout_attributes" in refused(lambda: initialized(bundle, "train", readout_attributes=["subtletyy"]))
 
 
 @pytest.mark.parametrize(("bundle", "workflow"), ALL)

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from lung_nodule.core import Prediction, Readout, SlicePatch
 from lung_nodule.errors import InputError
 from lung_nodule.training import fitted_readout
-from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY, read_readout
+from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY, _store, read_readout
 
 FEATURES = ["logit", "mask_log_volume"]
 
@@ -26,6 +26,7 @@ def table(nodules: int = 60) -> pd.DataFrame:
     rows = pd.DataFrame(random.normal([0.0, 5.0], [2.0, 1.0], (nodules, 2)), columns=FEATURES)
     rows["malignant"] = (rows.sum(axis=1) + random.normal(size=nodules) > 5).astype(float)
     rows["lobulation_mean"] = 2 + 0.3 * rows["mask_log_volume"] + random.exponential(0.2, nodules)
+    rows["patient_id"] = [f"patient {number // 2}" for number in range(nodules)]
     rows.loc[::10, "malignant"] = np.nan
     rows.loc[3, "mask_log_volume"] = np.nan
     return rows
@@ -44,6 +45,8 @@ def test_the_fit_is_scikit_learns_and_the_views_agree() -> None:
     readout = Readout.from_settings(fitted)
     assert readout is not None
     assert fitted["nodules"] == len(usable)
+    assert fitted_readout(rows, features=FEATURES)["nodules"] == len(classified)
+    assert fitted["patients"] == sorted(set(usable["patient_id"]))
     patch = SlicePatch((8, 8, 4), (1.0, 1.0, 2.0), (4.0, 4.0, 2.0), 8.0, 16)
     for row in usable.head(5).to_dict("records"):
         probability = 1 / (1 + np.exp(-row["logit"]))
@@ -58,6 +61,27 @@ def test_what_cannot_be_fitted_is_said() -> None:
         fitted_readout(table(), features=["mask_volume"])
     with pytest.raises(InputError, match="both classes"):
         fitted_readout(table().assign(malignant=1.0), features=FEATURES)
+
+
+def test_every_feature_is_named_where_one_is_missing() -> None:
+    with pytest.raises(InputError, match=r"name some of logit, mask_log_volume, mask_hu_mean$"):
+        fitted_readout(table().assign(mask_hu_mean=1.0), features=["mask_hu_median"])
+
+
+def test_the_patients_of_a_readout_are_among_those_seen(tmp_path: Path) -> None:
+    settings = {
+        "bundle": "b",
+        "network": {},
+        "patch": {},
+        "window": [-1000, 400],
+        "patients_seen": ["patient 3", "somebody"],
+    }
+    (tmp_path / "model.pt").write_bytes(b"")
+    (tmp_path / "model.json").write_text(json.dumps(settings))
+    _store(tmp_path / "model.pt", fitted_readout(table(8), features=FEATURES))
+    written = json.loads((tmp_path / "model.json").read_text())
+    assert written["patients_seen"] == ["patient 0", "patient 1", "patient 2", "patient 3", "somebody"]
+    assert "patients" not in written["readout"]
 
 
 def test_a_file_with_a_readout_is_read_and_any_other_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """One view per method: from a nodule to the network's images, and from its outputs to a prediction."""
 
-from .base import NoduleView, Patch, Prepared, floats
+from .base import NoduleView, Patch, Prepared, feature_names, floats
 from .cube import CubeView
 from .planes import PLANES, PlanesView, fused_score, fusion_weights, nine_planes
 from .prediction import Prediction
@@ -25,6 +25,7 @@ __all__ = [
     "Readout",
     "SlicesView",
     "SquareView",
+    "feature_names",
     "features_of",
     "floats",
     "fused_score",

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...lidc import ATTRIBUTES
 from ..cube_patch import CubePatch
-from ..measurements import DENSITY, ball, measure
+from ..measurements import DENSITY, MEASUREMENTS, ball, measure
 from ..slice_patch import SlicePatch
 from .flips import with_flips, without_flips
 from .prediction import Prediction
@@ -191,17 +191,17 @@ class NoduleView(ABC):
             ct: VOI ``[X, Y, Z]`` in HU.
             diameter: as :meth:`reach_mm`.
         """
-        spacing = np.array(prediction.patch.spacing)
+        spacing, center = np.array(prediction.patch.spacing), np.array(prediction.patch.center)
         if self.segments:
-            return {f"mask_{name}": value for name, value in measure(ct, prediction.mask, spacing).items()}
-        center = np.array(prediction.patch.center)
-        if "diameter_mm" not in self.needs:
-            core = measure(ct, ball(ct.shape, spacing, center, CORE_MM), spacing)
-            return {f"core_{name}": value for name, value in core.items() if name in DENSITY}
-        if diameter is None:
+            inside = prediction.mask
+        elif "diameter_mm" not in self.needs:
+            inside = ball(ct.shape, spacing, center, CORE_MM)
+        elif diameter is None:
             return {}
-        inside = ball(ct.shape, spacing, center, diameter)
-        return {f"ball_{name}": value for name, value in measure(ct, inside, spacing).items()}
+        else:
+            inside = ball(ct.shape, spacing, center, diameter)
+        found = measure(ct, inside, spacing)
+        return {f"{place}_{name}": found[name] for place, name in measurement_names(type(self))}
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -240,3 +240,17 @@ def floats(values: Any) -> Vector:
     """A vector's three numbers as Python floats."""
     x, y, z = (float(value) for value in values)
     return x, y, z
+
+
+def measurement_names(view: type[NoduleView]) -> list[tuple[str, str]]:
+    """Where a view measures (``mask``, ``ball`` or ``core``) and what, as :meth:`NoduleView.measured` does."""
+    if view.segments:
+        return [("mask", name) for name in MEASUREMENTS]
+    if "diameter_mm" in view.needs:
+        return [("ball", name) for name in MEASUREMENTS]
+    return [("core", name) for name in DENSITY]
+
+
+def feature_names(view: type[NoduleView]) -> list[str]:
+    """What a read-out of a view's model may join, its attributes' ratings apart (see :func:`features_of`)."""
+    return ["logit", *(f"{place}_{name}" for place, name in measurement_names(view))]
