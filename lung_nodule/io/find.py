@@ -66,15 +66,12 @@ def may_be_image(path: Path) -> bool:
     return path.suffix.lower() not in NO_IMAGE
 
 
-def sort_series(
-    paths: Iterable[Path], *, keep_headers: bool = False, series_uid: str | None = None
-) -> tuple[list[SeriesFiles], dict[Path, str]]:
+def sort_series(paths: Iterable[Path], *, keep_headers: bool = False) -> tuple[list[SeriesFiles], dict[Path, str]]:
     """Sort files into CT series; each file's header is read once, without its pixels.
 
     Args:
         paths: the files; those of other kinds (XML, archives, DICOM objects that are no CT image) are skipped.
         keep_headers: keep every file's attributes for ``read_series``.
-        series_uid: only this series; None for all.
 
     Returns:
         The series, ordered by patient and SeriesInstanceUID, the files of each by their position; and the files that
@@ -91,7 +88,7 @@ def sort_series(
             why = _why_unreadable(path, error)
             unreadable |= {} if why is None else {path: why}
             continue
-        if header is not None and series_uid in (None, str(header.SeriesInstanceUID).strip()):
+        if header is not None:
             key = (str(header.get("PatientID", "")), str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
             z, uid = float(header.ImagePositionPatient[2]), str(header.get("SOPInstanceUID", ""))
             groups[key].append((z, uid, path, header if keep_headers else None))

@@ -44,12 +44,21 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
     Raises:
         InputError: the series has no files, or slices are missing or unreadable (with their positions and files).
     """
-    found, unreadable = _read_headers(scan, sources)
+    every, unreadable = _read_headers(sources)
+    found = [series for series in every if series.series_uid == scan.series_uid]
+    others = ", ".join(
+        f"{series.series_uid} of {series.patient_id or 'a patient without a name'} ({len(series.paths)} files)"
+        for series in every
+        if series.series_uid != scan.series_uid
+    )
     broken = listed(unreadable)
     if not found:
         if unreadable:
             raise InputError(f"cannot read {broken}: no file of its CT series is left; {_AGAIN}")
-        raise InputError(f"no file of its CT series {scan.series_uid}: download the series")
+        instead = f"; its folders hold {others}" if others else ""
+        raise InputError(f"no file of its CT series {scan.series_uid}{instead}: download the series")
+    if others:
+        logger.warning("%s: its folders hold other CT series, which are left out: %s", scan.name, others)
     files = SeriesFiles(
         patient_id=scan.patient_id,
         study_uid=scan.study_uid,
@@ -80,8 +89,8 @@ def listed(unreadable: Mapping[Path, str]) -> str:
     return ", ".join(shown) + more
 
 
-def _read_headers(scan: ScanRecord, sources: Sources) -> tuple[list[SeriesFiles], dict[Path, str]]:
-    """The series' files with their headers, and unreadable paths with the reason; each real file is read once."""
+def _read_headers(sources: Sources) -> tuple[list[SeriesFiles], dict[Path, str]]:
+    """The files with their headers by series, and unreadable paths with the reason; each real file is read once."""
     seen: set[tuple[int, int]] = set()
     paths: list[Path] = []
     closed: dict[Path, str] = {}
@@ -90,7 +99,7 @@ def _read_headers(scan: ScanRecord, sources: Sources) -> tuple[list[SeriesFiles]
         paths += files
         closed |= unreadable
     paths += new_files(list(sources.files), seen=seen)
-    found, unreadable = sort_series(paths, keep_headers=True, series_uid=scan.series_uid)
+    found, unreadable = sort_series(paths, keep_headers=True)
     return found, closed | unreadable
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from lung_nodule.errors import InputError
 from lung_nodule.io import read_nifti, read_table
 from preprocessing.convert import convert
+from preprocessing.convert.sources import Sources, series_of
 from preprocessing.dataset import ConversionSettings
 from preprocessing.dataset.rows import NODULE_COLUMNS
 from preprocessing.lidc import database
@@ -206,6 +208,22 @@ def linked(folder: Path, target: Path, *, without: set[str] = frozenset()) -> No
     for path in folder.iterdir():
         if path.name not in without:
             (target / path.name).symlink_to(path)
+
+
+def test_another_series_in_a_patients_folder_is_named(
+    tmp_path: Path, small_root: Path, small_scan: ScanRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside the patient's own it is left out with a warning; in its place it is named in the refusal."""
+    other = database.scans([SEVERAL[1]])[0]
+    foreign = write_scan(tmp_path / "other", other)
+    linked(foreign, tmp_path / "both" / "foreign")
+    linked(next(small_root.glob("*/*/*")), tmp_path / "both" / "own")
+    named = rf"{other.series_uid} of {other.patient_id} \({len(list(foreign.iterdir()))} files\)"
+    found = series_of(small_scan, Sources(folders=(tmp_path / "both",)))
+    assert found.series_uid == small_scan.series_uid
+    assert re.search(f"{small_scan.name}: its folders hold other CT series, which are left out: {named}", caplog.text)
+    with pytest.raises(InputError, match=f"no file of its CT series .*; its folders hold {named}: download"):
+        series_of(small_scan, Sources(folders=(tmp_path / "both" / "foreign",)))
 
 
 @pytest.mark.usefixtures("forked_workers")
