@@ -163,9 +163,8 @@ def predict(
         ct: A NIfTI file in HU, or the folder or zip of a DICOM series.
         nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known
             (of the other columns patient_id and series_uid say whose rows they are); or a NIfTI label map, in which
-            every connected part of a label is a nodule; or, of a DICOM
-            series, its DICOM segmentation or structured report (TID 1500); or the JSON of boxes that MONAI's
-            lung_nodule_ct_detection writes.
+            every connected part of a label is a nodule; or, of a DICOM series, its DICOM segmentation or structured
+            report (TID 1500); or the JSON of boxes that MONAI's lung_nodule_ct_detection writes.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint, or http://host:port of its HTTP endpoint; grpcs:// or https:// for
             a proxy with TLS, whose access token is taken from the environment variable LUNG_NODULE_TOKEN.

@@ -36,10 +36,7 @@ def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
         bad = int(voi.size - np.isfinite(voi).sum())
         raise ValueError(f"the VOI holds {bad} voxels that are NaN or infinite; give finite HU")
     if (center < -0.5).any() or (center > np.array(voi.shape) - 0.5).any():
-        raise ValueError(
-            f"the centre {center.tolist()} lies outside the VOI of shape {list(voi.shape)}; "
-            "give the centre as a voxel index of the VOI"
-        )
+        raise ValueError(f"the centre {center.tolist()} (voxel index) lies outside the VOI of shape {list(voi.shape)}")
 
 
 def check_diameter(diameter: float) -> None:

@@ -91,26 +91,29 @@ def nodule_datalist(
     _require_paths(nodules, dataset_dir / "nodules.csv")
     table = _with_folds(nodules, dataset_dir, without_table=HOLDOUT in folds)
     of_folds = table[table["fold"].isin([str(fold) for fold in folds])]
-    few, thick = of_folds["readers"] < min_readers, of_folds["slice_thickness_mm"] > max_slice_thickness_mm
-    chosen = of_folds[~(few | thick)]
+    chosen = _of_cohort(of_folds, min_readers=min_readers, max_slice_thickness_mm=max_slice_thickness_mm)
     if chosen.empty:
         raise InputError(
             f"{dataset_dir}: none of its {len(table)} nodules is in folds {folds} with at least "
             f"{min_readers} readers and slices of at most {max_slice_thickness_mm} mm; loosen these or add scans"
         )
     patients = chosen["patient_id"].nunique()
-    left_out = (
-        f"; left out: {few.sum()} with fewer than {min_readers} readers, {(thick & ~few).sum()} on slices of more than "
-        f"{max_slice_thickness_mm:g} mm"
-    )
-    logger.info(
-        f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {folds}"
-        f"{left_out if len(chosen) < len(of_folds) else ''}"
-    )
+    logger.info(f"{dataset_dir}: {len(chosen)} nodules of {patients} patients, folds {folds}")
     score = chosen[f"malignancy_{malignancy}"]
     excluded = None if exclude_score is False else exclude_score
     label = (score >= malignancy_threshold).astype(float).mask(score == excluded)
     return [_item(row, dataset_dir) for row in chosen.assign(malignant=label).to_dict("records")]
+
+
+def _of_cohort(nodules: pd.DataFrame, *, min_readers: int, max_slice_thickness_mm: float) -> pd.DataFrame:
+    """The nodules of enough readers on slices that are thin enough; how many others there are is logged."""
+    few, thick = nodules["readers"] < min_readers, nodules["slice_thickness_mm"] > max_slice_thickness_mm
+    if (few | thick).any():
+        logger.info(
+            f"left out: {few.sum()} nodules of fewer than {min_readers} readers, {(thick & ~few).sum()} on slices of "
+            f"more than {max_slice_thickness_mm:g} mm"
+        )
+    return nodules[~(few | thick)]
 
 
 def labelled(datalist: Sequence[dict[str, Any]], *, keep_undecided: bool = False) -> list[dict[str, Any]]:

@@ -56,13 +56,7 @@ class LoadVOI(Transform):
         if isinstance(data["ct"], np.ndarray):
             return dict(data)
         ct = read_nifti(data["ct"]).canonical()
-        given = [data[f"center_{axis}_ras"] for axis in "xyz"]
-        center = ct.to_index(np.array(given))
-        if (center < -0.5).any() or (center > np.array(ct.shape) - 0.5).any():
-            raise InputError(
-                f"{data['ct']}: the centre {given} (mm, RAS) lies outside its voxels: correct center_x_ras, "
-                "center_y_ras, center_z_ras"
-            )
+        center = ct.to_index(np.array([data[f"center_{axis}_ras"] for axis in "xyz"]))
         try:
             check_voi(ct.data, ct.spacing, center)
         except ValueError as error:

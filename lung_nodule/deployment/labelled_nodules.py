@@ -36,7 +36,7 @@ def from_label_map(labels: Volume, path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path} is no label map: its voxels must be whole numbers, 0 where there is no nodule")
     names, rows = [], []
     for number, box in enumerate(find_objects(whole), start=1):
-        parts = [] if box is None else parts_of(Volume(whole == number, labels.affine).crop(box))
+        parts = [] if box is None else _parts_of_label(Volume(whole, labels.affine).crop(box), number)
         if len(parts) > 1:
             logger.info("%s: label %d has %d parts that do not touch: as many nodules", path, number, len(parts))
         names += [f"nodule_{number}"] * len(parts)
@@ -44,6 +44,10 @@ def from_label_map(labels: Volume, path: str | Path) -> pd.DataFrame:
     if not rows:
         raise InputError(f"{path} holds no label above 0, so no nodule")
     return pd.DataFrame(rows).assign(nodule_id=as_file_names(names, otherwise="nodule"))
+
+
+def _parts_of_label(cropped: Volume, number: int) -> list[dict[str, float]]:
+    return parts_of(Volume(cropped.data == number, cropped.affine))
 
 
 def parts_of(mask: Volume) -> list[dict[str, float]]:

@@ -245,10 +245,10 @@ def _scan(ct: Ct) -> dict[str, str]:
 
 
 def _remarks(ct: Ct) -> dict[str, str]:
-    """What is unusual about a DICOM series, such as slices that are missing, logged and for the report's settings."""
+    """What is unusual about a DICOM series, such as its padding or missing slices, for the log and the report."""
     remarks = {} if ct.series is None else ct.series.remarks
     for name, remark in remarks.items():
-        logger.warning("%s: %s", name, remark)
+        logger.info("%s: %s", name, remark)
     return {f"Series, {name.replace('_', ' ')}": remark for name, remark in remarks.items()}
 
 

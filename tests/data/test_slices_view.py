@@ -75,7 +75,7 @@ def test_files_on_two_grids_are_refused(painted: Path) -> None:
 
 def test_a_centre_outside_is_refused_with_the_files_name(painted: Path) -> None:
     item = nodule_datalist(painted, folds=[0])[0]
-    with pytest.raises(InputError, match=r"_ct.nii.gz: the centre .* lies outside its voxels"):
+    with pytest.raises(InputError, match=r"_ct.nii.gz: the centre .* lies outside the VOI"):
         LoadVOI()({**item, "center_x_ras": 1e4})
 
 

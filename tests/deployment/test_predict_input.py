@@ -12,6 +12,7 @@ import pytest
 from lung_nodule.__main__ import main
 from lung_nodule.deployment import predict
 from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION
+from lung_nodule.deployment.nodule_sources import read_nodule_source
 from lung_nodule.errors import InputError
 from lung_nodule.io import read_nifti, write_nifti
 from tests.deployment.hand_made import FRAME
@@ -75,7 +76,10 @@ def test_a_diameter_that_is_no_number(diameter: str, tmp_path: Path) -> None:
 
 def test_an_empty_diameter_is_none(tmp_path: Path) -> None:
     nodules = _change(write_centers(tmp_path / "n.csv"), diameter_mm=[np.nan, 8.0])
+    rows = read_nodule_source(nodules).to_dict("records")
+    assert [predict._diameter(row) for row in rows] == [None, 8.0]
     _predict(write_ct(tmp_path / "ct.nii.gz"), nodules, tmp_path / "out")
+    assert len(pd.read_csv(tmp_path / "out" / "nodules.csv")) == 2
 
 
 def test_axes_that_are_not_at_right_angles(tmp_path: Path) -> None:
@@ -93,7 +97,7 @@ def test_a_resampled_series_is_said_to_be(tmp_path: Path, caplog: pytest.LogCapt
     write_series(tmp_path / "ct", SeriesPlan(corners, stored=lambda _: stored))
     table = {"nodule_id": "a", "center_x_ras": -20.0, "center_y_ras": -20.0, "center_z_ras": 40.0}
     pd.DataFrame([table]).to_csv(tmp_path / "n.csv", index=False)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         _predict(tmp_path / "ct", tmp_path / "n.csv", tmp_path / "out", dicom_results=False)
     assert "non_uniform_z: 40 slices laid on a grid" in caplog.text
     assert "40 slices laid on a grid" in (tmp_path / "out" / "report.html").read_text()
