@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def panel_masks(
         groups.setdefault((cell.seed, cell.fold), []).append(cell)
     whole = {key: group for key, group in groups.items() if len(bundles) > 1 and len(group) == len(bundles)}
     tables = [
-        _tested(group, items, _Kept(out / FOLDER, fingerprint)).assign(fold=fold, seed=np.nan if seed is None else seed)
+        _tested(group, items, out / FOLDER / fingerprint).assign(fold=fold, seed=np.nan if seed is None else seed)
         for (seed, fold), group in whole.items()
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "fold", "seed"])
@@ -103,39 +103,28 @@ def all_weights(networks: int) -> list[Weights]:
     return [tuple(tenths / TENTHS for tenths in choice) for choice in choices if sum(choice) == TENTHS]
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Where tables of a dataset are kept."""
-
-    folder: Path
-    fingerprint: str
-
-    def path(self, parts: Sequence[str]) -> Path:
-        """The table that depends on these parts and the dataset."""
-        return self.folder / f"{hashlib.sha256(' '.join([self.fingerprint, *parts]).encode()).hexdigest()[:16]}.csv"
-
-
-def _tested(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], kept: _Kept) -> pd.DataFrame:
+def _tested(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
     """The rows of the tested nodules."""
     fold = cells[0].fold
     tested = [item for item in items if str(item["fold"]) == str(fold)]
     if cells[0].seed is None:
-        return _measured(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], kept)
+        return _measured(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], folder)
     validation = [item for item in items if item["fold"] == validation_fold(fold)]
     choices = all_weights(len(cells))
-    found = _measured(cells, validation, choices, kept)
+    found = _measured(cells, validation, choices, folder)
     scores = found.groupby("map_weights", sort=False)["dice_voi"].mean()
     best = choices[int(np.argmax(scores.to_numpy()))]
-    return _measured(cells, tested, [best], kept)
+    return _measured(cells, tested, [best], folder)
 
 
 def _measured(
-    cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], choices: Sequence[Weights], kept: _Kept
+    cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], choices: Sequence[Weights], folder: Path
 ) -> pd.DataFrame:
     """A row per nodule and choice of weights, read or computed."""
     names = {choice: ", ".join(f"{c.bundle} {w:g}" for c, w in zip(cells, choice, strict=True)) for choice in choices}
     hashes = [file_sha256(path) for cell in cells for path in (cell.weights, cell.weights.with_suffix(".json"))]
-    path = kept.path([*hashes, *sorted(item["nodule_id"] for item in items), *names.values()])
+    parts = [*hashes, *sorted(item["nodule_id"] for item in items), *names.values()]
+    path = folder / f"{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.csv"
     if path.is_file():
         return read_table(path, required=COLUMNS)
     models = [_model(cell.weights) for cell in cells]

@@ -129,7 +129,7 @@ def test_the_panel_is_served_with_the_methods_own_weights() -> None:
 def test_it_is_computed_once_for_these_weights(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
     items = nodule_datalist(painted, folds=[0, 1])
     first = panel_masks(cells, items, out=tmp_path, fingerprint="data")
-    kept = {path.read_text().count("\n"): path for path in (tmp_path / "panel_masks").glob("*.csv")}
+    kept = {path.read_text().count("\n"): path for path in (tmp_path / "panel_masks" / "data").glob("*.csv")}
     assert sorted(kept) == [5, 45], "four tested nodules, and four of the validation with eleven choices"
     kept[5].write_text(kept[5].read_text().replace(str(first["nodule_id"][0]), "another"))
     assert panel_masks(cells, items, out=tmp_path, fingerprint="data")["nodule_id"][0] == "another"
