@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lung_nodule.training.mixed_precision import has_bfloat16
 from monai.inferers import Inferer, SimpleInferer
 
 
 class AutocastInferer(Inferer):
     """Run another inferer under bfloat16 autocast (MONAI's trainers autocast on CUDA only).
 
-    bfloat16 has float32's range, so no gradient scaling is needed; losses compute in float32.
+    bfloat16 has float32's range, so no gradient scaling is needed; losses compute in float32. On a device without
+    instructions for bfloat16 the inferer runs as it is (:func:`~lung_nodule.training.mixed_precision.has_bfloat16`).
 
     Args:
         inferer: what runs the network; MONAI's ``SimpleInferer`` when not given.
@@ -25,7 +27,10 @@ class AutocastInferer(Inferer):
         self.enabled = enabled
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.enabled):
+        device = inputs.device.type
+        if not (self.enabled and has_bfloat16(device)):
+            return self.inferer(inputs, network, *args, **kwargs)
+        with torch.autocast(device, dtype=torch.bfloat16):
             return self.inferer(inputs, network, *args, **kwargs)
 
 
