@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format, types and tests: bash ci/test.sh [--slow] [pytest arguments]
+# Lint, format, types and tests: bash ci/test.sh [--slow] [pytest arguments]; with --slow all of them, as CI runs it
 source "$(dirname "$0")/environment.sh"
 
 slow=(-m "not slow")

@@ -15,8 +15,13 @@ from tests.forked import interpreter, start_server
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-LONGEST_FIRST = ("tests/bundles/", "tests/deployment/", "tests/preprocessing/")
-"""Folders whose files take minutes; begun last, they would leave the other processes without work."""
+LONGEST_FIRST = (
+    "tests/benchmark/test_whole_benchmark.py",
+    "tests/bundles/",
+    "tests/deployment/",
+    "tests/preprocessing/",
+)
+"""What takes minutes; begun last, they would leave the other processes without work."""
 
 
 def pytest_configure() -> None:

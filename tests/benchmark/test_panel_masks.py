@@ -68,6 +68,7 @@ def _dice(voi: dict[str, Any], probability: np.ndarray) -> float:
     return 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
 
 
+@pytest.mark.slow
 def test_given_weights_have_the_mask_of_the_served_panel(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
     items = nodule_datalist(painted, folds=range(5))
     found = panel_masks([replace(cell, seed=None) for cell in cells], items, out=tmp_path, fingerprint="data")
@@ -83,6 +84,7 @@ def test_given_weights_have_the_mask_of_the_served_panel(cells: list[Cell], pain
         assert row.dice_voi == pytest.approx(_dice(voi, mean), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_that_are_best_on_the_validation_fold(
     cells: list[Cell], painted: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_the_panel_is_served_with_the_methods_own_weights() -> None:
     }
 
 
+@pytest.mark.slow
 def test_it_is_computed_once_for_these_weights(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
     items = nodule_datalist(painted, folds=[0, 1])
     first = panel_masks(cells, items, out=tmp_path, fingerprint="data")

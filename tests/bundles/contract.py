@@ -304,6 +304,7 @@ class BundleContract:
         assert "resumed after epoch" in said
         assert (trained / "model.pt").read_bytes() == before
 
+    @pytest.mark.slow
     def test_a_finished_training_is_extended(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         """Each stage goes on, or begins again where an earlier one has changed; the side file says how long it was."""
         output = shutil.copytree(trained, tmp_path / "longer")

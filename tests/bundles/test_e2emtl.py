@@ -49,6 +49,7 @@ class TestE2EMTL(BundleContract):
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("multi_task", [False, True])
     def test_a_single_channel_by_configuration(self, multi_task: bool, painted: Path, tmp_path: Path) -> None:
         """The slides' first two rows: no channel is derived; without the second task Dice alone decides."""
@@ -61,6 +62,7 @@ class TestE2EMTL(BundleContract):
         assert predictions["dice"].notna().all()
         assert not (tmp_path / "cache").exists()
 
+    @pytest.mark.slow
     def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
         self, trained: Path, painted: Path, tmp_path: Path
     ) -> None:

@@ -90,12 +90,14 @@ def test_ckpt_export_is_the_network(exported: tuple[Path, torch.nn.Module]) -> N
     check_torchscript(copy / "models" / "model.ts", network, copy.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", NETWORKS)
 def test_ckpt_export_is_the_network_of_an_ablation(bundle: str, tmp_path: Path) -> None:
     copy, network = export(*shipped(bundle, tmp_path, **ABLATIONS[bundle]))
     check_torchscript(copy / "models" / "model.ts", network, bundle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", NETWORKS)
 def test_onnx_export_is_the_network_for_any_batch(bundle: str, tmp_path: Path) -> None:
     """With the converter's arguments that the card names; ONNX Runtime answers as torch does."""

@@ -27,6 +27,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("guest"), patients=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", CONTRACTS)
 def test_a_bundle_leaves_no_trace_in_its_hosts_process(bundle: str, dataset: Path, tmp_path: Path) -> None:
     """Imported, trained, evaluated, inferred; interrupted by the host; without data. MetaTensors go on meanwhile."""

@@ -122,6 +122,7 @@ class TestMTMRNet(BundleContract):
         for name, weights in expected["network"].items():
             torch.testing.assert_close(got["network"][name], weights, rtol=0, atol=0)
 
+    @pytest.mark.slow
     def test_activation_maps_on_request(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         options = {"dataset_dir": painted, "output_dir": trained, "results_dir": tmp_path, "device": "cpu"}
         parser = self.parsed("inference", **options, folds=[0], activation_maps=True)

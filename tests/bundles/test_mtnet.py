@@ -40,6 +40,7 @@ class TestMTNet(BundleContract):
     requested = ("*_activation.nii.gz", "*_activation.png")
     columns = {"nodule_id", "fold", "malignancy_prob", "dice", "jaccard", "coarse_dice", "dice_voi"}  # noqa: RUF012
 
+    @pytest.mark.slow
     def test_stages_run_alone_and_hand_over(self, painted: Path, tmp_path: Path) -> None:
         early = self.attempt("training_fine", "train", dataset_dir=painted, output_dir=tmp_path, **self.small)
         assert early.returncode != 0
@@ -59,6 +60,7 @@ class TestMTNet(BundleContract):
                 assert written.shape == ct.shape
                 np.testing.assert_allclose(written.affine, ct.affine, atol=1e-4)
 
+    @pytest.mark.slow
     def test_activation_maps_on_request(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         """On the VOI's grid, between 0 and 1, with a picture each."""
         self.run(
@@ -86,6 +88,7 @@ class TestMTNet(BundleContract):
         handlers = parser.get_parsed_content("handlers")
         assert [type(handler).__name__ for handler in handlers].count("SaveActivationMaps") == on
 
+    @pytest.mark.slow
     def test_without_the_coarse_mask_and_without_the_rank_loss(self, painted: Path, tmp_path: Path) -> None:
         """The ablations train, and the side file says which network it was."""
         self.run("training", "train", dataset=painted, output=tmp_path, **self.small, coarse_mask=False, rank_gamma=0)
@@ -96,6 +99,7 @@ class TestMTNet(BundleContract):
         assert not network.fine.coarse_mask
         assert network.classifier.stem[0].conv.in_channels == 3
 
+    @pytest.mark.slow
     def test_pretrained_weights_start_their_stage_once(
         self, painted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -115,6 +119,7 @@ class TestMTNet(BundleContract):
         with pytest.raises(InputError, match=r"was trained with encoder_weights='\w+', not None"):
             self.coarse_trainer(painted, tmp_path, **{**options, "encoder_weights": None}).run()
 
+    @pytest.mark.slow
     def test_an_interrupted_stage_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
         """The same weights to the bit, with shuffling, dropout and augmentation on."""
         whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"

@@ -158,6 +158,7 @@ def test_under_its_name_in_the_zoo_a_package_is_the_same_bundle(tmp_path: Path) 
     assert ended.stdout.split()[-2:] == [str(root), "lung_nodule.networks.mtcnn"], ended.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_and_infers_alone(package: Path, painted: Path) -> None:
     """With its own library and nothing installed but what its requirements.txt brings."""
     said = train_evaluate_and_infer_alone(package, dataset=painted, small=SMALL)

@@ -90,6 +90,7 @@ def test_their_readout_was_fitted_on_nodules_that_no_network_had_seen(bundle: st
     assert 0 < readout["threshold"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", SHIPPED)
 def test_inference_takes_them_and_says_so(bundle: str, painted: Path, tmp_path: Path) -> None:
     command = ["run", "inferring", "--config_file", f"bundles/{bundle}/configs/inference.json"]

@@ -158,6 +158,7 @@ def test_every_check_is_broken_once() -> None:
     assert {check for check, *_ in BROKEN.values()} == set(CHECKS) - {"code style"}
 
 
+@pytest.mark.slow
 def test_a_network_with_two_outputs_and_a_missing_property(
     bundle: Path, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_unknown_names_are_refused() -> None:
         bundles_named(ROOT / "bundles", ["nonet"])
 
 
+@pytest.mark.slow
 def test_the_command_passes_every_bundle() -> None:
     """All of the repository's bundles; and a broken one ends it with 1 and a line."""
     command = [str(ROOT / "ci" / "verify_bundles.py")]

@@ -206,6 +206,7 @@ def test_variants_are_fixed_and_differ(nodule: dict) -> None:
         RandCropVariant(variants=0)
 
 
+@pytest.mark.slow
 def test_what_is_added_to_a_crop_does_not_follow_what_was_cut(nodule: dict) -> None:
     """On a roomy VOI a loosened face seldom lies where the VOI's own does."""
     mask = np.zeros((115, 115, 64), dtype=np.uint8)

@@ -155,6 +155,7 @@ print(rounds)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment_neither_hangs_nor_abandons(service: tuple[Service, str]) -> None:
     """It strikes between any two steps of the main thread; one of gRPC's locks left taken there would hang for ever."""
     servicer, url = service

@@ -188,6 +188,7 @@ def test_the_client_comes_through_the_proxy_with_its_token(
         client.describe()
 
 
+@pytest.mark.slow
 def test_the_canary_fails_where_a_step_is_dead_and_the_server_says_ready(repository: Path) -> None:
     with TritonServer(repository) as server:
         assert asked(server, "mtnet").returncode == 0

@@ -275,6 +275,7 @@ def test_dciodvfy_finds_no_error(series: Series, radius_mm: float | None, tmp_pa
         assert {"Segmentation", "Comprehensive3DSR"} & set(said)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("answered")
 def test_predict_writes_both_of_a_dicom_series_alone(tmp_path: Path) -> None:
     """An earlier run's are removed where a run writes none: on request, or of a NIfTI file."""
@@ -302,6 +303,7 @@ def test_a_series_that_does_not_fit_still_gets_the_rest(tmp_path: Path, caplog: 
     assert written == {"nodules.csv", "nodules.json", "nodules.nii.gz", "report.html", *masks}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("answered")
 def test_a_series_names_its_patient_to_the_training(tmp_path: Path) -> None:
     """Whom the training saw is named without --patient_id, in the report and in both files."""

@@ -33,6 +33,7 @@ def inferred(bundle: Path, painted: Path, tmp_path_factory: pytest.TempPathFacto
     return out
 
 
+@pytest.mark.slow
 def test_predict_answers_what_the_bundle_infers(
     server: TritonServer, inferred: Path, painted: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_the_maps_are_equal_too(server: TritonServer, inferred: Path, painted: P
         np.testing.assert_allclose(answer.maps[name], own, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path, tmp_path: Path) -> None:
     """The bundle's inference on a CT and centres alone, and predict: probability, label map, masks, sizes."""
     ct, nodules = write_dicom(tmp_path / "dicom"), write_centers(tmp_path / "table.csv")

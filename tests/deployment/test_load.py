@@ -36,6 +36,7 @@ def test_answers_side_by_side_equal_those_one_after_the_other(requests: int, ser
     assert len({float(answer[0]) for answer in wanted}) == 4, "equal answers would prove nothing"
 
 
+@pytest.mark.slow
 def test_a_server_killed_under_load_fails_every_request_and_a_new_one_answers(repository: Path) -> None:
     with TritonServer(repository) as server, InferenceServerClient(server.grpc_url) as client:
         wanted = _answer(client, 0)

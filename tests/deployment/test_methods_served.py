@@ -180,6 +180,7 @@ def test_a_large_batch_comes_back_whole_and_in_its_order(panel_server: TritonSer
         np.testing.assert_allclose(_ask(client, "mtmrnet", images), expected, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_other_engines_answer_as_onnx_runtime(panel_server: TritonServer, all_repository: Path, tmp_path: Path) -> None:
     """OpenVINO in float32 and in bfloat16; and TensorRT within ONNX Runtime, which a server without a GPU ignores."""
     engines = {"e2emtl": ("openvino", "fp32"), "mtcnn": ("openvino", "bf16"), "mtmrnet": ("onnxruntime", "fp32")}
@@ -268,6 +269,7 @@ ABLATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ABLATED)
 def test_an_ablated_net_is_served_as_its_side_file_describes(case: str, tmp_path: Path, one_net_settings: dict) -> None:
     bundle, kind, options = ABLATED[case]
@@ -413,6 +415,7 @@ def test_the_panel_passes_a_refusal_on(panel_server: TritonServer) -> None:
         list(client.ask([far]))
 
 
+@pytest.mark.slow
 def test_without_mt_net_a_diameter_must_be_given(all_repository: Path, tmp_path: Path) -> None:
     parts = [path for path in all_repository.iterdir() if path.name.startswith("mtmrnet")]
     for part in parts:
@@ -438,6 +441,7 @@ def test_the_panel_says_what_its_models_are(all_repository: Path) -> None:
     assert calibrations(text["calibration"]) == calibrations(own) == {"mtcnn": known}
 
 
+@pytest.mark.slow
 def test_three_methods_have_no_panel(all_repository: Path, one_net_bundles: Path, tmp_path: Path) -> None:
     shutil.copytree(all_repository, tmp_path / "out")
     assert (tmp_path / "out" / PANEL).is_dir()

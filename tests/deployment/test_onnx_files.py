@@ -84,7 +84,8 @@ def test_an_answer_that_is_no_number_is_refused(network, repository: Path) -> No
         check_parity(broken, repository / "mtnet_classifier" / "1" / "model.onnx", image_shape=IMAGE)
 
 
-@pytest.mark.parametrize("name", [pytest.param("mtnet_fine", marks=pytest.mark.slow), "mtnet_classifier"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mtnet_fine", "mtnet_classifier"])
 def test_the_ablation_without_the_coarse_mask_fits_the_same_ensemble(name: str, settings: dict, tmp_path: Path) -> None:
     """The input COARSE stays and is ignored: the ensemble, which weighs slices by it, needs no other template."""
     torch.manual_seed(0)

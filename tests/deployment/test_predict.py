@@ -84,6 +84,7 @@ def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct
     assert nibabel.load(out / "nodules.nii.gz").header.get_xyzt_units()[0] == "mm"
 
 
+@pytest.mark.slow
 def test_the_manifest_names_weights_and_inputs(
     server: TritonServer, lps_file: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_the_manifest_names_weights_and_inputs(
     np.testing.assert_allclose(scores, table["malignancy_prob"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_answer_does_not_depend_on_how_the_ct_is_stored(server: TritonServer, ball_ct, tmp_path: Path) -> None:
     """The same voxels in another order, or as a DICOM series: same probability, same masks in the world."""
     ct = ball_ct(SHAPE, LPS, CENTERS[0], 7.0)
@@ -128,6 +130,7 @@ def _turned(affine: np.ndarray) -> np.ndarray:
     return affine @ flip @ np.eye(4)[[1, 0, 2, 3]]
 
 
+@pytest.mark.slow
 def test_a_report_repeats_its_prediction_on_a_zip_of_the_series(server: TritonServer, tmp_path: Path) -> None:
     """Our own structured report as the nodules: the same places, so the same answers."""
     ct, nodules = write_dicom(tmp_path / "ct", extra=FRAME), write_centers(tmp_path / "n.csv")
@@ -149,6 +152,7 @@ def test_a_center_outside_leaves_nothing_behind(server: TritonServer, lps_file: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_server_that_answers(
     bare_server: TritonServer, lps_file: Path, tmp_path: Path, number: signal.Signals
@@ -199,6 +203,7 @@ def test_a_missing_column_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_files_of_the_users_own_are_kept(server: TritonServer, lps_file: Path, tmp_path: Path) -> None:
     """A second run removes the masks of the first alone; a table that results would replace is refused."""
     out, nodules = tmp_path / "out", _table(tmp_path / "n.csv")

@@ -31,6 +31,7 @@ def _predict(ct: Path, nodules: Path, out: Path, **options: object) -> None:
     predict.predict_ct(ct=ct, nodules=nodules, out=out, url="any", **options)
 
 
+@pytest.mark.slow
 def test_a_table_of_another_series_is_refused(tmp_path: Path) -> None:
     ct = write_dicom(tmp_path / "ct", extra=FRAME)
     uid = predict.read_ct(ct).series.series_uid
@@ -41,6 +42,7 @@ def test_a_table_of_another_series_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nodules.nii.gz", "masks/nodule_0.nii.gz", SEGMENTATION, REPORT])
 def test_its_own_results_are_not_overwritten_by_what_they_are_asked_for(name: str, tmp_path: Path) -> None:
     ct, out = write_dicom(tmp_path / "ct", extra=FRAME), tmp_path / "out"
@@ -51,6 +53,7 @@ def test_its_own_results_are_not_overwritten_by_what_they_are_asked_for(name: st
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_label_map_of_an_earlier_prediction_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
     _predict(ct, nodules, tmp_path / "out")
@@ -103,6 +106,7 @@ def test_a_resampled_series_is_said_to_be(tmp_path: Path, caplog: pytest.LogCapt
     assert "40 slices laid on a grid" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_its_segmentation_of_an_uneven_series_is_a_source_of_nodules(tmp_path: Path) -> None:
     voxels = chest().data
     corners = [(0.0, 0.0, 110.0 + 2.0 * k + (1.0 if k > 25 else 0.0)) for k in range(voxels.shape[2])]

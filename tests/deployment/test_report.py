@@ -223,6 +223,7 @@ def test_images_are_numbered_as_the_series_numbers_them(ct: Volume, finding: Fin
     assert as_row(numbered)["instance_number"] == 500 - middle
 
 
+@pytest.mark.slow
 def test_voxels_of_a_file_are_counted_from_1_and_it_is_said(ct: Volume, finding: Finding, tmp_path: Path) -> None:
     along = {axis: tuple(range(1, size + 1)) for axis, size in enumerate(SHAPE)}
     counted = replace(finding, numbers=SliceNumbers(False, along))

@@ -72,6 +72,7 @@ def marked(ct: Volume, finding: Finding) -> Finding:
     return make_finding(1, CENTER, voi, finding.answer)
 
 
+@pytest.mark.slow
 def test_wheel_keys_slider_and_windows_change_the_picture(ct: Volume, marked: Finding, tmp_path: Path) -> None:
     """In a real browser, on a nodule of 50 HU in lung of -850."""
     finding = marked

@@ -60,6 +60,7 @@ def _serving(repository: Path) -> tuple[subprocess.Popen[str], str]:
     return process, url[1]
 
 
+@pytest.mark.slow
 def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
     before = _shared_memory()
     with TritonServer(repository) as server:
@@ -81,6 +82,7 @@ def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(repository: Path) -> None:
     process, _ = _serving(repository)
     (server,) = _living(parent=process.pid)
@@ -95,6 +97,7 @@ def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(r
     assert _shared_memory(process.pid) == set()
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_its_memory(
     server: TritonServer, repository: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_its_memor
     assert ask_canary(server.grpc_url) == ["mtnet"]
 
 
+@pytest.mark.slow
 def test_a_dead_step_is_noticed_and_the_server_restarted(repository: Path) -> None:
     with TritonServer(repository, check_s=0.5) as server:
         before, url = server.pid, server.grpc_url
@@ -151,6 +155,7 @@ def test_a_file_that_has_changed_since_the_export_is_named(changed: str, reposit
         TritonServer(tmp_path / "copy").start()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_line_stops_in_order(repository: Path, number: signal.Signals) -> None:
     process, url = _serving(repository)
@@ -163,6 +168,7 @@ def test_the_command_line_stops_in_order(repository: Path, number: signal.Signal
         ask_canary(url, timeout_s=2)
 
 
+@pytest.mark.slow
 def test_a_server_that_a_signal_ends_while_it_loads_is_started_again(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

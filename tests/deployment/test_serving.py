@@ -105,6 +105,7 @@ def test_every_way_gives_the_same_answer_and_the_same_errors(
     assert not list(Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*"))
 
 
+@pytest.mark.slow
 def test_nodules_of_different_slice_counts_do_not_mix(server: TritonServer, expected) -> None:
     vois = VOIS * 4
     with NoduleClient(server.grpc_url, in_flight=8) as client:
@@ -182,6 +183,7 @@ def test_the_clients_error_names_the_nodule(server: TritonServer) -> None:
         list(client.ask([VOIS[1], NAN]))
 
 
+@pytest.mark.slow
 def test_clients_that_leave_early_leave_a_server_that_answers(bare_server: TritonServer) -> None:
     """Triton 2.51 outlives less than two dozen clients that leave with requests of the ensemble under way."""
     for _ in range(30):

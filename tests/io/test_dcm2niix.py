@@ -58,6 +58,7 @@ def test_odd_number_formats(tmp_path: Path) -> None:
     assert_same_space(ours, simpleitk_volume(tmp_path / "dicom"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patient", ["LIDC-IDRI-0006", "LIDC-IDRI-0013"])
 def test_real_series(patient: str, tmp_path: Path) -> None:
     folders = sorted((LIDC / patient).glob("*/*"))

@@ -65,6 +65,7 @@ def test_it_is_trained_and_evaluated(output: Path) -> None:
     assert metrics["segmentation"] is None
 
 
+@pytest.mark.slow
 def test_it_is_exported_and_served_from_a_ct(
     bundle: Path, output: Path, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_maps_are_probabilities_in_their_channels(network: E2EMTL, cubes: torch.
     assert (maps[:, 1:].amax(dim=(2, 3, 4)) == maps[:, 1:].amin(dim=(2, 3, 4))).all()
 
 
+@pytest.mark.slow
 def test_bfloat16_gradients_are_float32s_at_the_smallest_cube(cubes: torch.Tensor) -> None:
     """Where the deepest map is 2 x 2 x 2, whatever lay in the memory before."""
     torch.manual_seed(0)

@@ -134,6 +134,7 @@ def test_with_the_last_epoch_kept_no_view_stops_and_the_last_validation_weighs(t
     assert not run.selection.finished
 
 
+@pytest.mark.slow
 def test_without_a_validation_the_views_weigh_the_same() -> None:
     settings = ViewSelection(network=MTCNN(width=0.125, image_size=24), kept_epoch="last").settings()
     assert settings["view_weights"] == [pytest.approx(1 / 9)] * 9

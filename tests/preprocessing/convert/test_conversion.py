@@ -254,6 +254,7 @@ def test_no_scan_at_all_writes_no_dataset(tmp_path: Path, small_root: Path) -> N
     assert sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file()) == ["skipped.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", [(-1, 0, 0, 0, -1, 0), (-1, 0, 0, 0, 1, 0)])
 def test_flipped_scans(
     tmp_path: Path, small_scan: ScanRecord, small_dataset: Path, orientation: tuple[int, ...]

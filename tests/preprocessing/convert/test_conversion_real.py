@@ -59,6 +59,7 @@ def test_every_layout_gives_the_same_files_in_the_same_order(name: str, lidc_dic
     assert files_in_order(rearrange(lidc_dicom, tmp_path, LAYOUTS[name])) == files_in_order(lidc_dicom)
 
 
+@pytest.mark.slow
 def test_another_layout_gives_the_same_dataset(real_dataset: Path, lidc_dicom: Path, tmp_path: Path) -> None:
     root = rearrange(lidc_dicom, tmp_path / "root", LAYOUTS["no names at all"])
     assert convert(root, tmp_path / "out", patients=None, workers=1, settings=ConversionSettings()) == []

@@ -187,6 +187,7 @@ def test_a_full_disk(
     check_full_disk(caplog.messages[-1], out, finished)
 
 
+@pytest.mark.slow
 def test_the_command_line_and_its_processes_on_a_full_disk(
     small_disk: Path, several_root: Path, small_dataset: Path
 ) -> None:

