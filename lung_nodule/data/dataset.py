@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from lung_nodule.data.plain_tensors import plain_tensors
 from lung_nodule.errors import InputError
 from monai.transforms import apply_transform
 from torch.utils.data import Dataset
@@ -20,7 +21,8 @@ class NoduleSlices(Dataset):
             :class:`~lung_nodule.data.LoadVOI`.
         slices_per_nodule: items of one nodule per epoch, one number for all or one for each; a slice comes from each
             item's own part of the nodule.
-        transform: the random transforms, from the nodule's arrays to what the network sees.
+        transform: the random transforms, from the nodule's arrays to what the network sees; MONAI's run without
+            metadata (:func:`~lung_nodule.data.plain_tensors.plain_tensors`).
 
     Raises:
         InputError: ``slices_per_nodule`` is below 1, or not one per nodule.
@@ -49,7 +51,8 @@ class NoduleSlices(Dataset):
         nodule = int(np.searchsorted(self.stops, index, side="right"))
         part, parts = index - int(self.stops[nodule] - self.parts[nodule]), int(self.parts[nodule])
         item = {**self.data[nodule], "part": part, "parts": parts}
-        return cast(dict[str, Any], apply_transform(self.transform, item))
+        with plain_tensors():
+            return cast(dict[str, Any], apply_transform(self.transform, item))
 
 
 def one_nodule(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
