@@ -96,5 +96,5 @@ def _numbers(cells: pd.Series, path: Path) -> pd.Series:
     wrong = numbers.isna() | numbers.isin([float("inf"), float("-inf")])
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise InputError(f"{path}, line {row + 2}: column {cells.name} holds {cells.iloc[row]!r}, not a number")
+        raise InputError(f"{path}, line {row + 2}: column {cells.name} holds {cells.tolist()[row]!r}, not a number")
     return numbers
