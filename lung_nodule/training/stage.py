@@ -133,7 +133,7 @@ class Stage:
                 self._checkpoints(),  # after the validation, whose best epoch it keeps
                 *([self.pretrained] if self.pretrained is not None else []),  # after what resumes
                 *self._training_log(),
-                TimeLeft(stage=self.name, small_version=self.small_version),
+                TimeLeft(stage=self.name, small_version=self.small_version, validator=self._validator_of_epochs()),
                 *self.handlers,
             ],
             decollate=False,
@@ -185,10 +185,13 @@ class Stage:
         """The module whose weights are the stage's result."""
         return self.network if self.trained is None else self.trained
 
+    def _validator_of_epochs(self) -> SupervisedEvaluator | None:
+        """The validation engine, where there is something to validate on."""
+        return self.validator if len(cast(Sized, self.validation_loader.dataset)) else None
+
     def _validation(self) -> list[ValidationHandler]:
-        if not len(cast(Sized, self.validation_loader.dataset)):
-            return []
-        return [ValidationHandler(interval=self.val_interval, validator=self.validator)]
+        validator = self._validator_of_epochs()
+        return [] if validator is None else [ValidationHandler(interval=self.val_interval, validator=validator)]
 
     def _checkpoints(self) -> StageCheckpoints:
         average = {} if self.average is None else {"average": self.average}

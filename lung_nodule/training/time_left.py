@@ -9,6 +9,7 @@ from typing import Any, cast
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,9 @@ class TimeLeft:
     """Say how much a stage has to do and how long it takes, and keep that up to date.
 
     After the first few steps, one line: epochs, steps, the time that they take at the measured rate and, where that is
-    over an hour on a CPU, the options of a small version. After each epoch a line with the time left, which then
-    counts validation as well. On a terminal a bar over the whole stage; elsewhere a line a minute within an epoch.
+    over an hour on a CPU, the options of a small version. After each epoch a line with its validation's key metric, if
+    there was one, and the time left, which then counts validation as well. On a terminal a bar over the whole stage;
+    elsewhere a line a minute within an epoch.
 
     Attach it as the last handler: what resumes and validates comes first.
 
@@ -34,12 +36,16 @@ class TimeLeft:
         stage: its name.
         unit: what a step is.
         small_version: options of a version that a CPU can train, as a command line has them; none for no advice.
+        validator: the engine that validates, run by an earlier handler; greater values of its key metric are better.
     """
 
-    def __init__(self, *, stage: str, unit: str = "step", small_version: str | None = None) -> None:
+    def __init__(
+        self, *, stage: str, unit: str = "step", small_version: str | None = None, validator: Evaluator | None = None
+    ) -> None:
         self.stage = stage
         self.unit = unit
         self.small_version = small_version
+        self.validator = validator
 
     def attach(self, engine: Engine) -> None:
         """Called by the engine; of several ranks, rank 0 reports."""
@@ -81,7 +87,16 @@ class TimeLeft:
             self._announce(engine, (now - self.started) / max(1, self.done))
         if self.epochs > 1:
             left = in_words((now - self.started) / self.done_epochs * (self.epochs - self.done_epochs))
-            self._log(f"epoch {engine.state.epoch} of {engine.state.max_epochs}, about {left} left", now)
+            count = f"epoch {engine.state.epoch} of {engine.state.max_epochs}"
+            self._log(f"{count}{self._validated(engine.state.epoch)}, about {left} left", now)
+
+    def _validated(self, epoch: int) -> str:
+        """The key metric of this epoch's validation and the best so far."""
+        if self.validator is None or self.validator.state.epoch != epoch:
+            return ""
+        state = cast(Any, self.validator.state)
+        name = state.key_metric_name
+        return f", {name} {state.metrics[name]:.3f} (best {state.best_metric:.3f})"
 
     def _announce(self, engine: Engine, each_s: float) -> None:
         self.announced = True

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+from monai.engines import Evaluator
+from monai.handlers import ValidationHandler
 
 from lung_nodule.training import TimeLeft, time_left
 from lung_nodule.training.option_table import OF_BUNDLE
@@ -105,6 +108,44 @@ def test_every_epoch_says_what_is_left_with_validation(lines: Callable[..., list
         "coarse: epoch 2 of 4, about 2 min left",
         "coarse: epoch 3 of 4, about 60 s left",
         "coarse: epoch 4 of 4, about 0 s left",
+    ]
+
+
+class Values(Metric):
+    """A metric with the values that a test gives it, one for each validation."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = iter(values)
+        super().__init__()
+
+    def reset(self) -> None:
+        """Nothing is gathered."""
+
+    def update(self, output: object) -> None:
+        """Of what the network says it takes nothing."""
+
+    def compute(self) -> float:
+        return next(self.values)
+
+
+def test_an_epoch_that_was_validated_says_how_it_did(caplog: pytest.LogCaptureFixture) -> None:
+    """Every second epoch is."""
+    metric = {"auc": Values(0.5, 0.75, 0.25)}
+    validator = Evaluator("cpu", [0], key_val_metric=metric, iteration_update=lambda *_: 0, decollate=False)
+    engine = Engine(lambda engine, batch: None)
+    engine.state.device = torch.device("cpu")
+    ValidationHandler(interval=2, validator=validator).attach(engine)
+    TimeLeft(stage="class", validator=validator).attach(engine)
+    with caplog.at_level(logging.INFO, logger="lung_nodule"):
+        engine.run([0], max_epochs=6)
+    said = [record.getMessage() for record in caplog.records if ": epoch " in record.getMessage()]
+    assert [line.removeprefix("class: ").rpartition(", about")[0] for line in said] == [
+        "epoch 1 of 6",
+        "epoch 2 of 6, auc 0.500 (best 0.500)",
+        "epoch 3 of 6",
+        "epoch 4 of 6, auc 0.750 (best 0.750)",
+        "epoch 5 of 6",
+        "epoch 6 of 6, auc 0.250 (best 0.750)",
     ]
 
 
