@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Lint, format, types and tests: bash ci/test.sh [--slow] [pytest arguments]; with --slow all of them, as CI runs it
+# Lint, format, types and tests: bash ci/test.sh [--slow | --all] [pytest arguments]; CI runs it with --slow
 source "$(dirname "$0")/environment.sh"
 
-slow=(-m "not slow")
-if [ "${1:-}" = --slow ]; then
-    slow=()
-    shift
-fi
+chosen=(-m "not slow and not long")
+case "${1:-}" in
+    --slow) chosen=(-m "not long"); shift ;;
+    --all) chosen=(); shift ;;
+esac
 say "ruff"
 ruff check .
 ruff format --check .
@@ -17,7 +17,7 @@ checking=$!
 say "pytest"
 export OMP_NUM_THREADS=1 # a thread per test; more processes than cores, as servers and subprocesses are waited for
 tests=0
-python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "${slow[@]}" "$@" || tests=$?
+python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "${chosen[@]}" "$@" || tests=$?
 say "pyright"
 checked=0
 wait $checking || checked=$?

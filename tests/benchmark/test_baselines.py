@@ -183,7 +183,7 @@ def test_another_dataset_shares_no_patient() -> None:
         refuse_shared(set(NODULES["patient_id"]), set(NODULES["patient_id"]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_known_facts_of_the_real_vois(lidc_vois: Path, tmp_path: Path) -> None:
     """Figures that were measured on these data before this software was written."""
     table = with_measurements(read_dataset(lidc_vois, range(5)), tmp_path)

@@ -37,7 +37,7 @@ def part_of(dataset: Path, out: Path, *, tested: bool) -> Path:
     return out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_command(painted: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "out", tmp_path / "options.json"
     options.write_text(json.dumps(OPTIONS))

@@ -144,7 +144,7 @@ class BundleContract:
         assert len(written.splitlines()) == 1 + 3
         assert written == _without("SYN-0005_a0010", evaluated / "predictions.csv")
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_two_processes_train_what_one_evaluates(self, painted: Path, tmp_path: Path) -> None:
         """The read-out is fitted on both ranks' validation nodules, and joins what evaluation says."""
         options = {**self.small, "readout_features": ["logit"]}
@@ -162,7 +162,7 @@ class BundleContract:
         joined = intercept + weight * (logits - readout["mean"]["logit"]) / readout["deviation"]["logit"]
         np.testing.assert_allclose(table["malignancy_prob"], 1 / (1 + np.exp(-joined)), atol=2e-3)
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_its_package_runs_alone(self, painted: Path, tmp_path: Path) -> None:
         path, _ = write_package(self.configs.parent, tmp_path / "zip")
         package = unzipped(path, tmp_path / "unzipped")

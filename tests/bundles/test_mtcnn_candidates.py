@@ -152,7 +152,7 @@ def test_nodules_are_drawn_several_times_and_the_others_once(candidates: Path, t
     assert dataset[0]["image"].shape == (9, 32, 32)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_the_phantom_to_the_metric(tmp_path: Path) -> None:
     """Synthetic DICOM, converted; candidates of its nodules, vessels and lung; one epoch; the curve. No result."""
     out, luna16 = tmp_path / "dataset", tmp_path / "luna16"

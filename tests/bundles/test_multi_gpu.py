@@ -45,7 +45,7 @@ def test_rank_0_alone_writes(trained_on_two: Path) -> None:
     assert not [name for name in weights if name.startswith("module.")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_on_two_is_resumed_on_two(trained_on_two: Path, painted: Path) -> None:
     before = (trained_on_two / "model.pt").read_bytes()
     said = runner.run_on_two("training", "train", dataset=painted, output=trained_on_two, **runner.small)

@@ -199,7 +199,7 @@ def test_its_owner_may_edit_its_library(package: Path, painted: Path) -> None:
     assert "--width must be a number above 0" in ended.stderr.splitlines()[-1]  # past the check of the library
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_of_the_readme(package: Path, painted: Path) -> None:
     """As a user types them in the package's root."""
     small = [part for key, value in SMALL.items() if key != "device" for part in (f"--{key}", str(value))]

@@ -380,7 +380,7 @@ def test_neighbours_do_not_leak(small_scan: ScanRecord) -> None:
     assert np.unique(np.argwhere(labels == 2)[:, 0]).tolist() == list(range(110, 119))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("patients", "hard"), [([], ["all"]), (None, [])], ids=["every hard case", "the default ten"])
 def test_the_drawn_phantom_goes_through(tmp_path: Path, patients: list[str] | None, hard: list[str]) -> None:
     """Drawn chests: the scans that must be refused are, and solid nodules are dense where the masks say so."""

@@ -26,7 +26,7 @@ def our_groups() -> dict[str, list[list[int]]]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_groups_equal_pylidcs_one_by_one() -> None:
     theirs = canonical_groups(runpy.run_path(str(SCRIPT))["pylidc_groups"]())
     ours = canonical_groups(our_groups())

@@ -159,7 +159,7 @@ def test_flags_of_annotations_and_nodules_agree(benchmark: Cohort) -> None:
         pd.testing.assert_series_equal(of_marks[name].first(), of_nodules[name].sort_index())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flags_of_all() -> None:
     cohort = build_cohort(PRESETS["all"])
     counts = cohort_counts(cohort)

@@ -148,7 +148,7 @@ def test_masks_equal_the_published_ones_sample(lidc_vois: Path) -> None:
     check_published(lidc_vois, pd.concat([nodules[::60], nodules[flipped]]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_masks_equal_the_published_ones_all(lidc_vois: Path) -> None:
     check_published(lidc_vois, pd.read_csv(lidc_vois / "nodules.csv").set_index("nodule_id"))
 
