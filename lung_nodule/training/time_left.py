@@ -85,7 +85,7 @@ class TimeLeft:
         self.done_epochs += 1
         if not self.announced:
             self._announce(engine, (now - self.started) / max(1, self.done))
-        if self.epochs > 1:
+        if self.epochs > 1 or self.validator is not None:
             left = in_words((now - self.started) / self.done_epochs * (self.epochs - self.done_epochs))
             count = f"epoch {engine.state.epoch} of {engine.state.max_epochs}"
             self._log(f"{count}{self._validated(engine.state.epoch)}, about {left} left", now)
