@@ -14,11 +14,11 @@ class AutocastInferer(Inferer):
     """Run another inferer under bfloat16 autocast (MONAI's trainers autocast on CUDA only).
 
     bfloat16 has float32's range, so no gradient scaling is needed; losses compute in float32. On a device without
-    instructions for bfloat16 the inferer runs as it is (:func:`~lung_nodule.training.mixed_precision.has_bfloat16`).
+    instructions for bfloat16 autocast is off (:func:`~lung_nodule.training.mixed_precision.has_bfloat16`).
 
     Args:
         inferer: what runs the network; MONAI's ``SimpleInferer`` when not given.
-        enabled: without it, the inferer runs as it is.
+        enabled: without it, autocast is off.
     """
 
     def __init__(self, inferer: Inferer | None = None, *, enabled: bool = True) -> None:
@@ -28,9 +28,7 @@ class AutocastInferer(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         device = inputs.device.type
-        if not (self.enabled and has_bfloat16(device)):
-            return self.inferer(inputs, network, *args, **kwargs)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.enabled and has_bfloat16(device)):
             return self.inferer(inputs, network, *args, **kwargs)
 
 

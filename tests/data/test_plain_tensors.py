@@ -46,14 +46,16 @@ def test_values_are_those_of_meta_tensors(nodules: list[dict[str, Any]]) -> None
 @pytest.mark.parametrize("before", [True, False])
 def test_the_setting_is_put_back(before: bool, nodules: list[dict[str, Any]]) -> None:
     def fails(item: dict[str, Any]) -> None:
-        assert not get_track_meta()
+        seen.append(get_track_meta())
         raise ValueError("no such slice")
 
+    seen: list[bool] = []
     usual = get_track_meta()
     set_track_meta(before)
     try:
         with pytest.raises((RuntimeError, ValueError)):
             NoduleSlices(nodules, slices_per_nodule=1, transform=fails)[0]
+        assert seen[0] is False
         assert get_track_meta() is before
     finally:
         set_track_meta(usual)

@@ -165,7 +165,8 @@ def _answered(url: str) -> list[str]:
             time.sleep(0.2)
 
 
-@pytest.mark.parametrize("clients", [30, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.slow
+@pytest.mark.parametrize("clients", [60, pytest.param(300, marks=pytest.mark.long)])
 def test_triton_outlives_clients_that_leave(clients: int, repository: Path) -> None:
     """Without the proxy it has been killed by the fifth to the twenty-third gRPC client."""
     chance = random.Random(0)
