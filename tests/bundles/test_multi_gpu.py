@@ -11,6 +11,8 @@ import torch
 
 from tests.bundles import test_mtnet
 
+pytestmark = pytest.mark.slow
+
 runner = test_mtnet.TestMTNet()
 
 

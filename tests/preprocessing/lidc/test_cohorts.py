@@ -31,6 +31,8 @@ from tests.preprocessing.dataset.test_flags import README
 from tests.preprocessing.lidc.test_clustering import PYLIDC_GROUPS
 from tests.preprocessing.lidc.test_folds import committed
 
+pytestmark = pytest.mark.slow
+
 MORE_THAN_FOUR = [
     *("0055", "0092", "0137", "0204", "0252", "0332", "0340"),
     *("0366", "0404", "0608", "0815", "0863", "0865", "0942"),

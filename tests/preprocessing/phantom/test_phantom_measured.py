@@ -21,6 +21,8 @@ from preprocessing.phantom.nodule import paint_nodule
 from preprocessing.phantom.noise import NoiseTile
 from preprocessing.phantom.shape import box_of, site_of
 
+pytestmark = pytest.mark.slow
+
 LUNG_HU = -865.0
 ROOM_MM = 30.0
 # Nodules of at most 26 mm with three readers or more outside the hold-out: every so-manieth of each kind, by the means
