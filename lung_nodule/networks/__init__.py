@@ -7,7 +7,7 @@ from lung_nodule.networks.mtcnn import MTCNN, MTCNNPredictor, RunningViews, View
 from lung_nodule.networks.mtmrnet import MTMRNet, MTMRNetPredictor
 from lung_nodule.networks.mtnet import GuidedByCoarse, MTNet, MTNetPredictor
 from lung_nodule.networks.outputs import AsPredictor, OneOutput
-from lung_nodule.networks.pretrained import LAYOUTS, Layout, load_pretrained
+from lung_nodule.networks.pretrained import LAYOUTS, Layout, fitting_weights, load_pretrained
 from lung_nodule.networks.segnet import CoarseSegNet, FineSegNet
 from lung_nodule.networks.xception65 import AlignedXception65
 
@@ -31,6 +31,7 @@ __all__ = [
     "OneOutput",
     "RunningViews",
     "ViewNet",
+    "fitting_weights",
     "load_pretrained",
     "load_weights",
     "misfit",

@@ -74,6 +74,25 @@ def load_pretrained(network: nn.Module, path: str | Path, *, layout: str | Layou
         CheckpointError: an unknown layout, a file that is missing or no state dict, or one that has nothing for the
             network.
     """
+    weights, matched = fitting_weights(network, path, layout=layout)
+    copy_model_state(network, weights)
+    logger.info(f"{path} ({layout if isinstance(layout, str) else 'given'}): {matched}")
+    return matched
+
+
+def fitting_weights(
+    network: nn.Module, path: str | Path, *, layout: str | Layout
+) -> tuple[dict[str, torch.Tensor], Matched]:
+    """What :func:`load_pretrained` would load, by the network's names; the network stays as it is.
+
+    Args:
+        network: as for :func:`load_pretrained`.
+        path: likewise.
+        layout: likewise.
+
+    Raises:
+        CheckpointError: likewise.
+    """
     name, layout = _named_layout(layout)
     found = read_state_dict(path)
     weights = {new: value for old, value in found.items() if (new := layout.rename(old)) is not None}
@@ -87,10 +106,8 @@ def load_pretrained(network: nn.Module, path: str | Path, *, layout: str | Layou
             f"{path} has nothing for this network in the layout {name}: {known} of its {len(found)} tensors have a "
             "known name, 0 the shape; published weights fit width 1 alone, and the layout must be the file's"
         )
-    _, taken, _ = copy_model_state(network, fitting)
-    matched = Matched(sorted(taken), unplaced + sorted(set(weights) - set(taken)), sorted(set(own) - set(taken)))
-    logger.info(f"{path} ({name}): {matched}")
-    return matched
+    unused, not_loaded = set(weights) - set(fitting), set(own) - set(fitting)
+    return fitting, Matched(sorted(fitting), unplaced + sorted(unused), sorted(not_loaded))
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256
-from lung_nodule.networks import load_pretrained
+from lung_nodule.networks import fitting_weights, load_pretrained
 from monai.networks import copy_model_state
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,15 @@ class Pretrained:
         self.checkpoint = checkpoint
         self.network = network
         self.layout = layout
+
+    def check(self) -> None:
+        """Refuse a file that does not fit before the stages that come earlier are trained; nothing is loaded.
+
+        Raises:
+            CheckpointError: as :func:`lung_nodule.networks.load_pretrained`.
+        """
+        if self.checkpoint is not None:
+            fitting_weights(self.network, self.checkpoint, layout=self.layout)
 
     def attach(self, engine: Engine) -> None:
         """Called by the trainer."""

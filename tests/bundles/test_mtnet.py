@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from lung_nodule.errors import InputError
+from lung_nodule.errors import CheckpointError, InputError
 from lung_nodule.io import file_sha256, read_nifti
 from lung_nodule.methods import load_network
 from tests.bundles.contract import BundleContract
@@ -118,6 +118,22 @@ class TestMTNet(BundleContract):
         assert saved["encoder_weights"] == file_sha256(file)
         with pytest.raises(InputError, match=r"was trained with encoder_weights='\w+', not None"):
             self.coarse_trainer(painted, tmp_path, **{**options, "encoder_weights": None}).run()
+
+    def test_a_classifiers_file_that_does_not_fit_is_refused_before_the_masks_are_trained(
+        self, painted: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "other.pth"
+        torch.save({"conv1.weight": torch.zeros(2, 2, 3, 3)}, file)
+        parser = ConfigParser()
+        parser.read_config(self.configs / "train.json")
+        output = tmp_path / "out"
+        paths = {"dataset_dir": str(painted), "output_dir": str(output), "classifier_weights": str(file)}
+        parser.update({**self.small, **paths})
+        with pytest.raises(RuntimeError) as raised:  # MONAI's, of an expression
+            parser.get_parsed_content("training")
+        assert isinstance(raised.value.__cause__, CheckpointError)
+        assert "other.pth has nothing for this network in the layout xception" in str(raised.value.__cause__)
+        assert not (output / "coarse").exists()
 
     @pytest.mark.slow
     def test_an_interrupted_stage_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:

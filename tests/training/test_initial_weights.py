@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lung_nodule.errors import InputError
+from lung_nodule.errors import CheckpointError, InputError
 from lung_nodule.io import file_sha256
 from lung_nodule.networks import ClassNet
 from lung_nodule.training import Pretrained, pretrained_hash
@@ -50,6 +50,15 @@ def test_without_a_file_the_start_is_random(network: ClassNet) -> None:
     before = second_kernel(network)
     Pretrained(checkpoint=None, network=network, layout="xception")(at_epoch(0))
     torch.testing.assert_close(second_kernel(network), before)
+
+
+def test_a_file_is_checked_before_earlier_stages_and_nothing_is_loaded(network: ClassNet, file: Path) -> None:
+    before = second_kernel(network)
+    Pretrained(checkpoint=file, network=network, layout="xception").check()
+    Pretrained(checkpoint=None, network=network, layout="xception").check()
+    torch.testing.assert_close(second_kernel(network), before)
+    with pytest.raises(CheckpointError, match=r"xception.pth has nothing for this network in the layout timm"):
+        Pretrained(checkpoint=file, network=network, layout="timm_xception65").check()
 
 
 def test_weights_are_known_by_their_hash(file: Path) -> None:
