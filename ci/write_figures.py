@@ -91,7 +91,7 @@ def protocol(results: Results) -> str:
 
 def overview(results: Results) -> str:
     """The README's table."""
-    nearer = "attributes nearer than the constant, than radiomics"
+    nearer = "attributes with a smaller error than the constant, than radiomics"
     head = f"| | AUC of malignancy | less the diameter's | Brier | Dice | {nearer} |"
     joined = [PANEL] if PANEL in results["methods"] else []
     rows = [_row(name, results) for name in (*networks(results), *joined, *BASELINES)]

@@ -264,7 +264,7 @@ def benchmark(
         folds: How many folds are tested, beginning with 0; or their numbers, separated by commas ("3," for one).
         processes: Trainings side by side on this machine, each with its share of the cores.
         scheduler: tcp://host:port of a Dask scheduler whose workers train instead.
-        options: A JSON file with options by bundle that are added to the training, {"mtnet": {"max_epochs": 5}}.
+        options: A JSON file with options by bundle that are added to the training, {"mtcnn": {"max_epochs": 5}}.
         evaluate_only: Trains nothing; tests given weights on all nodules, the hold-out included, and refuses patients
             that their training saw.
         weights: The folder of <bundle>/model.pt for evaluate_only. Default: the bundles' own in bundles/. In the output

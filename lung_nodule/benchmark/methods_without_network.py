@@ -61,5 +61,5 @@ def own_radiomics(bundle: str) -> Baseline:
     """The baseline of a network's own mask with all ten measurements that an evaluation writes."""
     return Baseline(
         f"{bundle} mask: radiomics", f"the ten measurements that evaluation writes of the mask of {bundle}; fitted on "
-        "the same of the readers' masks of the training folds",
+        "the same measurements of the readers' masks in the training folds",
     )  # fmt: skip

@@ -171,7 +171,7 @@ def read_options(path: str | Path | None, bundles: Sequence[str]) -> dict[str, d
     except (OSError, ValueError) as error:
         raise InputError(f"--options {path} cannot be read as JSON: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
-        raise InputError(f'--options {path} must hold options by bundle, such as {{"mtnet": {{"max_epochs": 5}}}}')
+        raise InputError(f'--options {path} must hold options by bundle, such as {{"mtcnn": {{"max_epochs": 5}}}}')
     for bundle, entry in found.items():
         if bundle not in bundles:
             raise InputError(
