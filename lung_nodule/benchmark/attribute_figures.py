@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from lung_nodule.benchmark.classification_figures import rank_correlation
 from lung_nodule.evaluation.metrics import area_under_curve
@@ -18,6 +19,13 @@ def binarised(rows: pd.DataFrame) -> list[str]:
     return [name for name in ATTRIBUTE_THRESHOLDS if f"{name}_prob" in rows and rows[f"{name}_prob"].notna().any()]
 
 
+def attribute_score(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """What ranks nodules by an attribute: ``<attribute>_score`` where a method has one, else its probability."""
+    probability = rows[f"{name}_prob"]
+    score = rows[f"{name}_score"].fillna(probability) if f"{name}_score" in rows else probability
+    return score.to_numpy(dtype=float)
+
+
 def is_high(rows: pd.DataFrame, name: str) -> pd.Series:
     """Whether the readers' mean reaches the attribute's threshold: 1.0 or 0.0."""
     return (rows[f"{name}_mean"] >= ATTRIBUTE_THRESHOLDS[name]).astype(float)
@@ -27,7 +35,8 @@ def attribute_figures(rows: pd.DataFrame) -> dict[str, float]:
     """Figures of one method and seed.
 
     Args:
-        rows: with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both.
+        rows: with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both; the AUC is of
+            ``<attribute>_score`` where there is one.
 
     Returns:
         ``<attribute>_mae`` and ``_spearman`` of ratings, ``_auc`` and ``_accuracy`` of high against low.
@@ -39,7 +48,7 @@ def attribute_figures(rows: pd.DataFrame) -> dict[str, float]:
         figures[f"{name}_spearman"] = rank_correlation(known[f"{name}_pred"], known[f"{name}_mean"])
     for name in binarised(rows):
         known = rows[rows[f"{name}_prob"].notna()]
-        score, high = known[f"{name}_prob"].to_numpy(dtype=float), is_high(known, name).to_numpy()
-        figures[f"{name}_auc"] = area_under_curve(score, high)
-        figures[f"{name}_accuracy"] = float(((score >= 0.5) == (high > 0.5)).mean())
+        probability, high = known[f"{name}_prob"].to_numpy(dtype=float), is_high(known, name).to_numpy()
+        figures[f"{name}_auc"] = area_under_curve(attribute_score(known, name), high)
+        figures[f"{name}_accuracy"] = float(((probability >= 0.5) == (high > 0.5)).mean())
     return figures

@@ -99,4 +99,5 @@ def _constant(split: Split) -> pd.DataFrame:
         for name, threshold in ATTRIBUTE_THRESHOLDS.items()
     }
     scores = {"malignancy_prob": share, "malignancy_score": 0.0, "malignancy_threshold": 0.5}
-    return pd.DataFrame({**scores, **medians, **high}, index=split.test.index)
+    ranks = {f"{name}_score": 0.0 for name in ATTRIBUTE_THRESHOLDS}
+    return pd.DataFrame({**scores, **medians, **high, **ranks}, index=split.test.index)

@@ -10,7 +10,7 @@ from typing import Any
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json
 
-RECORD, BEGUN = "cell.json", "begun.json"
+RECORD, BEGUN, OPTIONS = "cell.json", "begun.json", "options.json"
 GIVEN = "given weights"
 """What a cell has instead of a seed where it trains nothing."""
 
@@ -38,12 +38,14 @@ class Cell:
         bundle: name.
         seed: of its training; None where weights are given.
         fold: that it tests, a number or ``holdout``.
-        folder: absolute; ``log.txt``, ``begun.json``, ``cell.json``, ``model.pt``, ``test/``, ``validation/``.
+        folder: absolute; ``log.txt``, ``begun.json``, ``options.json``, ``cell.json``, ``model.pt``, ``test/``,
+            ``validation/``.
         dataset_dir: absolute; what is trained and tested on.
         weights: absolute; the ``model.pt`` that is tested, next to its side file.
         steps: its commands, in order.
         made_with: everything that its figures depend on, as JSON: compared before a finished cell is kept, or a
             training that was stopped is continued.
+        options: of its training, the content of ``options.json``, which its command names; without any there is none.
     """
 
     bundle: str
@@ -54,6 +56,7 @@ class Cell:
     weights: Path
     steps: tuple[Step, ...]
     made_with: dict[str, Any] = field(hash=False)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -112,6 +115,8 @@ class Cell:
         """Record what a training is made with, before it leaves anything; tests of given weights leave no part."""
         if self.seed is not None:
             write_json(self.folder / BEGUN, self.made_with)
+        if self.options:
+            write_json(self.folder / OPTIONS, self.options)
 
     def finish(self, **more: Any) -> None:
         """Record that it is done: the last file that is written."""

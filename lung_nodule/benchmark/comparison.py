@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.attribute_figures import binarised, is_high, rated
+from lung_nodule.benchmark.attribute_figures import attribute_score, binarised, is_high, rated
 from lung_nodule.benchmark.classification_figures import ranking_score, scores_malignancy
 from lung_nodule.benchmark.figures import by_seed
 from lung_nodule.evaluation import PatientBootstrap
@@ -74,8 +74,7 @@ def _error(name: str) -> Figure:
 
 def _attribute_auc(name: str) -> Figure:
     def draw(bootstrap: PatientBootstrap, rows: pd.DataFrame) -> np.ndarray:
-        score = rows[f"{name}_prob"].to_numpy(dtype=float)
-        return bootstrap.aucs(score, is_high(rows, name).to_numpy(), _patients(rows))
+        return bootstrap.aucs(attribute_score(rows, name), is_high(rows, name).to_numpy(), _patients(rows))
 
     return Figure("attributes", f"{name}_auc", True, draw, lambda rows: rows[rows[f"{name}_prob"].notna()])
 

@@ -19,6 +19,8 @@ from lung_nodule.io.progress_bar import progress
 from lung_nodule.lidc import CHARACTERISTICS, FOLDS
 
 TABLES = ("nodules.csv", "folds.csv", "annotations.csv", "dataset.json")
+COHORT = {"min_readers": 3, "max_slice_thickness_mm": 2.5}
+"""Which nodules ``benchmark`` takes, where nothing else is asked for."""
 REFERENCES = ["nodule_id", "patient_id", "fold", "readers", "diameter_mm", "malignancy_mean", "malignant"]
 
 
@@ -82,7 +84,7 @@ def read_dataset(folder: str | Path, folds: Sequence[int | str], *, cohort: Mapp
         InputError: a table is missing or broken, a patient is in two folds, a hold-out patient in a numbered one.
     """
     folder = Path(folder)
-    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS, **(cohort or {}))
+    items = nodule_datalist(folder, folds=folds, columns=ATTRIBUTE_COLUMNS, **{**COHORT, **(cohort or {})})
     return Dataset(folder, items, _annotations(folder), describe_dataset(folder), _fingerprint(folder, items))
 
 

@@ -47,12 +47,21 @@ def method_figures(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def over_seeds(figures: list[Figures]) -> dict[str, dict[str, float | None]]:
-    """Mean and standard deviation of each figure over the seeds."""
-    values = {name: [figure[name] for figure in figures] for name in figures[0]}
+    """Mean and standard deviation of each figure over the seeds that have it, of folds by their number.
+
+    A seed one of whose cells failed lacks a fold, which the others may have.
+    """
+    names = sorted(dict.fromkeys(name for figure in figures for name in figure), key=_fold_number)
+    values = {name: [figure[name] for figure in figures if name in figure] for name in names}
     return {
         name: {"mean": float(np.mean(each)), "spread": float(np.std(each, ddof=1)) if len(each) > 1 else None}
         for name, each in values.items()
     }
+
+
+def _fold_number(name: str) -> float:
+    """Sorts numbered folds by their number, and leaves all other names as they are, after them."""
+    return int(name) if name.isdigit() else math.inf
 
 
 def mean_of(figures: dict[str, Any], section: str, name: str) -> float | None:

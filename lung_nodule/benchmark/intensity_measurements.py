@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_gradient_magnitude
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import kurtosis, skew
 
 CALCIFIED_HU, SOLID_HU = 200.0, -300.0
@@ -11,6 +11,7 @@ PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
 SHELLS_MM = {"core": (-99.0, -3.0), "inner": (-3.0, -1.5), "rim": (-1.5, 0.0), "outer": (0.0, 1.5), "near": (1.5, 4.0)}
 """Distance from the border in mm, negative inside."""
 BINS_HU = np.arange(-1000, 1026, 25)
+SMOOTHING_MM = 0.7
 
 
 def histogram_measurements(hu: np.ndarray) -> dict[str, float]:
@@ -49,7 +50,7 @@ def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -
     ct = np.clip(ct, -1000, 1000).astype(np.float32)
     outside = np.zeros(mask.shape) if mask.all() else border_distance(~mask, spacing)
     distance = outside - border_distance(np.pad(mask, 1), spacing)[1:-1, 1:-1, 1:-1]
-    gradient = gaussian_gradient_magnitude(ct, sigma=tuple(0.7 / np.asarray(spacing, dtype=float)))
+    gradient = _gradient(ct, spacing)
     border = (np.abs(distance) <= 1.0) | (mask & (distance >= -float(max(spacing))))
     profile = {name: _mean(ct[(distance > low) & (distance <= high)]) for name, (low, high) in SHELLS_MM.items()}
     near = ct[(distance > 1.5) & (distance <= 4.0)]
@@ -60,6 +61,13 @@ def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -
         "gradient_std": float(gradient[border].std()) if border.any() else np.nan,
         "surroundings_dense": _mean((near > SOLID_HU).astype(float)),
     }
+
+
+def _gradient(ct: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Length of the gradient in HU/mm, of the image smoothed by 0.7 mm."""
+    smooth = gaussian_filter(ct, sigma=tuple(SMOOTHING_MM / np.asarray(spacing, dtype=float)))
+    parts = [np.gradient(smooth, float(step), axis=axis) for axis, step in enumerate(spacing) if ct.shape[axis] > 1]
+    return np.sqrt(sum((part**2 for part in parts), start=np.zeros_like(smooth)))
 
 
 def border_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from lung_nodule.io.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Counted up with every change of a measurement: earlier tables of an output folder are then measured again."""
 PREFIX = "radiomics_"
 

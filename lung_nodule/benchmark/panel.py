@@ -14,7 +14,7 @@ RATINGS = [f"{name}_pred" for name in ATTRIBUTES]
 
 
 def panel_rows(test: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the panel for every nodule and seed that all networks have predicted.
+    """Rows of the panel for every nodule and seed that all networks have predicted; one without a malignancy is none.
 
     Nothing is fitted. ``malignancy_spread`` is the distance of the largest from the smallest network's probability, a
     rating the mean of the networks that give one, ``malignancy_threshold`` chosen on the validation folds.
@@ -39,6 +39,7 @@ def panel_rows(test: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
 
 def _joined(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per nodule and seed: the references, and means over the networks."""
+    rows = rows[rows["malignancy_prob"].notna()]
     networks = rows["method"].nunique()
     grouped = rows.groupby(["nodule_id", *CELL], dropna=False, sort=False)
     whole = grouped["method"].transform("nunique") == networks

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.benchmark.cell import Cell, Step
+from lung_nodule.benchmark.cell import OPTIONS, Cell, Step
+from lung_nodule.benchmark.dataset import COHORT
 from lung_nodule.bundle import LIBRARY
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256
+from lung_nodule.networks import read_settings
 
 ROOT = LIBRARY.parent
 """Where commands are run: the folder of ``bundles/``."""
 TRAINING, RECOMMENDED, EVALUATION = "train.json", "recommended.json", "evaluate.json"
+TAKEN = ("dataset_dir", "output_dir", "model_path", "fold", "seed", "config_file")
+"""Options of a training that the benchmark sets itself."""
+SPLITTING = ("validation_fold", "training_folds", "cohort", *COHORT)
+"""Options of a training that would give a network other nodules than the baselines."""
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -38,7 +45,7 @@ def trained_cells(
         dataset_dir: the dataset.
         out: of the benchmark.
         fingerprint: of the dataset.
-        options: by bundle, options of its training that are appended to its command.
+        options: by bundle, options of its training; a cell's are a file, as MONAI ignores None on a command line.
     """
     known = {bundle: _made_with(bundle, fingerprint, options.get(bundle, {})) for bundle in bundles}
     return [
@@ -61,15 +68,16 @@ def _trained(
     folder = cell_folder(out, bundle, seed=seed, fold=fold)
     weights = folder / "model.pt"
     files = [f"bundles/{bundle}/configs/{file}" for file in configurations(bundle)]
+    files += [str(folder / OPTIONS)] if options else []
     where = ("--dataset_dir", str(dataset_dir.absolute()), "--output_dir", str(folder))
     training = ("training", "--config_file", str(files), *where, "--fold", str(fold), "--seed", str(seed))
     evaluations = (
         _evaluation(bundle, split, (*where, "--model_path", str(weights)), ("--split", split), folder)
         for split in ("test", "validation")
     )
-    steps = (Step("training", (*training, *as_arguments(options)), weights), *evaluations)
+    steps = (Step("training", training, weights), *evaluations)
     known = {**made_with, "seed": seed, "fold": fold}
-    return Cell(bundle, seed, fold, folder, dataset_dir.absolute(), weights, steps, known)
+    return Cell(bundle, seed, fold, folder, dataset_dir.absolute(), weights, steps, known, dict(options))
 
 
 def cell_folder(out: Path, bundle: str, *, seed: int, fold: int) -> Path:
@@ -92,13 +100,19 @@ def given_cells(
         dataset_dir: the dataset.
         out: of the benchmark.
         fingerprint: of the dataset.
-        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of the training.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of ``benchmark``.
     """
-    options = {"cohort": dict(cohort)} if cohort else {}
     return [
-        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, options)
+        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, _evaluated_cohort(path, cohort or {}))
         for (bundle, fold), path in weights.items()
     ]
+
+
+def _evaluated_cohort(weights: Path, cohort: Mapping[str, Any]) -> dict[str, Any]:
+    """The option ``cohort`` with which an evaluation takes the dataset's nodules; none where the training's does."""
+    own = read_settings(weights).get("cohort") or {}
+    same = all(own.get(name, value) == value for name, value in COHORT.items())
+    return {"cohort": dict(cohort or COHORT)} if cohort or not same else {}
 
 
 def _given(
@@ -161,8 +175,8 @@ def read_options(path: str | Path | None, bundles: Sequence[str]) -> dict[str, d
     """Options by bundle from a JSON file; none without a file.
 
     Raises:
-        InputError: the file is not of that form, or names a bundle that is not run, or an option that the benchmark
-            itself sets.
+        InputError: the file is not of that form, or names a bundle that is not run, an option that the benchmark
+            itself sets, or one that chooses nodules.
     """
     if path is None:
         return {}
@@ -177,9 +191,15 @@ def read_options(path: str | Path | None, bundles: Sequence[str]) -> dict[str, d
             raise InputError(
                 f"--options {path} names {bundle}, which is not benchmarked: name one of {', '.join(bundles)}"
             )
-        taken = sorted({"dataset_dir", "output_dir", "fold", "seed", "config_file"} & entry.keys())
-        if taken:
-            raise InputError(
-                f"--options {path} sets {taken[0]} of {bundle}, which the benchmark sets itself: remove it"
-            )
+        for name in entry:
+            option = re.split("#|::", name.removeprefix("+"))[0]
+            if option in TAKEN:
+                raise InputError(
+                    f"--options {path} sets {name} of {bundle}, which the benchmark sets itself: remove it"
+                )
+            if option in SPLITTING:
+                raise InputError(
+                    f"--options {path} sets {name} of {bundle}, but all methods are compared on the same nodules and "
+                    "folds: remove it"
+                )
     return found

@@ -53,7 +53,7 @@ def network_rows(cells: Sequence[Cell], nodules: pd.DataFrame, split: str = "tes
 
 def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
     path = cell.predictions(split)
-    found = read_table(path, required=["nodule_id", "malignancy_prob"], unique=["nodule_id"])
+    found = _read(path)
     own = found.drop(columns=[column for column in found if column in {*KEYS[1:], *REFERENCES}])
     rows = nodules.drop(columns="fold").merge(own, on="nodule_id", how="right", validate="one_to_one")
     if rows["patient_id"].isna().any():
@@ -63,6 +63,15 @@ def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
     seed = np.nan if cell.seed is None else cell.seed
     threshold = _threshold(cell, nodules) if split == "test" else np.nan
     return rows.assign(fold=cell.fold, seed=seed, method=cell.bundle, malignancy_threshold=threshold)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A table of predictions; a network without a malignancy leaves that column empty."""
+    columns = ["nodule_id", "malignancy_prob"]
+    found = read_table(path, required=columns, numeric=[], unique=["nodule_id"])
+    if len(found) and found["malignancy_prob"].isna().all():
+        return found
+    return read_table(path, required=columns, unique=["nodule_id"])
 
 
 def _threshold(cell: Cell, nodules: pd.DataFrame) -> float:
@@ -80,13 +89,13 @@ def youden_threshold(probability: np.ndarray, label: np.ndarray) -> float:
     """The probability from which calling a nodule malignant maximises sensitivity + specificity.
 
     Args:
-        probability: ``[N]``.
+        probability: ``[N]``; NaN of a network without a malignancy.
         label: ``[N]`` 1, 0, or NaN for nodules without a class, which are left out.
 
     Returns:
         NaN where a class is missing.
     """
-    known = ~np.isnan(label)
+    known = ~np.isnan(label) & ~np.isnan(probability)
     if len(set(label[known])) < 2:
         return float("nan")
     false, true, thresholds = roc_curve(label[known], probability[known], drop_intermediate=False)
@@ -98,7 +107,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
     What a network measures of a nodule and what its parts say is in the cell's own table.
     """
-    attributes = [f"{name}{kind}" for kind in ("_pred", "_prob") for name in ATTRIBUTES]
+    attributes = [f"{name}{kind}" for kind in ("_pred", "_prob", "_score") for name in ATTRIBUTES]
     columns = [*KEYS, "reader", *REFERENCES, *SCORES, NETWORK_SCORE, *MASKS, *attributes]
     return table[[column for column in columns if column in table]]
 

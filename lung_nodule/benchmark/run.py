@@ -25,7 +25,7 @@ from lung_nodule.benchmark.readouts import write_readouts
 from lung_nodule.benchmark.report import benchmark_markdown
 from lung_nodule.benchmark.results import benchmark_results
 from lung_nodule.benchmark.run_cells import run_cells
-from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_shared
+from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_one_class, refuse_shared
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.data import require_dataset
 from lung_nodule.errors import InputError
@@ -121,8 +121,8 @@ def of_given_weights(
         the cells that failed.
 
     Raises:
-        InputError: as ``find_weights``; a patient of the dataset was seen in training or is in ``fit_dir``; no cell at
-            all was finished.
+        InputError: as ``find_weights``; a patient of the dataset was seen in training or is in ``fit_dir``; the
+            baselines cannot be fitted on ``fit_dir``; no cell at all was finished.
     """
     with only_writer(out):
         found = find_weights(weights, bundles, known)
@@ -131,7 +131,9 @@ def of_given_weights(
         for given in found.values():
             refuse_seen(given, dataset.patients_by_fold)
         fitted_on = None if fit_dir is None else read_dataset(fit_dir, range(FOLDS))
-        refuse_shared(set() if fitted_on is None else fitted_on.patients, dataset.patients)
+        if fitted_on is not None:
+            refuse_shared(fitted_on.patients, dataset.patients)
+            refuse_one_class(fitted_on.nodules)
         nodules = with_measurements(dataset, out)
         splits = [] if fitted_on is None else [another_dataset(with_measurements(fitted_on, out), nodules)]
         tests = {(name, fold): given.of(fold) for name, given in found.items() for fold in dataset.patients_by_fold}
@@ -172,8 +174,10 @@ def _write(
     protocol: Mapping[str, Any],
 ) -> None:
     """All tables and pictures, ``benchmark.md`` last."""
+    left_out = protocol.get("nodules_left_out", 0)
     bundles = list(dict.fromkeys(cell.bundle for cell in done))
     table = long_table(dataset, nodules, splits, done)
+    write_predictions(out / "predictions.csv", table)
     baselines = [*WITHOUT_NETWORK, *(own(name) for name in bundles for own in (own_size, own_radiomics))]
     networks = [*bundles, *([PANEL] if (table["method"] == PANEL).any() else [])]
     results = benchmark_results(
@@ -188,10 +192,9 @@ def _write(
             "software": this_software().as_dict(),
             "failed": {one.cell: one.reason for one in failed},
         },
-        notes=_notes(dataset, splits, failed, left_out=protocol.get("nodules_left_out", 0)),
+        notes=[*missing_notes(failed, protocol.get("seeds", 1)), *_notes(dataset, splits, left_out)],
         spread_of_readers=None if dataset.annotations is None else rating_spread(dataset.annotations),
     )
-    write_predictions(out / "predictions.csv", table)
     write_readouts(out / "readouts", done)
     write_json(out / "benchmark.json", results)
     pictures = write_plots(out, table, networks, baselines)
@@ -221,10 +224,22 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     return pd.concat([one for one in tables if len(one)], ignore_index=True)
 
 
-def _notes(dataset: Dataset, splits: Sequence[Split], failed: Sequence[Failed], *, left_out: int) -> list[str]:
+def missing_notes(failed: Sequence[Failed], seeds: int) -> list[str]:
+    """What the failed cells leave out.
+
+    Args:
+        failed: cells.
+        seeds: trainings per fold; of several, the others have the nodules of a failed cell.
+    """
+    of_bundle = "that bundle"
+    if seeds > 1:
+        of_bundle = "that bundle's seed; its means are of the seeds that are there, each on the nodules that it has"
+    return [f"MISSING: {one.cell} failed, so its nodules are in no figure of {of_bundle}." for one in failed]
+
+
+def _notes(dataset: Dataset, splits: Sequence[Split], left_out: int) -> list[str]:
     all_of_them = len(dataset.items) + left_out
     return [
-        *(f"MISSING: {one.cell} failed, so its nodules are in no figure of that bundle." for one in failed),
         *(
             [
                 f"LEFT OUT: {left_out} of the dataset's {all_of_them} nodules, by the number of readers or the slice "

@@ -64,8 +64,33 @@ def another_dataset(fitted_on: pd.DataFrame, nodules: pd.DataFrame) -> Split:
     Raises:
         InputError: the other dataset has a single fold.
     """
-    folds = sorted(set(fitted_on["fold"]))
+    train, last = _fitting_folds(fitted_on)
+    inside = fitted_on["fold"].isin(train)
+    return Split(fitted_on[inside], fitted_on[fitted_on["fold"] == last], nodules)
+
+
+def refuse_one_class(fitted_on: pd.DataFrame) -> None:
+    """Refuse to fit baselines on another dataset whose training folds lack a class, before any weights are tested.
+
+    Args:
+        fitted_on: its nodules, with ``fold`` and ``malignant``.
+
+    Raises:
+        InputError: they do, or it has a single fold.
+    """
+    train, last = _fitting_folds(fitted_on)
+    classes = set(fitted_on.loc[fitted_on["fold"].isin(train), "malignant"].dropna())
+    if len(classes) < 2:
+        found = {0.0: "only benign", 1.0: "only malignant"}[classes.pop()] if classes else "no classified"
+        raise InputError(
+            f"--fit_dir holds {found} nodules in folds {train}, on which baselines are fitted (fold {last} is for "
+            "thresholds), and they need both classes: name another --fit_dir or leave it out"
+        )
+
+
+def _fitting_folds(fitted_on: pd.DataFrame) -> tuple[list[int], int]:
+    """The folds of another dataset that train, and the one that validates."""
+    folds = sorted({int(fold) for fold in fitted_on["fold"]})
     if len(folds) < 2:
         raise InputError(f"--fit_dir needs two numbered folds, one of them for thresholds, and has {folds}")
-    last = fitted_on["fold"] == folds[-1]
-    return Split(fitted_on[~last], fitted_on[last], nodules)
+    return folds[:-1], folds[-1]

@@ -11,7 +11,7 @@ from .measurements import MEASUREMENTS, ball, measure
 from .ratings import RATING_RANGE, original_scale
 from .sizes import Size, equivalent_diameter_mm, mask_volume_mm3, size_of
 from .slice_patch import SlicePatch
-from .validation import check_diameter, check_request, check_voi
+from .validation import LARGEST_DIAMETER_MM, SMALLEST_DIAMETER_MM, check_diameter, check_request, check_voi
 from .views import (
     LOGIT,
     NETWORK_SCORE,
@@ -41,6 +41,8 @@ from .views import (
 )
 
 __all__ = [
+    "LARGEST_DIAMETER_MM",
+    "SMALLEST_DIAMETER_MM",
     "LOGIT",
     "MASK_THRESHOLD",
     "MEASUREMENTS",

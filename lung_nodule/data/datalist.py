@@ -236,9 +236,13 @@ def _require_paths(nodules: pd.DataFrame, path: Path) -> None:
 
 
 def _with_folds(nodules: pd.DataFrame, dataset_dir: Path, *, without_table: bool) -> pd.DataFrame:
-    """The nodules with ``fold``; without a table of folds, where that is allowed, all are of the hold-out."""
+    """The nodules with ``fold`` of ``folds.csv``, whatever the table of nodules says itself.
+
+    Without a table of folds, where that is allowed, all are of the hold-out.
+    """
     if without_table and not (dataset_dir / "folds.csv").is_file():
         return nodules.assign(fold=HOLDOUT)
+    nodules = nodules.drop(columns="fold", errors="ignore")
     table = nodules.merge(patient_folds(dataset_dir), on="patient_id", how="left", validate="many_to_one")
     without = table.loc[table["fold"].isna(), "patient_id"].unique()
     if len(without):

@@ -112,9 +112,10 @@ def loaded(data: Mapping[Hashable, Any], ct: Volume, center: np.ndarray) -> dict
 
 
 def _as_int16(hounsfield: np.ndarray) -> np.ndarray:
-    """Values beyond int16 (metal in some reconstructions) are clipped instead of wrapping around."""
+    """Fractions are rounded; values beyond int16 (metal in some reconstructions) are clipped, not wrapped around."""
     limits = np.iinfo(np.int16)
-    return np.clip(hounsfield, limits.min, limits.max).astype(np.int16)
+    whole = hounsfield if np.issubdtype(hounsfield.dtype, np.integer) else np.rint(hounsfield)
+    return np.clip(whole, limits.min, limits.max).astype(np.int16)
 
 
 def _policy(consensus: float | str) -> float | str:

@@ -95,8 +95,8 @@ def _check(header: pydicom.Dataset, path: Path) -> None:
     for name, kind in _KINDS.items():
         try:
             kind(header.get(name))
-        except ValueError as error:
-            raise InputError(f"{path}: {name} is {str(header.get(name))!r}, which is not valid") from error
+        except ValueError:
+            raise InputError(f"{path}: the value of {name} is not valid: correct it") from None
 
 
 def _write(out: Path, segmentation: pydicom.Dataset | None, report: pydicom.Dataset) -> None:

@@ -20,6 +20,7 @@ from lung_nodule.deployment.model_repository import (
     read_config,
     replaced_models,
     template_models,
+    without_patients,
     write_config,
 )
 from lung_nodule.deployment.net_canary import answers, canary_images, check_difference, check_range, prepare_plan
@@ -84,7 +85,8 @@ def export_bundle(
         details = {"client": filling.parameters, "tensors": filling.shapes, "nets": measured}
         details["files"] = recorded_files(fresh, [template.name for template in templates])
         opset = BF16_OPSET if precision == "bf16" else OPSET
-        write_json(fresh / record, {"library": __version__, "settings": settings, "opset": opset, **details})
+        made_with = {"library": __version__, "settings": without_patients(settings), "opset": opset}
+        write_json(fresh / record, {**made_with, **details})
         write_panel(fresh)
         if engine == "tensorrt":
             shutil.copyfile(build_plans.__file__, fresh / Path(build_plans.__file__).name)

@@ -19,6 +19,7 @@ from lung_nodule.core import NoduleView
 from lung_nodule.deployment.file_record import RECORD
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
+from lung_nodule.io.lock import only_writer
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
 
 STEPS = Path(__file__).resolve().parent / "steps"
@@ -146,11 +147,16 @@ def write_step(folder: Path, step: str, filling: Filling) -> None:
     shutil.copyfile(STEPS / f"{step}.py", folder / "model.py")
     shutil.copyfile(STEPS / "served_view.py", folder / "served_view.py")
     copy_core(folder)
-    settings = {key: value for key, value in filling.settings.items() if not key.startswith("patients_")}
+    settings = without_patients(filling.settings)
     described: dict[str, Any] = {"view": _copied(filling.view, folder), "settings": settings}
     if filling.make_channels is not None:
         described["make_channels"] = _copy_class(filling.make_channels, folder)
     write_json(folder / "view.json", described)
+
+
+def without_patients(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A side file's settings without the lists of patients, which do not go where the model goes."""
+    return {key: value for key, value in settings.items() if not key.startswith("patients_")}
 
 
 def copy_core(folder: Path) -> None:
@@ -190,22 +196,18 @@ def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
     ``<repository>.previous``, for :func:`roll_back`.
 
     Raises:
-        InputError: the folder is in use for something else.
+        InputError: the folder is in use for something else, or another export or roll back is at work on it.
     """
     repository = repository.resolve()
     _check_ours(repository)
-    repository.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    fresh = repository.with_name(f".{repository.name}.{mark}.new")
-    try:
-        if repository.is_dir():
+    fresh = repository.with_name(f".{repository.name}.{uuid.uuid4().hex[:8]}.new")
+    with only_writer(repository):
+        try:
             shutil.copytree(repository, fresh, ignore=shutil.ignore_patterns(bundle, f"{bundle}_*"))
-        else:
-            fresh.mkdir()
-        yield fresh
-        _take_place(fresh, repository)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+            yield fresh
+            _take_place(fresh, repository)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def previous(repository: Path) -> Path:
@@ -217,7 +219,7 @@ def roll_back(repository: str | Path) -> None:
     """Exchange a model repository with that of before its last export; a second time brings it back.
 
     Raises:
-        InputError: there is no earlier one.
+        InputError: there is no earlier one, or an export is at work on it.
     """
     folder = Path(repository).resolve()
     if not (folder.is_dir() and previous(folder).is_dir()):
@@ -225,9 +227,10 @@ def roll_back(repository: str | Path) -> None:
             f"{previous(folder)} does not exist: nothing was exported into {folder} after its first export"
         )
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
-    os.replace(folder, aside)
-    os.replace(previous(folder), folder)
-    os.replace(aside, previous(folder))
+    with only_writer(folder):
+        os.replace(folder, aside)
+        os.replace(previous(folder), folder)
+        os.replace(aside, previous(folder))
 
 
 def _take_place(fresh: Path, repository: Path) -> None:

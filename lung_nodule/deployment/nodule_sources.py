@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from lung_nodule.core import LARGEST_DIAMETER_MM, SMALLEST_DIAMETER_MM
 from lung_nodule.deployment.labelled_nodules import DIAMETER, from_label_map
 from lung_nodule.errors import InputError
 from lung_nodule.io import CENTER, Series, read_nifti, read_nodules
 from pydicom.misc import is_dicom
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_SCORE = 0.5
 """From which a detection is taken by default."""
@@ -28,7 +32,8 @@ def read_nodule_source(
     threshold: float = SMALLEST_SCORE,
     series: Callable[[], Series | None] = lambda: None,
 ) -> pd.DataFrame:
-    """``nodule_id`` and centre (RAS, mm) of every nodule; where they are known, ``diameter_mm`` and ``series_uid``.
+    """``nodule_id`` and centre (RAS, mm) of every nodule; where they are known, ``diameter_mm``, ``series_uid``,
+    ``patient_id``.
 
     Args:
         path: a table (:func:`~lung_nodule.io.read_nodules`); a label map (NIfTI), in which every connected part of a
@@ -46,12 +51,22 @@ def read_nodule_source(
     """
     name = Path(path).name.lower()
     if name.endswith(LABEL_MAPS):
-        return from_label_map(read_nifti(path), path)
+        return _with_fitting_diameters(from_label_map(read_nifti(path), path), path)
     if name.endswith(DETECTIONS):
-        return from_detections(Path(path), ct=series_of, threshold=threshold)
+        return _with_fitting_diameters(from_detections(Path(path), ct=series_of, threshold=threshold), path)
     if Path(path).is_file() and is_dicom(path):
-        return _from_dicom(Path(path), series(), series_of)
-    return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER, "series_uid"])
+        return _with_fitting_diameters(_from_dicom(Path(path), series(), series_of), path)
+    return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER, "series_uid", "patient_id"])
+
+
+def _with_fitting_diameters(nodules: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """A measured diameter that no nodule has, such as that of a single voxel, is unknown; a table's is refused."""
+    if DIAMETER not in nodules:
+        return nodules
+    odd = nodules[DIAMETER].notna() & ~nodules[DIAMETER].between(SMALLEST_DIAMETER_MM, LARGEST_DIAMETER_MM)
+    for row in nodules[odd].to_dict("records"):
+        logger.warning("%s: %s has a diameter of %.1f mm, taken as unknown", path, row["nodule_id"], row[DIAMETER])
+    return nodules.assign(**{DIAMETER: nodules[DIAMETER].mask(odd)})
 
 
 def _from_dicom(path: Path, series: Series | None, ct: str | Path | None) -> pd.DataFrame:

@@ -45,6 +45,7 @@ from lung_nodule.io import (
     write_json,
     write_table,
 )
+from lung_nodule.io.lock import only_writer
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
     Raises:
         InputError: as :func:`predict_ct`.
     """
-    with unpacked(case.ct) as source:
+    with unpacked(case.ct) as source, only_writer(out):
         read_once = functools.cache(lambda: read_ct(source, series_uid=case.series_uid))
         keep = {"patient_id": case.patient_id, "series_uid": case.series_uid}
         table = read_nodule_source(
@@ -163,7 +164,7 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         numbers = slice_numbers(read)
         findings = [replace(finding, numbers=numbers) for finding in findings]
         findings = explained(client, findings) if case.explain else findings
-        _write(out, findings, case, read, canonical, served, seconds)
+        _write(out, findings, case, read, canonical, served, seconds, _patients(_named_patient(case, table), read))
     return findings
 
 
@@ -199,8 +200,16 @@ def _ask(
     return [findings[index] for index in range(len(vois))]
 
 
+def _named_patient(case: Case, table: pd.DataFrame) -> str | None:
+    """Whom the caller named, else the table of nodules."""
+    if case.patient_id is not None or "patient_id" not in table:
+        return case.patient_id
+    named = table["patient_id"].dropna()
+    return str(named.iloc[0]) if len(named) else None
+
+
 def _patients(given: str | None, ct: Ct) -> list[str]:
-    """Who is predicted: whom the DICOM series names, and whom the caller named.
+    """Who is predicted: whom the DICOM series names, and whom the caller or the table named.
 
     A number is short for a patient of LIDC-IDRI where the series names such a patient, or none.
     """
@@ -218,6 +227,14 @@ def _warnings(served: ServedModel, patients: Sequence[str]) -> list[str]:
     for warning in warnings:
         logger.warning(warning)
     return warnings
+
+
+def _of_two_patients(patients: Sequence[str]) -> list[str]:
+    """What to say where the CT and the nodules name different patients; the log names none."""
+    if len(patients) < 2:
+        return []
+    logger.warning("the CT and the nodules name different patients: check that they belong together")
+    return [f"The CT is of patient {patients[0]}, the nodules are of {patients[1]}: check that they belong together."]
 
 
 def _settings(served: ServedModel, seconds: float) -> dict[str, str]:
@@ -253,10 +270,17 @@ def _remarks(ct: Ct) -> dict[str, str]:
 
 
 def _write(
-    out: Path, findings: list[Finding], case: Case, read: Ct, canonical: Volume, served: ServedModel, seconds: float
+    out: Path,
+    findings: list[Finding],
+    case: Case,
+    read: Ct,
+    canonical: Volume,
+    served: ServedModel,
+    seconds: float,
+    patients: Sequence[str],
 ) -> None:
     """Everything that a prediction leaves; an earlier one is invalid from the beginning."""
-    warnings = _warnings(served, _patients(case.patient_id, read))
+    warnings, mixed = _warnings(served, patients), _of_two_patients(patients)
     now = datetime.now().astimezone()
     (out / JSON).unlink(missing_ok=True)
     remove_earlier_masks(out)
@@ -266,10 +290,10 @@ def _write(
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     settings = _settings(served, seconds) | _remarks(read)
     facts = {"ct_name": case.ct.resolve().name, "model": served, "settings": settings, "now": now}
-    write_report(out / HTML, findings, canonical, scan=_scan(read), notes=[*warnings, case.note], **facts)
+    write_report(out / HTML, findings, canonical, scan=_scan(read), notes=[*warnings, *mixed, case.note], **facts)
     if case.dicom_results and read.series is not None:
         write_dicom_results(out, findings, read.series, served, usable=not warnings)
-    made = {"options": case.options, "files": _written(out, findings), "warnings": warnings, "now": now}
+    made = {"options": case.options, "files": _written(out, findings), "warnings": [*warnings, *mixed], "now": now}
     paths = {"ct_path": case.ct, "nodules_path": case.nodules}
     write_json(out / JSON, manifest(findings, model=served, ct=read, **paths, **made))
     logger.info("written: %s", out / HTML)

@@ -151,10 +151,11 @@ class _Report:
 
 
 def _items(node: Dataset) -> Iterator[Dataset]:
-    """All content items below a node, in their order."""
+    """All content items below a node, in their order; one that only refers to another has no value type."""
     for item in node.get("ContentSequence", []):
-        yield item
-        yield from _items(item)
+        if "ValueType" in item:
+            yield item
+            yield from _items(item)
 
 
 def _is(item: Dataset, value_type: str, concept: Code) -> bool:

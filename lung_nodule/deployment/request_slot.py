@@ -34,8 +34,8 @@ class RequestSlot:
         except TransportError as error:
             if self._memory is None:
                 raise
-            if error.failure is not Failure.REFUSED:
-                self._memory.drop()
+            if error.failure in (Failure.UNREACHABLE, Failure.TIMEOUT):
+                self._memory.drop()  # the server may still be reading it; one that is busy has not begun
             if error.failure is not Failure.REFUSED or "shared memory" not in str(error):
                 raise
         self._memory.drop()  # the server was restarted and does not know the region

@@ -26,7 +26,7 @@ class TritonProcess:
     Args:
         repository: model repository.
         endpoints: address and port by ``http``, ``grpc`` and ``metrics``.
-        log_file: where the log goes; None keeps it in the temporary folder ``home``.
+        log_file: where the log goes, after what it holds; None keeps it in the temporary folder ``home``.
         config_name: as of ``--model-config-name``.
     """
 
@@ -43,6 +43,7 @@ class TritonProcess:
         self._memory: MemoryRegions | None = None
         self._repository, self._endpoints, self._config_name = repository, endpoints, config_name
         self._log = self.home / "server.log" if log_file is None else log_file
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,7 +61,8 @@ class TritonProcess:
         remove_abandoned()
         self._memory = MemoryRegions(self.memory_prefix)
         command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self.home)))
-        with open(self._log, "wb") as log:
+        with open(self._log, "ab") as log:  # a restart keeps what led to it
+            self._log_start = log.tell()
             # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
             self._process = subprocess.Popen(
                 command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
@@ -96,7 +98,8 @@ class TritonProcess:
     @property
     def log_tail(self) -> str:
         """The most informative part of the log: its errors (a missing GPU is none), else its last lines."""
-        lines = self._log.read_text(errors="replace").splitlines() if self._log.is_file() else []
+        written = self._log.read_bytes()[self._log_start :] if self._log.is_file() else b""
+        lines = written.decode(errors="replace").splitlines()
         errors = [line for line in lines if (line.startswith("E") or "error:" in line) and "CUDA" not in line.upper()]
         return "\n".join(f"  {line}" for line in (errors or lines)[-_LOG_TAIL_LINES:])
 

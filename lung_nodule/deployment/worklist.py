@@ -114,7 +114,8 @@ def _name(row: _Row) -> str:
         return row.cells["name"]
     file = Path(row.cells.get("ct", "")).name
     ending = next((ending for ending in _ENDINGS if file.lower().endswith(ending)), "")
-    return as_file_names([file[: len(file) - len(ending)]], otherwise="ct")[0]
+    name = as_file_names([file[: len(file) - len(ending)]], otherwise="ct")[0]
+    return f"{name}_ct" if name == SUMMARY else name
 
 
 def _repeated(rows: Sequence[_Row], names: Sequence[str]) -> list[str]:

@@ -23,6 +23,8 @@ from pydicom.errors import InvalidDicomError
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 1e-4, "ImageOrientationPatient": 1e-3}
 """What the slices of a series have in common, and by how much its numbers may differ."""
+ROUNDED_DIRECTION = 0.02
+"""By how much the products of the image's two directions may differ from 0 and 1: two decimals reach 0.014."""
 
 
 def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, duplicates: str = "refuse") -> Series:
@@ -178,7 +180,24 @@ def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.
             if np.shape(value) != np.shape(expected) or np.abs(value - expected).max() > tolerance:
                 found, usual = dataset[tag].value, first[tag].value
                 raise InputError(f"{path} does not fit its series: {tag} {found}, elsewhere {usual}; remove it")
-    along_column, along_row = np.array(first.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+    try:
+        return _rotation(np.array(first.ImageOrientationPatient, dtype=np.float64).reshape(2, 3))
+    except ValueError as error:
+        raise InputError(f"{files.paths[0]}: {error}") from None
+
+
+def _rotation(directions: np.ndarray) -> np.ndarray:
+    """The two directions [2, 3] at right angles and of length 1, as rounded ones hardly are, and their normal.
+
+    Raises:
+        ValueError: they are further from that than rounding explains.
+    """
+    if np.abs(directions @ directions.T - np.eye(2)).max() > ROUNDED_DIRECTION:
+        shown = ", ".join(f"{value:g}" for value in directions.ravel())
+        raise ValueError(f"ImageOrientationPatient ({shown}) is no pair of unit vectors at right angles: leave it out")
+    along_column = directions[0] / np.linalg.norm(directions[0])
+    along_row = directions[1] - (directions[1] @ along_column) * along_column
+    along_row /= np.linalg.norm(along_row)
     return np.stack([along_column, along_row, np.cross(along_column, along_row)])
 
 

@@ -44,6 +44,6 @@ def _lock(handle: int, folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(f"another run is writing to {folder}: wait for its end, or give another --out") from error
+        raise InputError(f"another run is writing to {folder}: wait for its end, or name another folder") from error
     except OSError:
         pass  # some network file systems cannot lock folders; files are renamed into place in any case

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from lung_nodule.errors import InputError
 from lung_nodule.io.nifti import write_nifti
 from lung_nodule.io.tables import read_table
@@ -66,7 +67,7 @@ def occlusion_path(nodule_id: str) -> str:
 
 
 def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[str] = ()) -> None:
-    """Refuse an output folder in which the results would take the place of the input.
+    """Refuse an output folder in which the results would take the place of the input or of another table.
 
     Args:
         source: where the nodules are read from.
@@ -74,13 +75,24 @@ def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[st
         others: files that are written there besides the table, the masks and the label map.
 
     Raises:
-        InputError: the source is such a file.
+        InputError: the source is such a file, or the folder's ``nodules.csv`` is none of results: a dataset's, say.
     """
     out = Path(out)
     files = [out / name for name in (TABLE, LABELS, *others)]
     inside = Path(source).resolve().parent in ((out / folder).resolve() for folder in (MASKS, OCCLUSIONS))
     if inside or any(path.exists() and path.samefile(source) for path in files):
         raise InputError(f"{source} would be overwritten by the results: name another output folder than {out}")
+    if (out / TABLE).is_file() and not _of_results(out / TABLE):
+        raise InputError(f"{out / TABLE} holds no results and would be overwritten: name another output folder")
+
+
+def _of_results(table: Path) -> bool:
+    """Whether ``predict`` or an inference wrote a table: its rows have labels, and name no patient as datasets do."""
+    try:
+        columns = set(pd.read_csv(table, nrows=0).columns)
+    except ValueError:
+        return False
+    return {"nodule_id", "label"} <= columns and "patient_id" not in columns
 
 
 def remove_earlier_masks(out: str | Path) -> None:

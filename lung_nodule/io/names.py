@@ -34,12 +34,14 @@ def as_file_names(texts: Iterable[str], *, otherwise: str) -> list[str]:
     """
     names: list[str] = []
     taken: set[str] = set()
+    last: dict[str, int] = {}
     for text in texts:
         fitted = re.sub(r"[^A-Za-z0-9._+-]+", "_", text.strip()).lstrip(".+-")[: LONGEST - _SUFFIX] or otherwise
-        name, number = fitted, 1
+        name, number = fitted, last.get(fitted, 1)
         while name in taken:
             number += 1
             name = f"{fitted}_{number}"
+        last[fitted] = number
         taken.add(name)
         names.append(name)
     return names

@@ -16,7 +16,7 @@ from lung_nodule.errors import InputError
 from lung_nodule.io.atomic import atomic_path
 from lung_nodule.io.volume import Volume
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import DTypeLike
 
 logger = logging.getLogger(__name__)
@@ -29,11 +29,17 @@ MOST_THREADS = 4
 SINGLE_FILE_OFFSET = 352  # a NIfTI-1 header and four bytes that say "no extension"
 
 
-def read_nifti(path: str | Path) -> Volume:
+def read_nifti(path: str | Path, *, placed: bool = False) -> Volume:
     """Read a ``.nii`` or ``.nii.gz`` file with its own dtype (float64 where the header scales the values).
 
+    Args:
+        path: the file.
+        placed: whether the header must say where the voxels lie; otherwise a file without sform and qform is read with
+            a warning, at the place that nibabel guesses, which other readers do not share.
+
     Raises:
-        InputError: the file is missing, is no NIfTI file, is cut short, or has fewer than three axes.
+        InputError: the file is missing, is no NIfTI file, is cut short, has fewer than three axes, voxels that are no
+            numbers, or, if ``placed``, neither sform nor qform.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,10 +49,14 @@ def read_nifti(path: str | Path) -> Volume:
         if not isinstance(image, SpatialImage):
             raise ImageFileError("it holds no voxels")
         data = np.asanyarray(image.dataobj)
-    except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
+    except (HeaderDataError, ImageFileError, EOFError, OSError, OverflowError, ValueError, zlib.error) as error:
         raise InputError(f"cannot read {path} as NIfTI (cut short or of another format?): {error}") from error
     if isinstance(image, nibabel.Nifti1Pair) and not (image.header["sform_code"] or image.header["qform_code"]):
+        if placed:
+            raise InputError(f"{path} has neither sform nor qform: set one, so that positions in the patient are known")
         logger.warning("%s has neither sform nor qform: world positions are a guess", path)
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"the voxels of {path} are no numbers ({data.dtype}): give one value per voxel")
     try:
         return Volume(data, np.asarray(image.affine))
     except ValueError as error:

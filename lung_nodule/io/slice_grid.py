@@ -86,15 +86,13 @@ class SliceGrid:
             int16 [grid, row, column], linear between slices, rounded.
         """
         cached = lru_cache(maxsize=2)(slice_of)
-        data = None
-        for k, (low, share) in enumerate(zip(self.lower.tolist(), self.share.tolist(), strict=True)):
-            image = cached(low) if share == 0 or self.measured[k] else empty
-            if self.measured[k] and share > 0:
-                image = np.rint((1 - share) * image + share * cached(low + 1))
-            if data is None:
-                data = np.empty((len(self.positions), *np.shape(image)), dtype=np.int16)
-            data[k] = image
-        assert data is not None, "a grid has at least two positions"
+        measured = np.flatnonzero(self.measured)
+        shape = np.shape(cached(int(self.lower[measured[0]])))
+        data = np.full((len(self.positions), *shape), empty, dtype=np.int16)
+        for k in measured:
+            low, share = int(self.lower[k]), float(self.share[k])
+            image = cached(low)
+            data[k] = np.rint((1 - share) * image + share * cached(low + 1)) if share > 0 else image
         return data
 
 

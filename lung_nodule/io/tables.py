@@ -10,7 +10,9 @@ from lung_nodule.errors import InputError
 from lung_nodule.io.atomic import atomic_path
 from lung_nodule.io.names import check_file_names, check_unique
 
-TEXT_COLUMNS = ("nodule_id", "patient_id", "study_uid", "series_uid", "fold")
+TEXT_COLUMNS = (
+    "nodule_id", "candidate_id", "patient_id", "study_uid", "series_uid", "fold", "ct", "mask", "reader_masks", "voi",
+)  # fmt: skip
 NAMES_FILES = "nodule_id"
 NUMBER_ENDINGS = ("_mm", "_mm3", "_ras", "_mean", "_median", "_prob", "readers")
 
@@ -39,8 +41,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a CSV or Parquet table and check the columns that are needed.
 
-    Ids, UIDs and folds are read as text, whatever they look like; a number is the one that was written, to its last
-    digit. A ``nodule_id`` names files wherever nodules are written, so a table that holds one that cannot
+    Ids, UIDs, folds and paths are read as text, whatever they look like; a number is the one that was written, to its
+    last digit. A ``nodule_id`` names files wherever nodules are written, so a table that holds one that cannot
     (``../../x``) is refused here, for all who read it.
 
     Args:

@@ -24,7 +24,7 @@ def write_model(
     """Put the best weights of every stage together: the model that evaluation, inference and export read.
 
     Writes ``path`` (tensors only) and, next to it, the side file ``<stem>.json`` that says which network they fit; of
-    several ranks, rank 0 does.
+    several ranks, rank 0 does. On every rank the network has these weights then, as the read-out is fitted with it.
 
     Args:
         path: the ``.pt`` file.
@@ -36,14 +36,14 @@ def write_model(
     Raises:
         InputError: a stage has not been trained, or was trained on other weights of its upstream stage.
     """
+    idist.barrier()  # rank 0 may still be writing the last stage
+    _load_stages(path, network, stages)
     if idist.get_rank() == 0:
-        _write_model(path, network, stages, settings)
+        _write(path, network, stages, settings)
     idist.barrier()
 
 
-def _write_model(
-    path: str | Path, network: torch.nn.Module, stages: dict[str, str | Path], settings: dict[str, Any]
-) -> None:
+def _load_stages(path: str | Path, network: torch.nn.Module, stages: dict[str, str | Path]) -> None:
     missing = [str(checkpoint) for checkpoint in stages.values() if not Path(checkpoint).is_file()]
     if missing:
         raise InputError(
@@ -53,6 +53,9 @@ def _write_model(
     for name, checkpoint in stages.items():
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.get_submodule(name).load_state_dict(weights)
+
+
+def _write(path: str | Path, network: torch.nn.Module, stages: dict[str, str | Path], settings: dict[str, Any]) -> None:
     save_tensors(path, network.state_dict())
     folders = [Path(checkpoint).parent for checkpoint in stages.values()]
     records = {folder.name: training_record(folder / "last.pt") for folder in folders}

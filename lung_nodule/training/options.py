@@ -11,6 +11,7 @@ from lung_nodule.data.folds import EVERY_FOLD
 from lung_nodule.data.tasks import TASKS, refuse_crop_variants, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.option_table import kinds_of
+from lung_nodule.training.readout_fit import require_score
 from lung_nodule.training.unknown_keys import refuse_unknown_keys
 from monai.bundle import ConfigExpression, ConfigParser
 
@@ -56,6 +57,11 @@ def _check_training(parser: ConfigParser) -> None:
             "--fold all leaves no nodules to fit the read-out on: give --readout_file, which the benchmark writes, or "
             "--readout_features []"
         )
+    require_score(
+        bool(option_value(parser, "multi_task")) if "multi_task" in options else True,
+        features=options.get("readout_features") or [],
+        file=options.get("readout_file"),
+    )
     if kept == "best":
         require_validation(val_interval=option_value(parser, "val_interval"), **epochs)
     require_folds(

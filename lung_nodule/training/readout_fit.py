@@ -72,9 +72,11 @@ def fit_readout(
         device: of the network.
 
     Raises:
-        InputError: a feature does not exist, no nodule has all of them, or the file holds no read-out.
+        InputError: the network gives no malignancy, a feature does not exist, no nodule has all of them, or the file
+            holds no read-out.
     """
     if features or file:
+        require_score(view.has_score, features=features, file=file)
         loader = ValidationLoader(Dataset(data, Compose([load, ViewNodule(view)])))
         rows = [] if file else _rows(network, loader, inferer, view, attributes, device)
         if idist.get_rank() == 0:
@@ -85,6 +87,24 @@ def fit_readout(
             )
             _store(Path(model_path), fitted)
         idist.barrier()
+
+
+def require_score(has_score: bool, *, features: Sequence[str], file: str | Path | None = None) -> None:
+    """Refuse a read-out of a network that gives no malignancy.
+
+    Args:
+        has_score: whether it does, as :attr:`lung_nodule.core.NoduleView.has_score`.
+        features: of the read-out; empty for none.
+        file: a read-out that was fitted elsewhere.
+
+    Raises:
+        InputError: there is a read-out and no malignancy.
+    """
+    if not has_score and (features or file):
+        raise InputError(
+            'a network that gives no malignancy (--multi_task False) has no read-out: use --readout_features "[]" '
+            '--readout_attributes "[]", without --readout_file'
+        )
 
 
 def read_readout(path: str | Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from lung_nodule.__main__ import main
 from lung_nodule.benchmark import run
+from lung_nodule.benchmark.cell import Failed
 from lung_nodule.benchmark.dataset import read_dataset
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.holdout import holdout_patients
@@ -178,3 +179,35 @@ def test_a_changed_dataset_is_another_one(dataset: Path) -> None:
     nodules = pd.read_csv(dataset / "nodules.csv")
     nodules.assign(malignancy_mean=nodules["malignancy_mean"] + 0.5).to_csv(dataset / "nodules.csv", index=False)
     assert read_dataset(dataset, range(5)).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"malignancy_mean": 2.0},
+            r"--fit_dir holds only benign nodules in folds [0, 1, 2, 3], on which baselines are",
+        ),
+        ({"malignancy_mean": 3.0}, "--fit_dir holds no classified nodules in folds [0, 1, 2, 3]"),
+    ],
+)
+def test_baselines_that_cannot_be_fitted(
+    change: dict, message: str, dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last fold, which chooses thresholds, has both classes."""
+    given = weights(dataset.parent / "w", bundle="mtcnn", belongs_to="mtcnn", seen=[])
+    other = shutil.copytree(dataset, dataset.parent / "other", symlinks=True)
+    nodules, folds = (pd.read_csv(other / f"{name}.csv") for name in ("nodules", "folds"))
+    trained = nodules["patient_id"].isin(folds.loc[folds["fold"] != 4, "patient_id"])
+    nodules = nodules.assign(**{name: nodules[name].mask(trained, value) for name, value in change.items()})
+    nodules.assign(patient_id="other " + nodules["patient_id"]).to_csv(other / "nodules.csv", index=False)
+    change_folds(other, folds.assign(patient_id="other " + folds["patient_id"]))
+    line = refused(dataset, caplog, "--evaluate_only", "--weights", str(given), "--fit_dir", str(other))
+    assert message in line
+
+
+def test_a_failed_cell_is_noted_as_what_it_leaves_out() -> None:
+    failed = [Failed("mtcnn, seed 1, fold 3", "it broke")]
+    (of_one,), (of_two,) = (run.missing_notes(failed, seeds) for seeds in (1, 2))
+    assert of_one == "MISSING: mtcnn, seed 1, fold 3 failed, so its nodules are in no figure of that bundle."
+    assert "are in no figure of that bundle's seed; its means are of the seeds that are there" in of_two

@@ -11,6 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from lung_nodule.benchmark.attribute_figures import attribute_figures
 from lung_nodule.benchmark.baselines import fitted_rows, mask_rows, ranking_rows
 from lung_nodule.benchmark.dataset import read_dataset
 from lung_nodule.benchmark.fitting import malignancy_columns, rating_columns
@@ -131,6 +132,17 @@ def test_what_can_be_learnt_is_learnt(rows: pd.DataFrame) -> None:
         constants = (constant[f"{name}_pred"] - constant[f"{name}_mean"]).abs().mean()
         assert max(errors) < 0.8 * constants
     assert {f"{name}_prob" for name in ATTRIBUTE_THRESHOLDS} <= set(radiomics.dropna(axis=1, how="all"))
+
+
+def test_the_constant_ranks_nothing() -> None:
+    """Also where the folds' majorities differ, its AUC is that of a coin, and its accuracy that of the majority."""
+    table = NODULES.assign(**{f"{name}_mean": np.where(NODULES["fold"] < 2, 5.0, 1.0) for name in ATTRIBUTES})
+    constant = of(fitted_rows(cross_validation(table, range(5))), CONSTANT.name)
+    got = attribute_figures(constant)
+    assert constant["texture_prob"].nunique() == 2
+    assert got["texture_auc"] == 0.5
+    high = constant["texture_mean"] >= ATTRIBUTE_THRESHOLDS["texture"]
+    assert got["texture_accuracy"] == pytest.approx((high == (constant["texture_prob"] == 1)).mean())
 
 
 def test_masks_are_taken_as_they_were_measured() -> None:

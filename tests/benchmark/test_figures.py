@@ -156,3 +156,21 @@ def test_seeds_are_averaged_after_the_figure() -> None:
     assert got["malignancy"]["auc"] == pytest.approx({"mean": np.mean(aucs), "spread": np.std(aucs, ddof=1)})
     assert got["seeds"] == 3
     assert method_figures(seeds[0])["malignancy"]["auc"]["spread"] is None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_seed_that_lacks_a_fold_leaves_it_to_the_others(seed: int) -> None:
+    seeds = [predictions(0), predictions(1)]
+    seeds[seed] = seeds[seed][seeds[seed]["fold"] != 3]
+    got = method_figures(pd.concat(seeds))
+    there, lacking = (fold_aucs(seeds[number]) for number in (1 - seed, seed))
+    assert list(got["fold_auc"]) == list("01234")
+    assert got["fold_auc"]["3"] == {"mean": there["3"], "spread": None}
+    assert got["fold_auc"]["4"]["mean"] == pytest.approx((there["4"] + lacking["4"]) / 2)
+    assert got["malignancy"]["auc"]["spread"] is not None
+
+
+def test_another_score_ranks_by_an_attribute_and_the_probability_decides() -> None:
+    got, plain = (attribute_figures(rows) for rows in (ROWS.assign(texture_score=0.0), ROWS))
+    assert got["texture_auc"] == 0.5 != plain["texture_auc"]
+    assert got["texture_accuracy"] == plain["texture_accuracy"]

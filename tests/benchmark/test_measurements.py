@@ -62,6 +62,17 @@ def test_a_sharp_border_has_a_steeper_profile() -> None:
     assert sharp["surroundings_dense"] == 0
 
 
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.7, 0.7, 2.5), (1.0, 1.0, 1.0)])
+def test_the_gradient_is_in_hu_per_mm(spacing: tuple[float, float, float]) -> None:
+    """A ramp of 3, 4 and 0 HU/mm along the axes rises by 5 HU/mm, whatever the voxels."""
+    step = np.array(spacing)
+    at = np.indices((24, 24, 24)) * step[:, None, None, None]
+    mask = np.zeros((24, 24, 24), dtype=bool)
+    mask[10:14, 10:14, 10:14] = True
+    got = margin_measurements(3 * at[0] + 4 * at[1], mask, step)
+    assert got["gradient_mean"] == pytest.approx(5, rel=1e-3)
+
+
 def test_a_crop_that_ends_with_the_nodule_has_no_surroundings() -> None:
     whole = np.ones((6, 6, 6), dtype=bool)
     got = radiomics(np.zeros(whole.shape), whole, SPACING)

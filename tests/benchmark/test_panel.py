@@ -45,3 +45,24 @@ def test_given_weights_have_no_validation_fold_and_no_seed() -> None:
     found = panel_rows(rows, pd.DataFrame())
     assert found["malignancy_prob"].tolist() == pytest.approx([0.4])
     assert found["malignancy_threshold"].isna().all()
+
+
+def test_a_cell_that_one_network_lacks_is_left_out_for_that_seed_only() -> None:
+    first, second = (
+        pd.concat([_rows(method, {"a": 0.2, "b": score}).assign(seed=seed) for seed in (0, 1)], ignore_index=True)
+        for method, score in (("first", 0.9), ("second", 0.7))
+    )
+    lacking = pd.concat([first, second[second["seed"] == 0]], ignore_index=True)
+    found = panel_rows(lacking, lacking)
+    assert found["seed"].tolist() == [0, 0]
+    assert found["malignancy_prob"].tolist() == pytest.approx([0.2, 0.8])
+    apart = pd.concat([first[first["seed"] == 1], second[second["seed"] == 0]], ignore_index=True)
+    assert panel_rows(apart, apart).empty
+
+
+def test_a_network_without_a_malignancy_is_not_in_the_panel() -> None:
+    scored = [_rows(method, {"a": score, "b": 0.9}) for method, score in (("first", 0.2), ("second", 0.4))]
+    without = _rows("third", {"a": np.nan, "b": np.nan})
+    found = panel_rows(pd.concat([*scored, without]), pd.concat([*scored, without]))
+    assert found["malignancy_prob"].tolist() == pytest.approx([0.3, 0.9])
+    assert panel_rows(pd.concat([scored[0], without]), scored[0]).empty

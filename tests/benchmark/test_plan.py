@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from lung_nodule.__main__ import main
 from lung_nodule.benchmark import arguments
@@ -15,22 +17,38 @@ from lung_nodule.errors import InputError
 
 def test_a_cells_commands(tmp_path: Path) -> None:
     (cell,) = trained_cells(
-        ["mtnet"], seeds=1, folds=[3], dataset_dir=tmp_path / "data", out=tmp_path, fingerprint="f",
-        options={"mtnet": {"width": 0.25, "channels": ["ct"], "coarse_mask": False, "encoder_layout": "plain"}},
-    )  # fmt: skip
+        ["mtnet"], seeds=1, folds=[3], dataset_dir=tmp_path / "data", out=tmp_path, fingerprint="f", options={}
+    )
     training, test, validation = (list(step.arguments) for step in cell.steps)
     assert cell.folder == tmp_path / "cells" / "mtnet" / "seed0" / "fold3"
     assert training[0] == "training"
     assert training[2] == str([f"bundles/mtnet/configs/{name}" for name in configurations("mtnet")])
-    assert training[-8:] == as_arguments(
-        {"width": 0.25, "channels": ["ct"], "coarse_mask": False, "encoder_layout": "plain"}
-    )
     assert training[training.index("--fold") + 1] == "3"
     assert training[training.index("--output_dir") + 1] == str(cell.folder)
     for command, split in ((test, "test"), (validation, "validation")):
         assert command[command.index("--split") + 1] == split
         assert command[command.index("--results_dir") + 1] == str(cell.folder / split)
         assert command[command.index("--model_path") + 1] == str(cell.folder / "model.pt")
+
+
+def test_a_trainings_options_are_the_last_of_its_files(tmp_path: Path) -> None:
+    """As MONAI reads them, null and one value of a nested entry included; the command line would lose the null."""
+    options = {"average_decay": None, "flips": False, "hu_window": [-900, 300], "train#directory": "elsewhere"}
+    (cell,) = trained_cells(
+        ["mtnet"], seeds=1, folds=[3], dataset_dir=tmp_path, out=tmp_path, fingerprint="f", options={"mtnet": options}
+    )
+    assert cell.made_with["options"] == options
+    assert not list(tmp_path.iterdir()), "nothing is written before the cell is run"
+    cell.folder.mkdir(parents=True)
+    cell.begin()
+    arguments = cell.steps[0].arguments
+    files = ast.literal_eval(arguments[arguments.index("--config_file") + 1])
+    read, without = (ConfigParser(ConfigParser.load_config_files([ROOT / file for file in some])) for some in (
+        files, files[:-1]
+    ))  # fmt: skip
+    assert {name: read[name] for name in options} == options
+    assert without["average_decay"] == 0.99
+    assert read["train#stage"] == without["train#stage"]
 
 
 def test_seeds_come_one_after_the_other(tmp_path: Path) -> None:
@@ -63,6 +81,14 @@ def test_options_as_monai_reads_them() -> None:
         ("[1]", "must hold options by bundle"),
         ('{"mtcn": {}}', "names mtcn, which is not benchmarked"),
         ('{"mtcnn": {"fold": 1}}', "sets fold of mtcnn, which the benchmark sets itself"),
+        (
+            '{"mtcnn": {"min_readers": 1}}',
+            "sets min_readers of mtcnn, but all methods are compared on the same nodules",
+        ),
+        ('{"mtcnn": {"max_slice_thickness_mm": 5}}', "sets max_slice_thickness_mm of mtcnn"),
+        ('{"mtcnn": {"cohort#min_readers": 1}}', "sets cohort#min_readers of mtcnn"),
+        ('{"mtcnn": {"max_epochs": 1, "validation_fold": 3}}', "sets validation_fold of mtcnn"),
+        ('{"mtcnn": {"training_folds": [1]}}', "sets training_folds of mtcnn"),
     ],
 )
 def test_options_that_are_refused(content: str, message: str, tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from lung_nodule.benchmark.cell import Cell
 from lung_nodule.benchmark.dataset import Dataset, read_dataset
+from lung_nodule.benchmark.figures import method_figures
 from lung_nodule.benchmark.plan import given_cells, trained_cells
 from lung_nodule.benchmark.predictions import network_rows, shown, write_predictions, youden_threshold
+from lung_nodule.data import nodule_datalist
 from lung_nodule.errors import InputError
 
 
@@ -96,11 +98,19 @@ def test_validation_rows_name_the_test_fold(cells: list[Cell], dataset: Dataset)
     assert sorted(set(zip(rows["fold"], own, strict=True))) == [(0, 1), (2, 3)]
 
 
+def weights(folder: Path, **cohort: float | str) -> Path:
+    """Weights of a side file that knows its training's cohort."""
+    folder.mkdir(exist_ok=True)
+    (folder / "model.pt").write_text("x")
+    cohort = {"min_readers": 3, "max_slice_thickness_mm": 2.5, **cohort}
+    side = {"bundle": "mtcnn", "network": {}, "patch": {}, "window": [-1000, 400], "patients_seen": [], "fold": 0}
+    (folder / "model.json").write_text(json.dumps({**side, "cohort": cohort}))
+    return folder / "model.pt"
+
+
 def test_given_weights_have_no_seed_and_no_threshold_of_their_own(dataset: Dataset, tmp_path: Path) -> None:
-    for name in ("model.pt", "model.json"):
-        (tmp_path / name).write_text("x")
     (cell,) = given_cells(
-        {("mtcnn", "holdout"): tmp_path / "model.pt"}, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f"
+        {("mtcnn", "holdout"): weights(tmp_path)}, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f"
     )
     assert [step.name for step in cell.steps] == ["test"]
     assert cell.steps[0].arguments[-4:-2] == ("--fold", "holdout")
@@ -112,10 +122,8 @@ def test_given_weights_have_no_seed_and_no_threshold_of_their_own(dataset: Datas
 
 
 def test_given_weights_can_be_tested_on_nodules_of_fewer_readers(dataset: Dataset, tmp_path: Path) -> None:
-    for name in ("model.pt", "model.json"):
-        (tmp_path / name).write_text("x")
-    weights = {("mtcnn", fold): tmp_path / "model.pt" for fold in (0, "holdout")}
-    cells = given_cells(weights, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f", cohort={"min_readers": 1})
+    tested = {("mtcnn", fold): weights(tmp_path) for fold in (0, "holdout")}
+    cells = given_cells(tested, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f", cohort={"min_readers": 1})
     assert [cell.fold for cell in cells] == [0, "holdout"]
     for cell in cells:
         arguments = cell.steps[0].arguments
@@ -127,3 +135,34 @@ def test_a_nodule_that_the_dataset_lacks(cells: list[Cell], dataset: Dataset) ->
     some = dataset.nodules[dataset.nodules["fold"] != 2]
     with pytest.raises(InputError, match="holds nodules that the dataset lacks"):
         network_rows(cells, some)
+
+
+def test_given_weights_of_another_cohort_are_tested_on_the_datasets_nodules(dataset: Dataset, tmp_path: Path) -> None:
+    tested: dict[tuple[str, int | str], Path] = {
+        ("mtcnn", 0): weights(tmp_path / "same", malignancy="median"),
+        ("mtnet", 0): weights(tmp_path / "fewer", min_readers=1),
+    }
+    same, fewer = given_cells(tested, dataset_dir=dataset.folder, out=tmp_path, fingerprint="f")
+    assert "--cohort" not in same.steps[0].arguments
+    arguments = fewer.steps[0].arguments
+    passed = ast.literal_eval(arguments[arguments.index("--cohort") + 1])
+    assert passed == {"min_readers": 3, "max_slice_thickness_mm": 2.5}
+    of_evaluation = nodule_datalist(dataset.folder, folds=range(5), **passed)
+    assert [item["nodule_id"] for item in of_evaluation] == dataset.nodules["nodule_id"].tolist()
+
+
+def test_a_network_without_a_malignancy_is_kept(cells: list[Cell], dataset: Dataset) -> None:
+    for split in ("test", "validation"):
+        path = cells[0].predictions(split)
+        pd.read_csv(path).assign(malignancy_prob=np.nan).to_csv(path, index=False)
+    rows = network_rows(cells, dataset.nodules)
+    assert rows.loc[rows["fold"] == 0, ["malignancy_prob", "malignancy_threshold"]].isna().all(axis=None)
+    assert rows.loc[rows["fold"] == 2, "malignancy_prob"].notna().all()
+    figures = method_figures(rows[rows["fold"] == 0].assign(texture_pred=1.0))
+    assert "malignancy" not in figures
+    assert figures["attributes"]["texture_mae"]["mean"] > 0
+    table = pd.read_csv(cells[1].predictions("test"))
+    table.loc[1, "malignancy_prob"] = np.nan
+    table.to_csv(cells[1].predictions("test"), index=False)
+    with pytest.raises(InputError, match="line 3: column malignancy_prob holds nan, not a number"):
+        network_rows(cells, dataset.nodules)

@@ -155,3 +155,12 @@ def test_a_model_that_was_trained_on_every_fold_is_tested_elsewhere(painted: Pat
     settings = {"patients_seen": [items[0]["patient_id"]], "patients_validated": [], "fold": "all"}
     with pytest.raises(InputError, match=r"took part in this model's training .*: name one that left a fold out"):
         refuse_seen_patients(items, settings)
+
+
+def test_the_table_of_folds_decides(painted: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(painted, tmp_path / "data")
+    write_table(copy / "nodules.csv", read_table(copy / "nodules.csv").assign(fold=0))
+    of_copy, original = (nodule_datalist(folder, folds=[1, 2]) for folder in (copy, painted))
+    assert [(item["nodule_id"], item["fold"]) for item in of_copy] == [
+        (item["nodule_id"], item["fold"]) for item in original
+    ]

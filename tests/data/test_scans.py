@@ -145,6 +145,12 @@ def test_every_row_names_its_ct(two_cts: Path) -> None:
         scan_datalist(two_cts, view=SLICES)
 
 
+def test_a_folders_name_may_look_like_a_number(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "0003")
+    table = write_centers(tmp_path / "n.csv", ct="0003")
+    assert {item["scan"] for item in scan_datalist(table, view=SLICES)} == {str(tmp_path / "0003")}
+
+
 def test_a_datasets_own_table_needs_nothing_but_its_vois(painted: Path) -> None:
     """The table of a dataset in our layout is a table of centres, too; a method sees the same."""
     options = {"view": SLICES, "folds": [0], "min_readers": 1, "max_slice_thickness_mm": 5.0}
@@ -158,6 +164,15 @@ def test_a_datasets_own_table_needs_nothing_but_its_vois(painted: Path) -> None:
             ViewNodule(SLICES)(LoadVOI(with_mask=False)(one))["image"] for one in (by_id[item["nodule_id"]], item)
         )
         np.testing.assert_allclose(seen, expected, atol=1e-6)
+
+
+def test_fractions_of_a_hu_are_rounded(tmp_path: Path) -> None:
+    ct = Volume((chest().data + 0.6).astype(np.float32), LPS)
+    write_nifti(tmp_path / "ct.nii.gz", ct)
+    item = scan_datalist(write_centers(tmp_path / "n.csv"), ct=tmp_path / "ct.nii.gz", view=SLICES)[0]
+    assert item["ct"].dtype == np.int16
+    np.testing.assert_array_equal(item["ct"], np.rint(ct.canonical().data[item["box"]]))
+    assert item["ct"].min() < 0 < item["ct"].max(), "both signs are rounded, none is cut"
 
 
 def test_inputs_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
+from lung_nodule.deployment import retries
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.transport import Address
 from lung_nodule.deployment.voi_memory import PREFIX
@@ -118,6 +120,19 @@ def test_a_server_that_was_restarted_opens_it_again(service: tuple[Service, str]
         assert len(_regions()) == len(servicer.regions) == 1
     assert answer.malignancy == 3 / 8
     assert all(servicer.through_memory)
+    assert _regions() == set()
+
+
+def test_a_busy_server_is_asked_again_through_the_same_region(
+    service: tuple[Service, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "_FIRST_S", 0.02)
+    monkeypatch.setattr(retries, "_JITTER_S", 0.01)
+    servicer, url = service
+    with NoduleClient(url, in_flight=1, shared_memory=True) as client:
+        servicer.failing.extend([grpc.StatusCode.RESOURCE_EXHAUSTED] * 2)
+        list(client.ask(_vois(QUICK)))
+        assert servicer.registered == len(servicer.regions) == 1
     assert _regions() == set()
 
 

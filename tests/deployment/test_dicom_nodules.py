@@ -233,6 +233,18 @@ def test_whatever_is_drawn_its_middle_is_the_place(series: Series, tmp_path: Pat
             assert table["diameter_mm"].tolist() == [7.5]
 
 
+def test_items_that_refer_to_another_are_passed_over(axial: Series, tmp_path: Path) -> None:
+    path = reported(tmp_path / "report.dcm", axial, [drawings(axial)["a long axis"]])
+    document = pydicom.dcmread(path)
+    reference = pydicom.Dataset()
+    reference.RelationshipType, reference.ReferencedContentItemIdentifier = "INFERRED FROM", [1, 1]
+    for node in document.iterall():
+        if node.keyword == "ContentSequence":
+            node.value.append(reference)
+    document.save_as(path)
+    assert read(path, axial)["diameter_mm"].tolist() == [7.5]
+
+
 def test_a_group_takes_the_place_and_size_of_its_segment(
     axial: Series, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,6 +22,7 @@ from lung_nodule.deployment.model_repository import (
     replaced_models,
     roll_back,
     template_models,
+    without_patients,
     write_config,
 )
 from lung_nodule.errors import InputError
@@ -144,6 +145,11 @@ def test_the_measured_parity_is_recorded(repository: Path) -> None:
     assert all(0 < net["max_abs_error"] <= net["allowed_error"] <= 1e-4 for net in nets.values())
 
 
+def test_no_list_of_patients_leaves_the_side_file() -> None:
+    settings = {"patients_seen": ["LIDC-IDRI-0003"], "patients_validated": [], "fold": 0}
+    assert without_patients(settings) == {"fold": 0}
+
+
 def test_configs_survive_writing_and_reading(tmp_path: Path) -> None:
     config = read_config(TEMPLATES / "mtnet" / "config.pbtxt")
     write_config(tmp_path / "config.pbtxt", config)
@@ -206,6 +212,18 @@ def test_an_export_can_be_rolled_back_and_brought_back(tmp_path: Path) -> None:
     roll_back(repository)
     assert (repository / "export_mtnet.json").read_text() == "second"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["repository", "repository.previous"]
+
+
+def test_one_export_at_a_time(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    with replaced_models(repository, "mtnet") as fresh:
+        (fresh / "export_mtnet.json").write_text("1")
+        busy = pytest.raises(InputError, match=r"another run is writing to .*repository: wait")
+        with busy, replaced_models(repository, "mtcnn"):
+            pass
+    with replaced_models(repository, "mtcnn") as fresh:
+        (fresh / "export_mtcnn.json").write_text("1")
+    assert sorted(path.name for path in repository.iterdir()) == ["export_mtcnn.json", "export_mtnet.json"]
 
 
 def test_nothing_to_roll_back_to_is_said(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from lung_nodule.deployment import predict
 from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION
 from lung_nodule.deployment.nodule_sources import read_nodule_source
 from lung_nodule.errors import InputError
-from lung_nodule.io import read_nifti, write_nifti
+from lung_nodule.io import Volume, read_nifti, write_nifti
+from lung_nodule.io.lock import only_writer
 from tests.deployment.hand_made import FRAME
 from tests.io.dicom_series import SeriesPlan, write_series
 from tests.user_ct import chest, write_centers, write_ct, write_dicom
@@ -61,6 +63,41 @@ def test_the_label_map_of_an_earlier_prediction_goes(tmp_path: Path, monkeypatch
     monkeypatch.setattr(predict.Finding, "mask", None)
     _predict(ct, nodules, tmp_path / "out")
     assert not (tmp_path / "out" / "nodules.nii.gz").exists()
+
+
+@pytest.mark.parametrize("columns", ["nodule_id,patient_id,label", "nodule_id,center_x_ras"])
+def test_a_table_of_something_else_is_not_overwritten(columns: str, tmp_path: Path) -> None:
+    (tmp_path / "nodules.csv").write_text(f"{columns}\n")
+    ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
+    with pytest.raises(InputError, match=r"nodules.csv holds no results and would be overwritten: name another"):
+        _predict(ct, nodules, tmp_path)
+    assert (tmp_path / "nodules.csv").read_text() == f"{columns}\n"
+
+
+def test_one_prediction_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
+    with only_writer(tmp_path / "out"), pytest.raises(InputError, match=r"another run is writing to .*out: wait"):
+        _predict(ct, nodules, tmp_path / "out")
+
+
+def test_a_table_of_another_patient_is_said_in_the_report_and_not_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ct = write_dicom(tmp_path / "ct", extra={**FRAME, "PatientID": "BAKER"})
+    _predict(ct, _change(write_centers(tmp_path / "n.csv"), patient_id="ABLE"), tmp_path / "out", dicom_results=False)
+    said = "The CT is of patient BAKER, the nodules are of ABLE: check that they belong together."
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert json.loads((tmp_path / "out" / "nodules.json").read_text())["warnings"] == [said]
+    assert "name different patients" in caplog.text
+    assert "ABLE" not in caplog.text
+
+
+def test_a_single_voxel_of_a_label_map_is_a_nodule_of_unknown_diameter(tmp_path: Path) -> None:
+    labels = np.zeros((20, 20, 10), dtype=np.uint8)
+    labels[4:12, 4:12, 4:6], labels[16, 16, 8] = 1, 2
+    write_nifti(tmp_path / "labels.nii.gz", Volume(labels, np.diag([0.6, 0.6, 2.0, 1.0])))
+    found = read_nodule_source(tmp_path / "labels.nii.gz")
+    assert found["diameter_mm"].isna().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("diameter", [0.022, 2200.0, -22.0, 0.0])

@@ -178,6 +178,27 @@ def test_gantry_tilt_is_refused(tmp_path: Path) -> None:
         read_series(tmp_path)
 
 
+def write_directions(folder: Path, *directions: float) -> None:
+    for path in write_series(folder, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE))):
+        header = pydicom.dcmread(path)
+        header.ImageOrientationPatient = list(directions)
+        header.save_as(path)
+
+
+def test_rounded_directions_are_set_straight(tmp_path: Path) -> None:
+    write_directions(tmp_path, 1.0, 0.01, 0.0, -0.004, 1.0, 0.0)
+    volume = read_series(tmp_path).volume
+    axes = volume.affine[:3, :3] / volume.spacing
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("directions", [(2.0, 0, 0, 0, 2.0, 0), (1.0, 0, 0, 0.2, 0.98, 0)])
+def test_directions_that_are_no_unit_vectors_at_right_angles(directions: tuple[float, ...], tmp_path: Path) -> None:
+    write_directions(tmp_path, *directions)
+    with pytest.raises(InputError, match=r"ImageOrientationPatient \(.*\) is no pair of unit vectors at right angles"):
+        read_series(tmp_path)
+
+
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_slice_that_does_not_fit_is_named(number: int, tmp_path: Path) -> None:
     """Also where it is the first one along the normal."""

@@ -75,6 +75,10 @@ def test_a_bundles_datalist_refuses_them(painted: Path, tmp_path: Path, name: st
         nodule_datalist(dataset, folds=range(5))
 
 
+def test_many_equal_texts_are_numbered() -> None:
+    assert as_file_names(["a"] * 20_000, otherwise="b")[-1] == "a_20000"
+
+
 def test_free_texts_become_different_file_names() -> None:
     """Every one is taken by the table that names the files."""
     texts = [*REFUSED, *TAKEN, "", "", "Lung nodule, left", "Lung nodule; left", "x" * 300]

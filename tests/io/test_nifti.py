@@ -86,6 +86,27 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
             read_nifti(tmp_path / name)
 
 
+def test_a_damaged_header_and_voxels_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "whole.nii", random_volume())
+    whole = bytearray((tmp_path / "whole.nii").read_bytes())
+    for name, at, value in (("code.nii", 70, 1234), ("axis.nii", 42, -5)):
+        damaged = whole[:at] + value.to_bytes(2, "little", signed=True) + whole[at + 2 :]
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(InputError, match=name):
+            read_nifti(tmp_path / name)
+    colours = np.zeros((3, 3, 3), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, AFFINE), tmp_path / "rgb.nii")
+    with pytest.raises(InputError, match=r"the voxels of .*rgb.nii are no numbers"):
+        read_nifti(tmp_path / "rgb.nii")
+
+
+def test_a_ct_must_say_where_it_lies(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(random_volume().data, None), tmp_path / "ct.nii")
+    assert read_nifti(tmp_path / "ct.nii").shape == random_volume().shape
+    with pytest.raises(InputError, match="neither sform nor qform: set one"):
+        read_ct(tmp_path / "ct.nii")
+
+
 def test_read_ct_takes_files_and_says_what_is_missing(tmp_path: Path) -> None:
     write_nifti(tmp_path / "ct.nii.gz", random_volume())
     np.testing.assert_array_equal(read_ct(tmp_path / "ct.nii.gz").volume.data, random_volume().data)

@@ -83,6 +83,15 @@ def test_a_gap_of_38_mm_is_not_filled_with_inventions() -> None:
     assert grid.nearest[19] == 1
 
 
+def test_a_grid_may_begin_within_a_gap() -> None:
+    positions = np.array([0, 3.3, 4.3, 5.3, 6.3, 7.3])
+    grid = slice_grid(positions, complete=True)
+    data = grid.resample(images(positions).__getitem__, empty=-1024)
+    assert (data[~grid.measured] == -1024).all()
+    assert not grid.measured[0]
+    np.testing.assert_array_equal(data[grid.measured], images(positions)[1:])
+
+
 def test_each_slice_is_asked_for_once_in_order() -> None:
     for positions in (REGULAR, *UNEVEN.values()):
         asked: list[int] = []

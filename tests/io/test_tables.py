@@ -62,3 +62,10 @@ def test_ids_of_a_parquet_table_are_text(tmp_path: Path) -> None:
     table = read_table(tmp_path / "t.parquet")
     assert table["nodule_id"].tolist() == ["1", "2"]
     assert table["patient_id"].isna().tolist() == [False, True]
+
+
+def test_paths_that_look_like_numbers_are_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("candidate_id,ct,mask,reader_masks,voi\n01,0003,1e3,,007\n")
+    row = read_table(tmp_path / "t.csv", required=["ct", "mask"]).iloc[0]
+    assert row[["candidate_id", "ct", "mask", "voi"]].tolist() == ["01", "0003", "1e3", "007"]
+    assert pd.isna(row["reader_masks"])

@@ -220,6 +220,15 @@ def write_stage(folder: Path, module: torch.nn.Module, upstream: Path | None = N
     return folder / "best.pt"
 
 
+def test_other_ranks_take_the_best_weights_and_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, trained = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1)}), torch.nn.Linear(1, 1)
+    monkeypatch.setattr("lung_nodule.training.assemble.idist.get_rank", lambda: 1)
+    stages = {"a": write_stage(tmp_path / "a", trained)}
+    write_model(tmp_path / "model.pt", network=network, stages=stages, settings={})
+    torch.testing.assert_close(network["a"].weight, trained.weight)
+    assert not (tmp_path / "model.pt").exists()
+
+
 def test_a_model_is_put_together_from_all_stages_or_not_at_all(tmp_path: Path) -> None:
     network = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "b": torch.nn.Linear(1, 1)})
     other = torch.nn.Linear(1, 1)

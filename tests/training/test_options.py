@@ -175,6 +175,16 @@ def test_a_misspelt_read_out_is_refused_before_the_training(
         assert "--readout_attributes" in refused(lambda: initialized(bundle, "train", readout_attributes=["subtletyy"]))
 
 
+def test_a_network_without_a_malignancy_has_no_read_out(initialized: Callable[..., ConfigWorkflow]) -> None:
+    """The single-task ablation of the card, with the recommended recipe: refused before the training."""
+    recommended = ROOT / "bundles" / "e2emtl" / "configs" / "recommended.json"
+    single = {"channels": ["ct"], "multi_task": False}
+    said = refused(lambda: initialized("e2emtl", "train", recommended, **single))
+    assert "a network that gives no malignancy (--multi_task False) has no read-out" in said
+    assert initialized("e2emtl", "train", recommended, **single, readout_features=[], readout_attributes=[])
+    assert initialized("e2emtl", "train", **single)
+
+
 @pytest.mark.parametrize(("bundle", "workflow"), ALL)
 def test_every_configuration_passes_as_it_is(
     bundle: str, workflow: str, initialized: Callable[..., ConfigWorkflow]
