@@ -6,7 +6,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,20 +25,22 @@ from lung_nodule.deployment.server import TritonServer
 from tests.deployment.conftest import ball_voi
 
 VOI = ball_voi("small", (32, 32, 4), (1.0, 1.0, 2.5))
-LONGER_S = 0.4
+DEADLINE_S, LONGEST_S = 0.5, 60.0
 
 
 class Upstream(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Answers after a while; counts requests and cancellations."""
+    """Answers while it is not held; counts requests and cancellations."""
 
     def __init__(self) -> None:
         self.answered = self.cancelled = 0
+        self.free = threading.Event()
+        self.free.set()
         self._lock = threading.Lock()
 
     def ModelInfer(self, request, context: grpc.ServicerContext):
         if request.model_name == "refused":
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a reason")
-        time.sleep(LONGER_S)
+        assert self.free.wait(LONGEST_S), "nobody frees the server"
         with self._lock:
             self.answered += context.is_active()
             self.cancelled += not context.is_active()
@@ -87,6 +89,19 @@ def _asked(name: str) -> service_pb2.ModelInferRequest:
     return service_pb2.ModelInferRequest(model_name=name)
 
 
+def _is_answered(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
+    with contextlib.suppress(grpc.RpcError):
+        return stub.ModelInfer(_asked("net"), metadata=[("x", "again")]).id == "again"
+    return False
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    last = time.monotonic() + LONGEST_S
+    while not condition():
+        assert time.monotonic() < last, "it does not come true"
+        time.sleep(0.05)
+
+
 def test_answers_metadata_errors_and_streams_go_through(upstream: tuple[Upstream, str]) -> None:
     with guarded(upstream[1]) as stub:
         answer = stub.ModelInfer(_asked("net"), metadata=[("x", "of the client")])
@@ -104,25 +119,29 @@ def test_answers_metadata_errors_and_streams_go_through(upstream: tuple[Upstream
 def test_a_request_whose_client_leaves_is_computed_to_its_end(upstream: tuple[Upstream, str]) -> None:
     servicer, url = upstream
     with guarded(url) as stub:
+        servicer.free.clear()
         for _ in range(3):
             stub.ModelInfer.future(_asked("net"), metadata=[("x", "1")]).cancel()
             with pytest.raises(grpc.RpcError, match="Deadline"):
-                stub.ModelInfer(_asked("net"), metadata=[("x", "1")], timeout=LONGER_S / 4)
-        time.sleep(3 * LONGER_S)
-        assert servicer.answered >= 3
+                stub.ModelInfer(_asked("net"), metadata=[("x", "1")], timeout=DEADLINE_S)
+        servicer.free.set()
+        _wait_for(lambda: servicer.answered >= 3)
         assert servicer.cancelled == 0
 
 
 def test_abandoned_work_is_bounded(upstream: tuple[Upstream, str]) -> None:
-    with guarded(upstream[1], abandoned=2) as stub:
+    servicer, url = upstream
+    with guarded(url, abandoned=2) as stub:
+        servicer.free.clear()
         for _ in range(2):
             with pytest.raises(grpc.RpcError, match="Deadline"):
-                stub.ModelInfer(_asked("net"), metadata=[("x", "1")], timeout=LONGER_S / 8)
+                stub.ModelInfer(_asked("net"), metadata=[("x", "1")], timeout=DEADLINE_S)
         with pytest.raises(grpc.RpcError, match="2 requests of clients that have left") as refused:
             stub.ModelInfer(_asked("net"), metadata=[("x", "1")])
         assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        time.sleep(2 * LONGER_S)
-        assert stub.ModelInfer(_asked("net"), metadata=[("x", "again")]).id == "again"
+        servicer.free.set()
+        _wait_for(lambda: servicer.answered == 2)
+        _wait_for(lambda: _is_answered(stub))
 
 
 def test_an_address_in_use_is_named() -> None:
