@@ -22,6 +22,7 @@ from lung_nodule.deployment.explain import explained, write_occlusions
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.manifest import JSON, Options, manifest
 from lung_nodule.deployment.nodule_sources import SMALLEST_SCORE, read_nodule_source
+from lung_nodule.deployment.patients import named_patient, no_result, of_two_patients, patients_of
 from lung_nodule.deployment.report import write_report
 from lung_nodule.errors import InputError
 from lung_nodule.io import (
@@ -36,7 +37,6 @@ from lung_nodule.io import (
     cut_voi,
     mask_path,
     occlusion_path,
-    patient_name,
     read_ct,
     refuse_own_input,
     remove_earlier_masks,
@@ -164,7 +164,8 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         numbers = slice_numbers(read)
         findings = [replace(finding, numbers=numbers) for finding in findings]
         findings = explained(client, findings) if case.explain else findings
-        _write(out, findings, case, read, canonical, served, seconds, _patients(_named_patient(case, table), read))
+        patients = patients_of(named_patient(case.patient_id, table), read)
+        _write(out, findings, case, read, canonical, served, seconds, patients)
     return findings
 
 
@@ -198,43 +199,6 @@ def _ask(
     for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule", leave=None):
         findings[index] = make_finding(index + 1, centers[index], vois[index], answer)
     return [findings[index] for index in range(len(vois))]
-
-
-def _named_patient(case: Case, table: pd.DataFrame) -> str | None:
-    """Whom the caller named, else the table of nodules."""
-    if case.patient_id is not None or "patient_id" not in table:
-        return case.patient_id
-    named = table["patient_id"].dropna()
-    return str(named.iloc[0]) if len(named) else None
-
-
-def _patients(given: str | None, ct: Ct) -> list[str]:
-    """Who is predicted: whom the DICOM series names, and whom the caller or the table named.
-
-    A number is short for a patient of LIDC-IDRI where the series names such a patient, or none.
-    """
-    named = "" if ct.series is None else ct.series.patient_id
-    if given is not None and (not named or patient_name(named)):
-        given = patient_name(given) or given
-    return list(dict.fromkeys(name for name in (named, given) if name))
-
-
-def _warnings(served: ServedModel, patients: Sequence[str]) -> list[str]:
-    """What makes an answer of this model for these patients no result."""
-    warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
-    for patient in filter(served.has_seen, patients):
-        warnings.append(f"The training of this model saw a patient of this name, {patient}: its answers are no result.")
-    for warning in warnings:
-        logger.warning(warning)
-    return warnings
-
-
-def _of_two_patients(patients: Sequence[str]) -> list[str]:
-    """What to say where the CT and the nodules name different patients; the log names none."""
-    if len(patients) < 2:
-        return []
-    logger.warning("the CT and the nodules name different patients: check that they belong together")
-    return [f"The CT is of patient {patients[0]}, the nodules are of {patients[1]}: check that they belong together."]
 
 
 def _settings(served: ServedModel, seconds: float) -> dict[str, str]:
@@ -280,7 +244,7 @@ def _write(
     patients: Sequence[str],
 ) -> None:
     """Everything that a prediction leaves; an earlier one is invalid from the beginning."""
-    warnings, mixed = _warnings(served, patients), _of_two_patients(patients)
+    warnings, mixed = no_result(served, patients), of_two_patients(patients)
     now = datetime.now().astimezone()
     (out / JSON).unlink(missing_ok=True)
     remove_earlier_masks(out)

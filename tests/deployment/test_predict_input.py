@@ -14,6 +14,7 @@ from lung_nodule.__main__ import main
 from lung_nodule.deployment import predict
 from lung_nodule.deployment.dicom_results import REPORT, SEGMENTATION
 from lung_nodule.deployment.nodule_sources import read_nodule_source
+from lung_nodule.deployment.patients import patients_of
 from lung_nodule.errors import InputError
 from lung_nodule.io import Volume, read_nifti, write_nifti
 from lung_nodule.io.lock import only_writer
@@ -169,7 +170,7 @@ def test_its_segmentation_of_an_uneven_series_is_a_source_of_nodules(tmp_path: P
 )
 def test_whom_the_training_is_asked_about(given: str | None, named: str, patients: list[str], tmp_path: Path) -> None:
     ct = write_dicom(tmp_path / "ct", extra={**FRAME, "PatientID": named})
-    assert predict._patients(given, predict.read_ct(ct)) == patients
+    assert patients_of(given, predict.read_ct(ct)) == patients
 
 
 @pytest.mark.parametrize(
