@@ -38,7 +38,7 @@ def export(
     source, target = path_text(bundle, "--bundle"), path_text(repository, "--repository")
 
     def action() -> int:
-        from lung_nodule.deployment.export import export_bundle
+        from lung_nodule.deployment.repository.export import export_bundle
 
         export_bundle(source, target, checkpoint=checkpoint, engine=engine, precision=precision)
         return 0
@@ -59,7 +59,7 @@ def build_plans(repository: str, tf32: bool = False) -> Job:
     folder = Path(path_text(repository, "--repository"))
 
     def action() -> int:
-        from lung_nodule.deployment import build_plans as plans
+        from lung_nodule.deployment.repository import build_plans as plans
 
         try:
             logger.info("%d plans built", plans.build_plans(folder, tf32=tf32))
@@ -81,7 +81,7 @@ def roll_back(repository: str) -> Job:
     folder = path_text(repository, "--repository")
 
     def action() -> int:
-        from lung_nodule.deployment import model_repository
+        from lung_nodule.deployment.repository import model_repository
 
         model_repository.roll_back(folder)
         return 0
@@ -121,7 +121,7 @@ def serve(
     ports = {name: whole_number(port, f"--{name}", least=0) for name, port in given.items()}
 
     def action() -> int:
-        from lung_nodule.deployment.server import ServerEndedError, TritonServer, serve_until_interrupted
+        from lung_nodule.deployment.server.server import ServerEndedError, TritonServer, serve_until_interrupted
 
         try:
             server = TritonServer(
@@ -202,8 +202,8 @@ def predict(
         raise InputError(f"--worklist names each case's {', '.join(of_one)} in its columns: leave these flags out")
 
     def action() -> int:
-        from lung_nodule.deployment.predict import predict_ct
-        from lung_nodule.deployment.predict_worklist import predict_worklist
+        from lung_nodule.deployment.prediction.predict import predict_ct
+        from lung_nodule.deployment.prediction.predict_worklist import predict_worklist
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
         server = {"url": url, "model": model, "connection": connection}
@@ -224,7 +224,7 @@ def check_plans(repository: str) -> Job:
     folder = Path(path_text(repository, "--repository"))
 
     def action() -> int:
-        from lung_nodule.deployment import build_plans as plans
+        from lung_nodule.deployment.repository import build_plans as plans
 
         try:
             logger.info("%d plans fit this machine", plans.check_plans(folder))

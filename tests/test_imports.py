@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ MAY_IMPORT = {
     "evaluation": {"evaluation", "methods", "data", "networks", "losses", "core", "io"},
     "benchmark": {"benchmark", "bundle", "evaluation", "training", "methods", "data", "networks", "core", "io"},
     "deployment": {"deployment", "methods", "data", "networks", "losses", "core", "io"},
+}
+WITHIN_DEPLOYMENT = {
+    "answers": set(),
+    "occlusion": set(),
+    "connection": set(),
+    "findings": {"answers", "occlusion"},
+    "client": {"answers", "connection"},
+    "repository": {"answers"},
+    "server": {"repository"},
+    "dicom": {"answers", "findings"},
+    "nodules": {"dicom"},
+    "report": {"answers", "findings", "occlusion"},
+    "prediction": {"answers", "client", "dicom", "findings", "nodules", "occlusion", "report"},
 }
 FOR_ALL = {"lidc", "errors", "holdout"}
 PYTHON = sorted((ROOT / "lung_nodule").rglob("*.py")) + sorted((ROOT / "preprocessing").rglob("*.py"))
@@ -49,6 +63,21 @@ def test_arrows_run_one_way(package: str) -> None:
     for path in files:
         ours = {name.split(".")[1] for name in imported(path) if re.match(r"lung_nodule\.\w+", name)}
         assert ours - {"__version__"} <= MAY_IMPORT[package] | FOR_ALL, path
+
+
+def test_arrows_run_one_way_within_the_deployment() -> None:
+    place = ROOT / "lung_nodule" / "deployment"
+    assert {path.stem for path in place.iterdir() if path.stem[0] != "_"} == set(WITHIN_DEPLOYMENT)
+    for part, others in WITHIN_DEPLOYMENT.items():
+        for path in [place / f"{part}.py"] if (place / f"{part}.py").is_file() else (place / part).rglob("*.py"):
+            ours = {name.split(".")[2] for name in imported(path) if name.startswith("lung_nodule.deployment.")}
+            assert ours - {part} <= others, path
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PYTHON}
+    arrows = {name: imported(path) & modules.keys() - {name} for name, path in modules.items()}
+    TopologicalSorter(arrows).prepare()  # raises CycleError with the files of a circle
 
 
 def test_preprocessing_hands_over_files() -> None:

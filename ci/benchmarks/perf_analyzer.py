@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's 
 
 from ci.benchmarks.nodule import DIAMETER, nodule
 from lung_nodule.deployment.client import NoduleClient, voi_tensors
-from lung_nodule.deployment.nodule_sources import read_nodule_source
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.nodules.sources import read_nodule_source
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, center_of, cut_voi, read_ct, write_json
 

@@ -36,8 +36,8 @@ from ci.benchmarks.nodule import DIAMETER, nodule
 from lung_nodule.core import NoduleView
 from lung_nodule.deployment.answers import PANEL
 from lung_nodule.deployment.client import NoduleClient, request_inputs
-from lung_nodule.deployment.export import default_checkpoint
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.repository.export import default_checkpoint
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.io import Voi, write_json
 from lung_nodule.methods import METHODS, Method, load_network, load_view, method_named
 

@@ -1,1 +1,1 @@
-"""From a trained checkpoint to a served answer: ONNX, engines, the model repository, the server and its client."""
+"""From a trained checkpoint to a served answer: the model repository, the server, its client and what it writes."""

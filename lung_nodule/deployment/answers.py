@@ -11,6 +11,15 @@ from lung_nodule.io import patient_hash, voi_edge_mm
 
 PANEL = "nodule_panel"
 """The model that asks every method."""
+TITLES = {
+    "mtnet": "MT-Net",
+    "mtmrnet": "MTMR-Net",
+    "mtcnn": "MT-CNN",
+    "e2emtl": "End-to-end",
+    PANEL: "Mean",
+    "mean": "Mean",
+}
+"""The methods' names in a report; any other method is shown by the name it is served by."""
 _MAPS = {"fine": "FINE_PROBABILITY", "coarse": "COARSE_PROBABILITY", "mask": "MASK_PROBABILITY"}
 _MAP_OF_METHOD = "MASK_PROBABILITY_"
 _PLACES = {"mean": 0, "coarse": 2}

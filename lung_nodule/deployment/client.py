@@ -18,10 +18,11 @@ from typing import Any, Self
 
 import numpy as np
 from lung_nodule.deployment.answers import PANEL, Answer, ServedModel, answer_of
-from lung_nodule.deployment.call_threads import CallThreads, Reply
-from lung_nodule.deployment.request_slot import RequestSlot
-from lung_nodule.deployment.retries import Retries
-from lung_nodule.deployment.transport import Address, Failure, Transport, TransportError, as_inputs, connect
+from lung_nodule.deployment.connection.call_threads import CallThreads, Reply
+from lung_nodule.deployment.connection.connect import connect
+from lung_nodule.deployment.connection.request_slot import RequestSlot
+from lung_nodule.deployment.connection.retries import Retries
+from lung_nodule.deployment.connection.transport import Address, Failure, Transport, TransportError, as_inputs
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi
 from tritonclient import grpc

@@ -17,7 +17,7 @@ from lung_nodule.benchmark.cell import Cell
 from lung_nodule.benchmark.panel_masks import all_weights, chosen_weights, mean_map, panel_masks
 from lung_nodule.core import nodule_mask
 from lung_nodule.data import LoadVOI, nodule_datalist
-from lung_nodule.deployment.model_repository import TEMPLATES, read_config
+from lung_nodule.deployment.repository.model_repository import TEMPLATES, read_config
 from lung_nodule.methods import METHODS, load_network, load_view
 from tests.networks import published
 

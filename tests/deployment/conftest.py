@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import nn
 
-from lung_nodule.deployment import predict, predict_worklist
-from lung_nodule.deployment.export import export_bundle
 from lung_nodule.deployment.findings import Finding
-from lung_nodule.deployment.onnx_files import lung_like
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.prediction import predict, predict_worklist
+from lung_nodule.deployment.repository.export import export_bundle
+from lung_nodule.deployment.repository.onnx_files import lung_like
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import METHODS
 from lung_nodule.networks import E2EMTL, MTCNN, MTMRNet, MTNet
-from tests.deployment import report_page
 from tests.deployment.hand_made import HandMadeAnswers
+from tests.deployment.report import report_page
 from tests.networks import published
 
 SETTINGS = {

@@ -20,7 +20,7 @@ import numpy as np
 from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from lung_nodule.deployment.model_repository import TEMPLATES, read_config
+from lung_nodule.deployment.repository.model_repository import TEMPLATES, read_config
 
 SHAPE = (4, 3, 2)
 QUICK, SLOW, REFUSED = 0.0, 1.0, 2.0

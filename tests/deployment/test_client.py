@@ -12,7 +12,7 @@ import pytest
 
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.voi_memory import PREFIX
+from lung_nodule.deployment.connection.voi_memory import PREFIX
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 from tests.deployment.fake_triton import QUICK, REFUSED, SHAPE, SLOW, Service, serving_grpc, serving_http
@@ -133,7 +133,7 @@ import random, signal, sys
 import numpy as np
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.model_repository import TEMPLATES, read_config
+from lung_nodule.deployment.repository.model_repository import TEMPLATES, read_config
 from lung_nodule.io import Voi, Volume
 
 def interrupt(*_):

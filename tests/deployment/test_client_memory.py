@@ -15,10 +15,10 @@ import grpc
 import numpy as np
 import pytest
 
-from lung_nodule.deployment import retries
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.transport import Address
-from lung_nodule.deployment.voi_memory import PREFIX
+from lung_nodule.deployment.connection import retries
+from lung_nodule.deployment.connection.transport import Address
+from lung_nodule.deployment.connection.voi_memory import PREFIX
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 from tests.deployment.fake_triton import QUICK, REFUSED, Service, serving_grpc, serving_http

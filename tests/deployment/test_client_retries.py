@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 from grpc import StatusCode
 
-from lung_nodule.deployment import retries
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.connection import retries
 from lung_nodule.errors import InputError
 from tests.deployment.fake_triton import QUICK, Service, serving_grpc, serving_http
 from tests.deployment.test_client import _vois

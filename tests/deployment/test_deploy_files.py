@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from lung_nodule.core.validation import MOST_VOXELS
-from lung_nodule.deployment import canary
-from lung_nodule.deployment.model_repository import TEMPLATES
+from lung_nodule.deployment.repository.model_repository import TEMPLATES
+from lung_nodule.deployment.server import canary
 
 DEPLOY = TEMPLATES / "deploy"
 TAG = "25.06-py3"

@@ -22,8 +22,8 @@ from tritonclient import http as of_http
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.model_repository import TEMPLATES
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.repository.model_repository import TEMPLATES
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi
 from tests.deployment.conftest import ball_voi

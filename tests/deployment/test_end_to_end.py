@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from lung_nodule.deployment.client import NoduleClient
-from lung_nodule.deployment.predict import predict_ct
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.prediction.predict import predict_ct
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.io import cut_voi, read_nifti, read_table
 from tests.forked import run_python
 from tests.user_ct import write_centers, write_dicom
@@ -102,7 +102,7 @@ def test_a_tighter_voi_moves_the_prediction_little(server: TritonServer, painted
 
 def test_export_finds_the_weights_that_inference_takes(tmp_path: Path) -> None:
     """Default of export: the bundle's own models/model.pt, else the training's out/<bundle>/model.pt."""
-    from lung_nodule.deployment.export import default_checkpoint
+    from lung_nodule.deployment.repository.export import default_checkpoint
 
     bundle = tmp_path / "bundles" / "mtnet"
     shutil.copytree(ROOT / "bundles" / "mtnet", bundle, ignore=shutil.ignore_patterns("models"))

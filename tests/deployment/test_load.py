@@ -13,7 +13,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.deployment.client import request_inputs
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.server.server import TritonServer
 from tests.deployment.conftest import ball_voi
 
 VOIS = [ball_voi("a" * (number + 1), (24, 26, 3 + number), (1.0, 1.0, 2.5)) for number in range(4)]

@@ -15,17 +15,17 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from lung_nodule.core import CubeView, nodule_mask, original_scale, size_of
-from lung_nodule.deployment.build_plans import TOLERANCES, compare
-from lung_nodule.deployment.calibration import Bin, Calibration, calibrations
-from lung_nodule.deployment.canary import _entry_models, _values, ask_canary
 from lung_nodule.deployment.client import PANEL, NoduleClient, request_inputs
-from lung_nodule.deployment.engines import model_configs
-from lung_nodule.deployment.export import export_bundle
-from lung_nodule.deployment.model_repository import TEMPLATES, read_config, template_models, write_config
-from lung_nodule.deployment.onnx_files import OPSET, lung_like, noise
-from lung_nodule.deployment.precision import cast_file
-from lung_nodule.deployment.served import served_nets
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.report.calibration import Bin, Calibration, calibrations
+from lung_nodule.deployment.repository.build_plans import TOLERANCES, compare
+from lung_nodule.deployment.repository.engines import model_configs
+from lung_nodule.deployment.repository.export import export_bundle
+from lung_nodule.deployment.repository.model_repository import TEMPLATES, read_config, template_models, write_config
+from lung_nodule.deployment.repository.onnx_files import OPSET, lung_like, noise
+from lung_nodule.deployment.repository.precision import cast_file
+from lung_nodule.deployment.repository.served import served_nets
+from lung_nodule.deployment.server.canary import _entry_models, _values, ask_canary
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from lung_nodule.methods import METHODS, load_network, model_settings

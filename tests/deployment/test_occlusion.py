@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lung_nodule.deployment.answers import Answer, ServedModel
-from lung_nodule.deployment.explain import explained
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.occlusion import CUBES, LEAST_MM, OccludedVois, occlusion_of
+from lung_nodule.deployment.prediction.explain import explained
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 

@@ -14,10 +14,10 @@ from tritonclient.utils import InferenceServerException
 
 from lung_nodule.core import SlicePatch, nodule_score, slice_weights, window
 from lung_nodule.deployment.answers import Answer
-from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import NoduleClient, request_inputs
-from lung_nodule.deployment.server import TritonServer
-from lung_nodule.deployment.voi_memory import PREFIX
+from lung_nodule.deployment.connection.voi_memory import PREFIX
+from lung_nodule.deployment.server.canary import ask_canary
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 from lung_nodule.methods import load_network

@@ -11,11 +11,11 @@ import pytest
 from monai.bundle import ConfigParser
 from tritonclient.grpc import InferenceServerClient
 
-from lung_nodule.deployment import model_repository
-from lung_nodule.deployment.canary import ask_canary
 from lung_nodule.deployment.client import request_inputs
-from lung_nodule.deployment.export import export_bundle
-from lung_nodule.deployment.server import TritonServer
+from lung_nodule.deployment.repository import model_repository
+from lung_nodule.deployment.repository.export import export_bundle
+from lung_nodule.deployment.server.canary import ask_canary
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.io import Voi, center_of, read_nifti, read_table
 from lung_nodule.methods import METHODS, Method, load_network, register
 from tests.methods.toy_bundle import write_bundle, write_templates

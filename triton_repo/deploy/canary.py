@@ -1,7 +1,7 @@
 """The health check of a container: a small inference, for its exit status. Needs Python's standard library alone.
 
 Triton still reports ready when a step has died. The question goes over HTTP, where a client that gives up does no harm.
-It is that of ``lung_nodule.deployment.canary``, which a container does not have.
+It is that of ``lung_nodule.deployment.server.canary``, which a container does not have.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Connections to a Triton server, over gRPC and HTTP: retries, threads, shared memory."""

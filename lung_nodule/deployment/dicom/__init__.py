@@ -1,0 +1,1 @@
+"""DICOM results: a segmentation and a structured report of the nodules."""

@@ -1,0 +1,140 @@
+"""Where the nodules of a CT are: a table, or what other tools write (label maps, DICOM objects, detections)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lung_nodule.core import LARGEST_DIAMETER_MM, SMALLEST_DIAMETER_MM
+from lung_nodule.deployment.nodules.label_map import DIAMETER, from_label_map
+from lung_nodule.errors import InputError
+from lung_nodule.io import CENTER, Series, read_nifti, read_nodules
+from pydicom.misc import is_dicom
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SCORE = 0.5
+"""From which a detection is taken by default."""
+LABEL_MAPS, DETECTIONS = (".nii", ".nii.gz"), (".json",)
+_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+
+def read_nodule_source(
+    path: str | Path,
+    *,
+    keep: Mapping[str, str | int | None] | None = None,
+    series_of: str | Path | None = None,
+    threshold: float = SMALLEST_SCORE,
+    series: Callable[[], Series | None] = lambda: None,
+) -> pd.DataFrame:
+    """``nodule_id`` and centre (RAS, mm) of every nodule; where they are known, ``diameter_mm``, ``series_uid``,
+    ``patient_id``.
+
+    Args:
+        path: a table (:func:`~lung_nodule.io.read_nodules`); a label map (NIfTI), in which every connected part of a
+            label is a nodule; a DICOM segmentation or structured report of the CT
+            (:func:`~lung_nodule.deployment.nodules.dicom_object.from_dicom`); or the JSON that MONAI's
+            ``lung_nodule_ct_detection`` writes.
+        keep: as ``read_nodules``, for a table.
+        series_of: the CT, as ``read_nodules``; of a JSON with several images, the one whose name it has is taken.
+        threshold: detections of a lower score are left out.
+        series: reads the CT's series, for a DICOM object; None where the CT is no DICOM series.
+
+    Raises:
+        InputError: as ``read_nodules``; the map holds no label; the DICOM object is not of the CT; the file holds no
+            detections, none of the CT or none above the threshold.
+    """
+    name = Path(path).name.lower()
+    if name.endswith(LABEL_MAPS):
+        return _with_fitting_diameters(from_label_map(read_nifti(path), path), path)
+    if name.endswith(DETECTIONS):
+        return _with_fitting_diameters(from_detections(Path(path), ct=series_of, threshold=threshold), path)
+    if Path(path).is_file() and is_dicom(path):
+        return _with_fitting_diameters(_from_dicom(Path(path), series(), series_of), path)
+    return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER, "series_uid", "patient_id"])
+
+
+def _with_fitting_diameters(nodules: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """A measured diameter that no nodule has, such as that of a single voxel, is unknown; a table's is refused."""
+    if DIAMETER not in nodules:
+        return nodules
+    odd = nodules[DIAMETER].notna() & ~nodules[DIAMETER].between(SMALLEST_DIAMETER_MM, LARGEST_DIAMETER_MM)
+    for row in nodules[odd].to_dict("records"):
+        logger.warning("%s: %s has a diameter of %.1f mm, taken as unknown", path, row["nodule_id"], row[DIAMETER])
+    return nodules.assign(**{DIAMETER: nodules[DIAMETER].mask(odd)})
+
+
+def _from_dicom(path: Path, series: Series | None, ct: str | Path | None) -> pd.DataFrame:
+    if series is None:
+        raise InputError(f"{path} refers to a DICOM series: give that as the CT (its folder, or a zip of it), not {ct}")
+    # highdicom takes a second to import, which the other sources need not wait for.
+    from lung_nodule.deployment.nodules.dicom_object import from_dicom
+
+    return from_dicom(path, series)
+
+
+def from_detections(path: Path, *, ct: str | Path | None, threshold: float = SMALLEST_SCORE) -> pd.DataFrame:
+    """A row per box: its centre, and the mean of its axial edges as the diameter.
+
+    Args:
+        path: a list with, per image, ``box`` (centre x, y, z and size w, h, d in mm, LPS), ``label_scores`` and
+            ``image``; or a single such entry.
+        ct: as ``series_of`` of :func:`read_nodule_source`.
+        threshold: smallest score.
+
+    Raises:
+        InputError: as :func:`read_nodule_source`.
+    """
+    entry = _entry_of(_entries(path), path, ct)
+    boxes, scores = _numbers(entry, path)
+    order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= threshold]
+    if not order:
+        best = f", the highest score is {scores.max():.2f}" if len(scores) else ""
+        raise InputError(f"{path} holds no detection of at least {threshold:g}{best}: give a lower --threshold")
+    centers, diameters = boxes[order, :3] * _TO_RAS, boxes[order, 3:5].mean(axis=1)
+    names = [f"nodule_{number + 1}" for number in range(len(order))]
+    columns = dict(zip(CENTER, centers.T, strict=True))
+    return pd.DataFrame({"nodule_id": names, **columns, DIAMETER: diameters})
+
+
+def _numbers(entry: Mapping[str, Any], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes ``[N, 6]`` and scores ``[N]`` of an image."""
+    try:
+        boxes = np.asarray(entry["box"], dtype=float).reshape(-1, 6)
+        scores = np.asarray(entry["label_scores"], dtype=float).ravel()
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: a box needs six numbers (centre and size, mm, LPS), and one score") from None
+    if len(boxes) != len(scores) or not np.isfinite(boxes).all():
+        raise InputError(f"{path}: {len(boxes)} boxes with {len(scores)} scores; each box needs six numbers, one score")
+    return boxes, scores
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}") from None
+    entries = content if isinstance(content, list) else [content]
+    if not all(isinstance(entry, dict) and {"box", "label_scores"} <= set(entry) for entry in entries) or not entries:
+        raise InputError(f"{path} holds no detections: each image needs box and label_scores")
+    return entries
+
+
+def _entry_of(entries: list[dict[str, Any]], path: Path, ct: str | Path | None) -> dict[str, Any]:
+    """The one entry, or that of the CT."""
+    if len(entries) == 1:
+        return entries[0]
+    wanted = None if ct is None else Path(ct).resolve().name
+    found = [entry for entry in entries if Path(str(entry.get("image", ""))).name == wanted]
+    if len(found) != 1:
+        raise InputError(
+            f"{path} holds {len(entries)} images, {len(found)} of them named {wanted}: keep the CT's alone"
+        )
+    return found[0]

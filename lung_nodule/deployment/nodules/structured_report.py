@@ -1,0 +1,214 @@
+"""Nodules from a DICOM structured report of template TID 1500: every measurement group with a position."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+from highdicom.seg import Segmentation
+from highdicom.spatial import ImageToReferenceTransformer
+from lung_nodule.deployment.nodules.label_map import DIAMETER, labelled
+from lung_nodule.deployment.nodules.segmentation import read_segmentation, segment_mask
+from lung_nodule.errors import InputError
+from lung_nodule.io import CENTER, Series, Volume, as_file_names, may_be_image
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+logger = logging.getLogger(__name__)
+
+_TEMPLATE = "1500"
+_SEGMENTS = (codes.DCM.ReferencedSegment, codes.DCM.ReferencedSegmentationFrame)
+_DIAMETERS = (codes.SCT.LongAxis, codes.SCT.Length, codes.SCT.Diameter)  # the first that is there
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0}
+_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+
+def from_report(path: Path, series: Series) -> pd.DataFrame:
+    """A row per measurement group (TID 1410, 1411, 1501), named after its tracking identifier.
+
+    The centre is that of the group's 3-D coordinates (those named Center, where there are any), else of the segment
+    that it refers to, else of the regions and lines on the CT's slices: the middle of their extent. The diameter is
+    the long axis, length or diameter that the group gives, else the segment's. Groups without a position are left out.
+
+    Args:
+        path: the report; a segmentation that it refers to lies in the same folder.
+        series: the CT.
+
+    Raises:
+        InputError: it is no TID 1500, a position lies in another frame of reference or series, a segmentation is not
+            there, or no group has a position.
+        AttributeError, KeyError, RuntimeError, TypeError, ValueError: pydicom or highdicom cannot use it.
+    """
+    report = _Report(path, series)
+    names, rows = [], []
+    for group in report.groups():
+        name, row = report.name(group), report.row(group)
+        if row is None:
+            logger.warning("%s: measurement group %s has no position and is left out", path, name or "without a name")
+            continue
+        names.append(name)
+        rows.append(row)
+    if not rows:
+        raise InputError(f"{path} holds no measurement group with a position")
+    return pd.DataFrame(rows).assign(nodule_id=as_file_names(names, otherwise="nodule"))
+
+
+class _Report:
+    """A report, the slices of its CT and the segmentations beside it."""
+
+    def __init__(self, path: Path, series: Series) -> None:
+        self.path, self.series = path, series
+        self.document = pydicom.dcmread(path)
+        template = self.document.get("ContentTemplateSequence") or [Dataset()]
+        if template[0].get("TemplateIdentifier") != _TEMPLATE:
+            raise InputError(f"{path} is no measurement report of template TID {_TEMPLATE}")
+        self._segmentations: dict[str, Segmentation] = {}
+
+    def groups(self) -> list[Dataset]:
+        """The measurement groups, in the report's order."""
+        return [item for item in _items(self.document) if _is(item, "CONTAINER", codes.DCM.MeasurementGroup)]
+
+    @staticmethod
+    def name(group: Dataset) -> str:
+        """The tracking identifier; empty where there is none."""
+        found = (item for item in _items(group) if _is(item, "TEXT", codes.DCM.TrackingIdentifier))
+        return next((str(item.TextValue) for item in found), "")
+
+    def row(self, group: Dataset) -> dict[str, float] | None:
+        """Centre and diameter; None of a group without a position."""
+        row = _at(self._in_space(group)) or self._of_segment(group) or _at(self._on_slices(group))
+        diameter = _diameter(group)
+        if row and diameter is not None:
+            row[DIAMETER] = diameter
+        return row or None
+
+    def _in_space(self, group: Dataset) -> np.ndarray | None:
+        """Of the 3-D coordinates, LPS."""
+        found = [item for item in _items(group) if item.ValueType == "SCOORD3D"]
+        found = [item for item in found if _concept(item) == codes.DCM.Center] or found
+        if not found:
+            return None
+        frames = {str(item.ReferencedFrameOfReferenceUID) for item in found}
+        if frames != {self.series.frame_uid}:
+            raise InputError(
+                f"{self.path}: {self.name(group) or 'a group'} lies in the frame of reference "
+                f"{', '.join(sorted(frames))}, the CT in {self.series.frame_uid or 'none that it names'}: give the CT "
+                "that was measured"
+            )
+        return _middle([np.reshape(item.GraphicData, (-1, 3)) for item in found])
+
+    def _of_segment(self, group: Dataset) -> dict[str, float]:
+        """Of the referenced segment, or of the segment of the referenced frame; empty where there is none."""
+        for item in _items(group):
+            if item.ValueType == "IMAGE" and _concept(item) in _SEGMENTS:
+                referred = item.ReferencedSOPSequence[0]
+                segmentation = self._segmentation(str(referred.ReferencedSOPInstanceUID))
+                mask = segment_mask(segmentation, _segment_number(referred, segmentation), self.series)
+                if mask is not None:
+                    (row,) = labelled(Volume(mask.data.astype(np.uint8), mask.affine)).values()
+                    return row
+        return {}
+
+    def _on_slices(self, group: Dataset) -> np.ndarray | None:
+        """Of the regions and lines drawn on slices of the CT, LPS."""
+        places = []
+        for item in _items(group):
+            if item.ValueType != "SCOORD":
+                continue
+            points = np.reshape(np.asarray(item.GraphicData, dtype=np.float64), (-1, 2))
+            points = points[:1] if item.GraphicType == "CIRCLE" else points  # its centre, and a point on it
+            images = [image for image in _items(item) if image.ValueType == "IMAGE"]
+            for uid in (str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for image in images):
+                if uid not in self._slices:
+                    raise InputError(
+                        f"{self.path}: {self.name(group) or 'a group'} is drawn on the image {uid}, which is no slice "
+                        f"of the CT series {self.series.series_uid}: give the CT that was measured"
+                    )
+                header = pydicom.dcmread(self._slices[uid], stop_before_pixels=True)
+                places.append(ImageToReferenceTransformer.for_image(header)(points))
+        return _middle(places) if places else None
+
+    @cached_property
+    def _slices(self) -> dict[str, Path]:
+        """The CT's files by SOPInstanceUID."""
+        return {uid: path for path in self.series.paths if (uid := _instance_uid(path)) is not None}
+
+    def _segmentation(self, uid: str) -> Segmentation:
+        if uid not in self._segmentations:
+            beside = [path for path in sorted(self.path.parent.iterdir()) if path.is_file() and may_be_image(path)]
+            found = next((path for path in beside if _instance_uid(path) == uid), None)
+            if found is None:
+                raise InputError(f"{self.path} refers to the segmentation {uid}: put its file into the same folder")
+            self._segmentations[uid] = read_segmentation(found, self.series)
+        return self._segmentations[uid]
+
+
+def _items(node: Dataset) -> Iterator[Dataset]:
+    """All content items below a node, in their order; one that only refers to another has no value type."""
+    for item in node.get("ContentSequence", []):
+        if "ValueType" in item:
+            yield item
+            yield from _items(item)
+
+
+def _is(item: Dataset, value_type: str, concept: Code) -> bool:
+    return item.ValueType == value_type and _concept(item) == concept
+
+
+def _concept(item: Dataset) -> Code | None:
+    """What an item is called; None of an anonymous one, as coordinates often are."""
+    return _code(item, "ConceptNameCodeSequence")
+
+
+def _code(item: Dataset, attribute: str) -> Code | None:
+    found = item.get(attribute)
+    if not found:
+        return None
+    return Code(str(found[0].get("CodeValue", "")), str(found[0].get("CodingSchemeDesignator", "")), "")
+
+
+def _diameter(group: Dataset) -> float | None:
+    """In mm; None where the group gives none."""
+    for name in _DIAMETERS:
+        for item in _items(group):
+            if _is(item, "NUM", name) and item.get("MeasuredValueSequence"):
+                measured = item.MeasuredValueSequence[0]
+                unit = _code(measured, "MeasurementUnitsCodeSequence")
+                if unit is not None and unit.value in _MILLIMETRES:
+                    return float(measured.NumericValue) * _MILLIMETRES[unit.value]
+    return None
+
+
+def _at(center: np.ndarray | None) -> dict[str, float]:
+    """Columns of a centre in LPS; none of None."""
+    return {} if center is None else dict(zip(CENTER, (center * _LPS_TO_RAS).tolist(), strict=True))
+
+
+def _middle(places: list[np.ndarray]) -> np.ndarray:
+    """Middle of the extent of points ``[n, 3]``: of an ellipse's and ellipsoid's axes, and of a line, its centre."""
+    points = np.concatenate(places).astype(np.float64)
+    return (points.min(axis=0) + points.max(axis=0)) / 2
+
+
+def _segment_number(referred: Dataset, segmentation: Segmentation) -> int:
+    """The segment that is referred to, itself or by one of its frames."""
+    if "ReferencedSegmentNumber" in referred:
+        return int(np.atleast_1d(referred.ReferencedSegmentNumber)[0])
+    frame = int(np.atleast_1d(referred.ReferencedFrameNumber)[0])
+    groups = segmentation.PerFrameFunctionalGroupsSequence[frame - 1]
+    return int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+
+
+def _instance_uid(path: Path) -> str | None:
+    """SOPInstanceUID of a file; None where it is no DICOM object."""
+    try:
+        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+    except (InvalidDicomError, AttributeError, EOFError, OSError, ValueError):
+        return None

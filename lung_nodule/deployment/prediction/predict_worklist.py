@@ -1,0 +1,101 @@
+"""Predict a list of CTs, one folder each; what is done stays done, what fails does not stop the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lung_nodule.deployment.answers import ServedModel
+from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.prediction.manifest import is_complete
+from lung_nodule.deployment.prediction.predict import Case, predict_case
+from lung_nodule.deployment.prediction.worklist import SUMMARY, read_worklist
+from lung_nodule.errors import InputError, user_error
+from lung_nodule.io import write_table
+from lung_nodule.io.lock import only_writer
+from lung_nodule.io.progress_bar import progress
+
+logger = logging.getLogger(__name__)
+
+DONE, SKIPPED, FAILED, NOT_REACHED = "done", "skipped", "failed", "not reached"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: a row of ``worklist.csv``.
+
+    Attributes:
+        status: done; skipped, as an earlier run has done it; failed; not reached, as the run was interrupted.
+        error: why it failed.
+    """
+
+    status: str
+    error: str = ""
+
+
+def predict_worklist(
+    *,
+    worklist: str | Path,
+    out: str | Path,
+    url: str,
+    model: str | None = None,
+    connection: Mapping[str, Any] | None = None,
+    **options: str | float | bool,
+) -> int:
+    """Predict every case of a worklist into a folder of its name, and write ``worklist.csv``.
+
+    A case is skipped where its folder holds a complete prediction of the same inputs, by their hashes, with the same
+    model and options.
+
+    Args:
+        worklist: see :func:`~lung_nodule.deployment.prediction.worklist.read_worklist`, like ``options``.
+        out: folder of the folders.
+        url: as :func:`~lung_nodule.deployment.prediction.predict.predict_ct`, like ``model`` and ``connection``.
+        model: of the server.
+        connection: options of the client.
+        options: of every case.
+
+    Returns:
+        How many cases failed.
+
+    Raises:
+        InputError: the worklist cannot be run, no server answers, or another run writes to the folder.
+    """
+    cases, out = read_worklist(worklist, **options), Path(out)
+    if (out / SUMMARY).exists() and (out / SUMMARY).samefile(worklist):
+        raise InputError(f"{worklist} would be overwritten by the results: name another output folder than {out}")
+    with NoduleClient(url, model=model, **(connection or {})) as client, only_writer(out):
+        served = client.describe()
+        outcomes = dict.fromkeys(cases, Outcome(NOT_REACHED))
+        try:
+            with progress(len(cases), description="cases", unit="case") as step:
+                for name, case in cases.items():
+                    outcomes[name] = _outcome(client, served, name, case, out / name)
+                    step()
+        finally:
+            _summarize(outcomes, out / SUMMARY)
+    return sum(outcome.status == FAILED for outcome in outcomes.values())
+
+
+def _outcome(client: NoduleClient, served: ServedModel, name: str, case: Case, folder: Path) -> Outcome:
+    if is_complete(folder, model=served, ct_path=case.ct, nodules_path=case.nodules, options=case.options):
+        logger.info("%s: skipped, as it is complete", name)
+        return Outcome(SKIPPED)
+    try:
+        predict_case(client, case, folder)
+    except Exception as error:  # whatever is wrong with one case, the others can be predicted
+        cause = user_error(error)
+        logger.error("%s failed: %s", name, cause or repr(error), exc_info=None if cause else error)
+        return Outcome(FAILED, " ".join(str(cause or repr(error)).split()))
+    return Outcome(DONE)
+
+
+def _summarize(outcomes: Mapping[str, Outcome], path: Path) -> None:
+    write_table(path, pd.DataFrame([{"name": name, **asdict(outcome)} for name, outcome in outcomes.items()]))
+    counts = Counter(outcome.status for outcome in outcomes.values())
+    logger.info("%d cases: %s (%s)", len(outcomes), ", ".join(f"{n} {word}" for word, n in counts.items()), path)

@@ -1,0 +1,1 @@
+"""From a checkpoint to a Triton model repository: ONNX files, precision, engines, TensorRT plans."""

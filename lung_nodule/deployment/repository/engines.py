@@ -1,0 +1,109 @@
+"""The engines that run the nets in Triton: which precision each takes, and the model configs that choose it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lung_nodule.deployment.repository.build_plans import Profile, shapes_text
+from lung_nodule.errors import InputError
+from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
+
+ENGINES: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("fp32", "fp16"),
+    "openvino": ("fp32", "bf16"),
+    "tensorrt": ("fp32", "fp16", "bf16"),
+}
+"""By name, the precisions that it takes. ONNX Runtime has no bfloat16 on a CPU; OpenVINO's float16 is slower there than
+float32."""
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+"""OpenVINO's INFERENCE_PRECISION_HINT; left open, it takes bfloat16 by itself on a CPU that has it."""
+ENGINE_CACHE = "/tmp/onnxruntime_tensorrt"
+
+
+def check_choice(engine: str, precision: str) -> None:
+    """Refuse an engine that is unknown or does not take the precision.
+
+    Raises:
+        InputError: the message names what can be chosen.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine {engine!r} is unknown: choose {_either(ENGINES)}")
+    known = dict.fromkeys(precision for taken in ENGINES.values() for precision in taken)
+    if precision not in known:
+        raise InputError(f"precision {precision!r} is unknown: choose {_either(known)}")
+    if precision not in ENGINES[engine]:
+        others = [name for name, taken in ENGINES.items() if precision in taken]
+        raise InputError(
+            f"--engine {engine} takes {_either(ENGINES[engine])}, not {precision}: choose one of these, or "
+            f"--engine {_either(others)}"
+        )
+
+
+def model_configs(config: ModelConfig, engine: str, precision: str) -> dict[str, ModelConfig]:
+    """What a net's folder holds for an engine, by path within the folder.
+
+    ``config.pbtxt`` is what a server takes by itself: the engine, but ONNX Runtime for ``tensorrt``, whose plan is
+    picked by ``--model-config-name=tensorrt``, so that the same repository also runs without a GPU.
+    ``configs/ort_tensorrt.pbtxt`` is ONNX Runtime with TensorRT inside.
+
+    Args:
+        config: of the net, for ONNX Runtime and with the checkpoint's shapes.
+        engine: one of ``ENGINES``.
+        precision: one that the engine takes.
+    """
+    plain = _copy(config, engine=engine, precision=precision)
+    if engine == "openvino":
+        return {"config.pbtxt": _for_openvino(plain, precision)}
+    configs = {"config.pbtxt": plain}
+    if precision in ENGINES["onnxruntime"]:
+        configs["configs/ort_tensorrt.pbtxt"] = _with_accelerator(plain, precision)
+    if engine == "tensorrt":
+        configs["configs/tensorrt.pbtxt"] = _for_plan(plain)
+        if precision not in ENGINES["onnxruntime"]:
+            configs["config.pbtxt"] = _for_plan(plain)
+    return configs
+
+
+def profile_of(config: ModelConfig) -> Profile:
+    """By input, its smallest, usual and largest shape: batches of 1, a quarter of the config's largest, and that."""
+    largest = config.max_batch_size
+    batches = (1, max(1, largest // 4), largest)
+    return {tensor.name: [[batch, *tensor.dims] for batch in batches] for tensor in config.input}
+
+
+def _copy(config: ModelConfig, **parameters: str) -> ModelConfig:
+    copy = ModelConfig()
+    copy.CopyFrom(config)
+    for name, value in parameters.items():
+        copy.parameters[name].string_value = value
+    return copy
+
+
+def _for_openvino(config: ModelConfig, precision: str) -> ModelConfig:
+    config = _copy(config, INFERENCE_PRECISION_HINT=HINTS[precision])
+    config.ClearField("platform")
+    config.backend = "openvino"
+    return config
+
+
+def _for_plan(config: ModelConfig) -> ModelConfig:
+    config = _copy(config)
+    config.platform, config.default_model_filename = "tensorrt_plan", "model.plan"
+    return config
+
+
+def _with_accelerator(config: ModelConfig, precision: str) -> ModelConfig:
+    """TensorRT within ONNX Runtime: built once when the model loads, for all batches, and kept in a cache."""
+    config = _copy(config)
+    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+    accelerator.parameters["precision_mode"] = precision.upper()
+    accelerator.parameters["trt_engine_cache_enable"] = "1"
+    accelerator.parameters["trt_engine_cache_path"] = ENGINE_CACHE
+    for bound, shapes in shapes_text(profile_of(config)).items():
+        accelerator.parameters[f"trt_profile_{bound}_shapes"] = shapes
+    return config
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,250 @@
+"""The launcher of the real Triton server: start, wait for a canary's answer, watch, stop cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lung_nodule.deployment.repository.file_record import check_files
+from lung_nodule.deployment.server.canary import CanaryError, ask_canary
+from lung_nodule.deployment.server.grpc_guard import GrpcGuard
+from lung_nodule.deployment.server.health_watch import HealthWatch
+from lung_nodule.deployment.server.ports import choose_ports
+from lung_nodule.deployment.server.triton_process import TritonProcess
+from lung_nodule.errors import InputError
+
+logger = logging.getLogger(__name__)
+LOOPBACK = "127.0.0.1"
+
+
+class ServerEndedError(RuntimeError):
+    """A server that had answered ended by itself; the message shows how, and the end of its log."""
+
+
+class TritonServer:
+    """A Triton server on this machine, as a context manager.
+
+    It is ready when every ensemble of the repository, and every stand-alone net, has answered an inference, which
+    Triton's own ``/ready`` does not guarantee. It ends with the thread that started it, as with this process, even by
+    SIGKILL. A port of 0 means "any free port"; read the choice from ``grpc_url``, ``http_url``, ``metrics_url``.
+
+    Args:
+        repository: model repository, as written by ``python -m lung_nodule export``.
+        http_port: port of the HTTP endpoint.
+        grpc_port: port of the gRPC endpoint.
+        metrics_port: port of the Prometheus metrics.
+        log_file: where the server's own log goes; None keeps it with the server's temporary files.
+        start_timeout_s: how long models may take to load and answer.
+        address: of the endpoints; anything but loopback is open to the network, without encryption or password.
+        guard: whether gRPC clients are served through :mod:`.grpc_guard`, which this version of Triton needs.
+        check_s: how often ``wait`` asks the canary.
+        config_name: of the alternative configs to take, ``configs/<name>.pbtxt`` of each model that has one.
+
+    Raises:
+        InputError: on entering, when a part is missing, a port is in use or the server does not come up.
+    """
+
+    def __init__(
+        self,
+        repository: str | Path,
+        *,
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        log_file: str | Path | None = None,
+        start_timeout_s: float = 300.0,
+        address: str = LOOPBACK,
+        guard: bool = True,
+        check_s: float = 30.0,
+        config_name: str | None = None,
+    ) -> None:
+        self.repository = Path(repository)
+        self._address, self._guarded, self._check_s = address, guard, check_s
+        self._config_name = config_name
+        self._guard: GrpcGuard | None = None
+        self._wanted = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+        self._ports: dict[str, int] = {}
+        self._log_file = None if log_file is None else Path(log_file)
+        self._start_timeout_s = start_timeout_s
+        self._triton: TritonProcess | None = None
+        self._interrupted = threading.Event()
+
+    @property
+    def _reached(self) -> str:
+        """The host under which this machine reaches the endpoints."""
+        return LOOPBACK if self._address in ("0.0.0.0", "::") else self._address
+
+    @property
+    def grpc_url(self) -> str:
+        """``host:port`` of the gRPC endpoint."""
+        return f"{self._reached}:{self._ports['grpc']}"
+
+    @property
+    def http_url(self) -> str:
+        """``host:port`` of the HTTP endpoint."""
+        return f"{self._reached}:{self._ports['http']}"
+
+    @property
+    def metrics_url(self) -> str:
+        """``host:port`` of the Prometheus metrics."""
+        return f"{self._reached}:{self._ports['metrics']}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server, and of its process group; None when stopped."""
+        return None if self._triton is None else self._triton.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return when it answers; on any failure nothing is left running."""
+        _check_repository(self.repository, self._config_name)
+        check_files(self.repository)
+        self._ports = choose_ports(self._wanted, self._address)
+        try:
+            if self._guarded:
+                self._ports["upstream"] = choose_ports({"upstream": 0}, LOOPBACK)["upstream"]
+                self._guard = _listening(f"{self._address}:{self._ports['grpc']}", self._ports["upstream"])
+            self._start_triton()
+        except BaseException:
+            self.stop()
+            raise
+        if not self._interrupted.is_set():
+            urls = (self.grpc_url, self.http_url, self.metrics_url)
+            logger.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
+
+    def _start_triton(self) -> None:
+        """Start Triton; once more where a signal ended it while it loaded (its stubs' locks time out under load)."""
+        try:
+            self._start_once()
+        except InputError as error:
+            if self._triton is None or not self._triton.was_killed or self._interrupted.is_set():
+                raise
+            logger.warning("starting again: %s", str(error).partition("\n")[0].rstrip(":"))
+            self._stop_triton()
+            self._start_once()
+
+    def _start_once(self) -> None:
+        self._triton = TritonProcess(
+            self.repository, self._endpoints(), log_file=self._log_file, config_name=self._config_name
+        )
+        self._triton.start()
+        self._wait_until_answering(self._triton)
+
+    def _endpoints(self) -> dict[str, tuple[str, int]]:
+        """Address and port of Triton's own endpoints: behind the proxy its gRPC endpoint is on loopback."""
+        endpoints = {name: (self._address, self._ports[name]) for name in self._wanted}
+        return endpoints | ({"grpc": (LOOPBACK, self._ports["upstream"])} if self._guarded else {})
+
+    def stop(self) -> None:
+        """End the server and every process it started; harmless when it is not running."""
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
+        self._stop_triton()
+
+    def _stop_triton(self) -> None:
+        if self._triton is not None:
+            self._triton.stop()
+            self._triton = None
+
+    def interrupt(self) -> None:
+        """Make a running ``start`` or ``wait`` return soon; safe in a signal handler."""
+        self._interrupted.set()
+
+    def wait(self, interval_s: float = 0.5) -> None:
+        """Block until ``interrupt`` is called; restart the server when a model of it no longer answers.
+
+        Raises:
+            ServerEndedError: the server ended by itself.
+        """
+        with HealthWatch(self.grpc_url, self._check_s) as watch:
+            while not self._interrupted.wait(interval_s):
+                if self._triton is not None and (ending := self._triton.ending):
+                    raise ServerEndedError(ending)
+                if watch.failure is not None:
+                    logger.error("a model no longer answers (%s): restarting the server", watch.failure)
+                    self._stop_triton()
+                    self._start_triton()
+                    logger.info("the server answers again")
+                    watch.failure = None
+
+    def _wait_until_answering(self, triton: TritonProcess) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        reason = "it did not answer"
+        while time.monotonic() < deadline and not self._interrupted.is_set():
+            if ending := triton.ending:
+                raise InputError(ending)
+            try:
+                ask_canary(self.grpc_url, timeout_s=max(1.0, deadline - time.monotonic()))
+                return
+            except CanaryError as error:
+                if error.final:
+                    raise InputError(
+                        f"the Triton server runs but does not answer: {error}\n{triton.log_tail}"
+                    ) from None
+                reason = str(error)
+            self._interrupted.wait(0.2)
+        if not self._interrupted.is_set():
+            raise InputError(
+                f"the Triton server was not ready in {self._start_timeout_s:.0f} s: {reason}\n{triton.log_tail}"
+            )
+
+
+def serve_until_interrupted(server: TritonServer) -> None:
+    """Run a server until Ctrl-C or SIGTERM, then stop it in order.
+
+    Raises:
+        InputError: it cannot start.
+        ServerEndedError: it started and ended by itself.
+    """
+    with _interrupting(server), server:
+        server.wait()
+    logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _interrupting(server: TritonServer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM interrupt the server's waiting, so that it is always stopped in order."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: server.interrupt()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _check_repository(repository: Path, config_name: str | None) -> None:
+    if not repository.is_dir():
+        raise InputError(f"model repository {repository} does not exist: make it with python -m lung_nodule export")
+    if not any(repository.glob("*/config.pbtxt")):
+        raise InputError(f"model repository {repository} holds no model: make it with python -m lung_nodule export")
+    if config_name is not None and not any(repository.glob(f"*/configs/{config_name}.pbtxt")):
+        known = sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})
+        raise InputError(
+            f"no model of {repository} has a config {config_name!r}: there is {', '.join(known) or 'none'}"
+        )
+
+
+def _listening(address: str, upstream: int) -> GrpcGuard:
+    guard = GrpcGuard(address, f"{LOOPBACK}:{upstream}")
+    try:
+        guard.start()
+    except OSError as error:
+        raise InputError(str(error)) from None
+    return guard

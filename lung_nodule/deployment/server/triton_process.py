@@ -1,0 +1,129 @@
+"""Triton as a process: its command, its log, how it ended, and a stop that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from lung_nodule.deployment.server.memory_regions import MemoryRegions, remove_abandoned
+from lung_nodule.deployment.server.parent_death import dies_with_parent
+from lung_nodule.deployment.server.process_groups import kill_group, wait_for_group
+from lung_nodule.deployment.server.triton_runtime import find_runtime
+
+_EXIT_TIMEOUT_S = 5
+_LOG_TAIL_LINES = 15
+
+
+class TritonProcess:
+    """One run of Triton, with its stubs as one process group, that ends with the thread that started it.
+
+    Args:
+        repository: model repository.
+        endpoints: address and port by ``http``, ``grpc`` and ``metrics``.
+        log_file: where the log goes, after what it holds; None keeps it in the temporary folder ``home``.
+        config_name: as of ``--model-config-name``.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        endpoints: Mapping[str, tuple[str, int]],
+        *,
+        log_file: Path | None = None,
+        config_name: str | None = None,
+    ) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
+        self.memory_prefix = f"lung_nodule_{os.getpid()}_{endpoints['grpc'][1]}_"
+        self._memory: MemoryRegions | None = None
+        self._repository, self._endpoints, self._config_name = repository, endpoints, config_name
+        self._log = self.home / "server.log" if log_file is None else log_file
+        self._log_start = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, and that of the process group; None before the start and after the stop."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start it; the models load afterwards. Shared memory of servers that were killed is removed.
+
+        Raises:
+            InputError: a part of Triton is missing.
+        """
+        runtime = find_runtime()
+        remove_abandoned()
+        self._memory = MemoryRegions(self.memory_prefix)
+        command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self.home)))
+        with open(self._log, "ab") as log:  # a restart keeps what led to it
+            self._log_start = log.tell()
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
+            self._process = subprocess.Popen(
+                command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
+            )
+
+    def stop(self) -> None:
+        """End it and every process it started, and remove its temporary folder and shared memory."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_EXIT_TIMEOUT_S + 5)
+            kill_group(self._process.pid)
+            self._process.wait()
+            wait_for_group(self._process.pid)
+            self._process = None
+        if self._memory is not None:
+            self._memory.remove()  # stubs that were killed leave theirs
+            self._memory = None
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self._process is not None and (self._process.poll() or 0) < 0
+
+    @property
+    def ending(self) -> str | None:
+        """How it ended by itself, with the end of its log; None while it runs."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        return f"the Triton server {_in_words(self._process.returncode)}:\n{self.log_tail}"
+
+    @property
+    def log_tail(self) -> str:
+        """The most informative part of the log: its errors (a missing GPU is none), else its last lines."""
+        written = self._log.read_bytes()[self._log_start :] if self._log.is_file() else b""
+        lines = written.decode(errors="replace").splitlines()
+        errors = [line for line in lines if (line.startswith("E") or "error:" in line) and "CUDA" not in line.upper()]
+        return "\n".join(f"  {line}" for line in (errors or lines)[-_LOG_TAIL_LINES:])
+
+    def _command(self, server: Path, backends: Path) -> list[str]:
+        command = [
+            str(server),
+            f"--model-repository={self._repository.resolve()}",
+            f"--backend-directory={backends}",
+            "--disable-auto-complete-config",  # the configs are whole: every model's stub would be started twice
+            "--allow-gpu-metrics=false",
+            "--pinned-memory-pool-byte-size=0",
+            "--backend-config=python,stub-timeout-seconds=120",
+            f"--backend-config=python,shm-region-prefix-name={self.memory_prefix}",
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+        ]
+        command += [] if self._config_name is None else [f"--model-config-name={self._config_name}"]
+        for name, (address, port) in self._endpoints.items():
+            command += [f"--{name}-address={address}", f"--{name}-port={port}"]
+        return command
+
+
+def _in_words(status: int) -> str:
+    """How a process ended, in words; its status is negative where a signal killed it."""
+    if status >= 0:
+        return f"ended with status {status}"
+    cause = "; a client that cancelled its request can cause this" if -status == signal.SIGSEGV else ""
+    return f"was killed by signal {-status} ({signal.strsignal(-status)}{cause})"

@@ -1,0 +1,243 @@
+"""The launcher: what it refuses, and that it cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lung_nodule.deployment.server import triton_runtime
+from lung_nodule.deployment.server.canary import CanaryError, ask_canary
+from lung_nodule.deployment.server.memory_regions import remove_abandoned
+from lung_nodule.deployment.server.server import TritonServer
+from lung_nodule.deployment.server.triton_process import TritonProcess
+from lung_nodule.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _living(parent: int | None = None, group: int | None = None) -> list[int]:
+    """Living processes that a process started, or of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, of_parent, of_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if state != "Z" and (int(of_parent) == parent or int(of_group) == group):
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def _shared_memory(starter: int | None = None) -> set[str]:
+    """Shared-memory regions of the servers that a process (by default this one) started."""
+    return {path.name for path in Path("/dev/shm").glob(f"lung_nodule_{starter or os.getpid()}_*")}
+
+
+def _serving(repository: Path) -> tuple[subprocess.Popen[str], str]:
+    """A running ``serve`` command, and the ``host:port`` of its gRPC endpoint."""
+    command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
+    command += ["--http_port=0", "--grpc_port=0", "--metrics_port=0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    url = re.match(r"ready: gRPC (\S+),", line)
+    assert url is not None, line
+    return process, url[1]
+
+
+@pytest.mark.slow
+def test_stop_leaves_no_process_and_no_file(repository: Path) -> None:
+    before = _shared_memory()
+    with TritonServer(repository) as server:
+        assert _shared_memory() > before
+        assert server._triton is not None
+        group, home = server.pid, server._triton.home
+        assert group is not None
+        assert home.is_dir()
+        assert sum("stub" in _command(pid) for pid in _living(group=group)) >= 5
+        assert ask_canary(server.grpc_url) == ["mtnet"]
+        victim = next(pid for pid in _living(group=group) if "mtnet_postprocess" in _command(pid))
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(CanaryError, match="mtnet"):
+            ask_canary(server.grpc_url, timeout_s=120)
+    assert _living(group=group) == []
+    assert not home.exists()
+    assert _shared_memory() == before
+    assert server.pid is None
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_crash_is_reported_with_status_1_and_leaves_no_process_and_no_memory(repository: Path) -> None:
+    process, _ = _serving(repository)
+    (server,) = _living(parent=process.pid)
+    assert _shared_memory(process.pid)
+    os.kill(server, signal.SIGSEGV)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 1, rest
+    line = "lung_nodule: the Triton server was killed by signal 11 (Segmentation fault; a client that cancelled "
+    assert rest.startswith(line)
+    assert "Traceback" not in rest
+    assert _living(group=server) == []
+    assert _shared_memory(process.pid) == set()
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_its_memory(
+    server: TritonServer, repository: Path
+) -> None:
+    process, _ = _serving(repository)
+    (group,) = _living(parent=process.pid)
+    remove_abandoned()
+    assert _shared_memory(process.pid), "it runs"
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 60
+    while _living(group=group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _living(group=group) == []
+    left, own = _shared_memory(process.pid), _shared_memory()
+    assert len(left) > 1
+    remove_abandoned()
+    assert _shared_memory(process.pid) == set()
+    assert _shared_memory() == own
+    assert ask_canary(server.grpc_url) == ["mtnet"]
+
+
+@pytest.mark.slow
+def test_a_dead_step_is_noticed_and_the_server_restarted(repository: Path) -> None:
+    with TritonServer(repository, check_s=0.5) as server:
+        before, url = server.pid, server.grpc_url
+        waiting = threading.Thread(target=server.wait)
+        waiting.start()
+        victim = next(pid for pid in _living(group=before) if "mtnet_postprocess" in _command(pid))
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while server.pid in (before, None) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(CanaryError):
+                assert ask_canary(url) == ["mtnet"]
+                break
+            time.sleep(0.2)
+        assert server.pid != before
+        assert server.grpc_url == url
+        server.interrupt()
+        waiting.join(30)
+        assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("changed", ["mtnet_fine/1/model.onnx", "mtnet_preprocess/1/lung_nodule/core/intensity.py"])
+def test_a_file_that_has_changed_since_the_export_is_named(changed: str, repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    content = bytearray((tmp_path / "copy" / changed).read_bytes())
+    content[len(content) // 2] ^= 3
+    (tmp_path / "copy" / changed).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{changed} has changed since the export: export the bundle again"):
+        TritonServer(tmp_path / "copy").start()
+    (tmp_path / "copy" / changed).unlink()
+    with pytest.raises(InputError, match=rf"{changed} is missing"):
+        TritonServer(tmp_path / "copy").start()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_line_stops_in_order(repository: Path, number: signal.Signals) -> None:
+    process, url = _serving(repository)
+    assert ask_canary(url) == ["mtnet"]
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 0, rest
+    assert "stopped" in rest
+    with pytest.raises(CanaryError):
+        ask_canary(url, timeout_s=2)
+
+
+@pytest.mark.slow
+def test_a_server_that_a_signal_ends_while_it_loads_is_started_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands, starts = TritonProcess._command, []
+
+    def first_aborts(self: TritonProcess, *arguments: Path) -> list[str]:
+        starts.append(commands(self, *arguments))
+        return starts[-1] if len(starts) > 1 else ["/bin/sh", "-c", "kill -ABRT $$"]
+
+    monkeypatch.setattr(TritonProcess, "_command", first_aborts)
+    with TritonServer(repository) as server:
+        assert len(starts) == 2
+        assert ask_canary(server.grpc_url) == ["mtnet"]
+
+
+def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
+    before, server = _shared_memory(), TritonServer(repository)
+    server.interrupt()
+    started = time.monotonic()
+    with server:
+        group = server.pid
+        server.wait()
+    assert group is not None
+    assert _living(group=group) == []
+    assert _shared_memory() == before
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+def test_a_port_in_use_is_named(repository: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port} \(--{name}_port\)"):
+            TritonServer(repository, **{f"{name}_port": port}).start()
+
+
+@pytest.mark.parametrize("port", [70000, "grpc"])
+def test_a_port_that_is_none_is_named(repository: Path, port: object) -> None:
+    with pytest.raises(InputError, match=rf"port {port} \(--grpc_port\)"):
+        TritonServer(repository, grpc_port=port).start()
+
+
+def test_a_missing_or_empty_repository_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere does not exist.*export"):
+        TritonServer(tmp_path / "nowhere").start()
+    with pytest.raises(InputError, match=r"holds no model.*export"):
+        TritonServer(tmp_path).start()
+
+
+def test_a_model_that_does_not_load_shows_the_servers_reason(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository / "mtnet_classifier", tmp_path / "mtnet_classifier")
+    config = tmp_path / "mtnet_classifier" / "config.pbtxt"
+    config.write_text(config.read_text().replace('"MALIGNANCY"', '"BENIGNITY"'))
+    server = TritonServer(tmp_path)
+    with pytest.raises(InputError, match=r"config\.pbtxt has output BENIGNITY"):
+        server.start()
+    assert server.pid is None
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "2.3.1"])
+def test_numpy_2_is_refused(version: str) -> None:
+    with pytest.raises(InputError, match=rf"numpy {version} corrupts.*numpy==1\.26\.4"):
+        triton_runtime._check_numpy(version)
+
+
+def test_a_missing_libpython_is_named(tmp_path: Path) -> None:
+    stub = triton_runtime.find_runtime().stub
+    fake = tmp_path / "ldd"
+    fake.write_text("#!/bin/sh\necho 'libpython3.11.so.1.0 => not found'\n")
+    fake.chmod(0o755)
+    with pytest.raises(InputError, match=r"libpython3\.11\.so\.1\.0 not found: .*apt-get install libpython"):
+        triton_runtime._check_libraries(stub, {"PATH": str(tmp_path)})
