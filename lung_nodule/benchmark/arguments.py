@@ -59,9 +59,13 @@ def tested_folds(value: object) -> list[int]:
     folds = range(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if isinstance(folds, str):
         folds = [int(part) if part.strip().isdigit() else part for part in folds.split(",") if part.strip()]
-    if not isinstance(folds, Sequence) or not folds or any(fold not in range(FOLDS) for fold in folds):
+    if not isinstance(folds, Sequence) or not folds or not all(map(_is_fold, folds)):
         raise InputError(f"--folds takes how many of {FOLDS} folds, or their numbers 0-{FOLDS - 1}, got {value!r}")
     return list(dict.fromkeys(folds))
+
+
+def _is_fold(value: object) -> bool:
+    return type(value) is int and value in range(FOLDS)
 
 
 def _cross_validate(

@@ -195,11 +195,11 @@ def _write(
         notes=[*missing_notes(failed, protocol.get("seeds", 1)), *_notes(dataset, splits, left_out)],
         spread_of_readers=None if dataset.annotations is None else rating_spread(dataset.annotations),
     )
-    write_readouts(out / "readouts", done)
     write_json(out / "benchmark.json", results)
     pictures = write_plots(out, table, networks, baselines)
     write_text(out / "benchmark.md", benchmark_markdown(results, pictures))
     logger.info(f"wrote {out / 'benchmark.md'}, benchmark.json, predictions.csv and {len(pictures)} pictures")
+    write_readouts(out / "readouts", done)
 
 
 def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split], done: Sequence[Cell]) -> pd.DataFrame:

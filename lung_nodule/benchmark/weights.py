@@ -9,6 +9,7 @@ from typing import Any
 
 from lung_nodule.benchmark.plan import ROOT, cell_folder
 from lung_nodule.bundle import OWN_WEIGHTS
+from lung_nodule.data import patients_seen
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256
 from lung_nodule.lidc import FOLDS
@@ -109,7 +110,7 @@ def refuse_seen(weights: GivenWeights, patients: Mapping[int | str, Collection[s
     for fold, names in patients.items():
         tested.setdefault(weights.of(fold), set()).update(names)
     for path, names in tested.items():
-        seen = sorted(names & set(read_settings(path)["patients_seen"]))
+        seen = sorted(names & patients_seen(read_settings(path)))
         if seen:
             raise InputError(
                 f"{path} of {weights.bundle} was trained or validated on {len(seen)} of the {len(names)} patients that "

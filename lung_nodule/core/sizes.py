@@ -65,12 +65,22 @@ def equivalent_diameter_mm(volume_mm3: float) -> float:
 
 def _axes_mm(mask: np.ndarray, spacing: np.ndarray) -> tuple[float, float]:
     """Long axis of a slice's outline and the extent across it."""
-    outline = _outline(mask) * np.asarray(spacing, dtype=np.float64)
+    outline = _column_ends(_outline(mask)) * np.asarray(spacing, dtype=np.float64)
     steps = outline[:, None] - outline[None]
     lengths = np.hypot(steps[..., 0], steps[..., 1])
     along = steps.reshape(-1, 2)[lengths.argmax()] / lengths.max()
     across = outline @ np.array([-along[1], along[0]])
     return float(lengths.max()), float(np.ptp(across))
+
+
+def _column_ends(outline: np.ndarray) -> np.ndarray:
+    """The first and the last point of every column: all corners of the convex hull are among them."""
+    _, column = np.unique(outline[:, 0], return_inverse=True)
+    column = column.reshape(-1)
+    low, high = np.full(column.max() + 1, np.inf), np.full(column.max() + 1, -np.inf)
+    np.minimum.at(low, column, outline[:, 1])
+    np.maximum.at(high, column, outline[:, 1])
+    return outline[(outline[:, 1] == low[column]) | (outline[:, 1] == high[column])]
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from lung_nodule.data.datalist import (
     labelled,
     nodule_datalist,
     patients_of,
+    patients_seen,
     refuse_seen_patients,
     require_dataset,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "nodule_datalist",
     "one_nodule",
     "patients_of",
+    "patients_seen",
     "refuse_crop_variants",
     "refuse_seen_patients",
     "require_dataset",

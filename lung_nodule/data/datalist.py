@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,14 +189,32 @@ def refuse_seen_patients(
     Raises:
         InputError: patients overlap, whatever their folds are called.
     """
-    allowed = set(settings["patients_validated"]) if split == "validation" else set()
-    seen = sorted(set(patients_of(datalist)) & set(settings["patients_seen"]) - allowed)
+    allowed = set(settings.get("patients_validated", ())) if split == "validation" else set()
+    seen = sorted(set(patients_of(datalist)) & patients_seen(settings) - allowed)
     if seen:
         raise InputError(
             f"{len(seen)} of the {len(patients_of(datalist))} patients to evaluate took part in this model's training "
             f"({seen[0]}, ...): {_evaluate_instead(settings['fold'])}"
         )
     return list(datalist)
+
+
+def patients_seen(settings: Mapping[str, Any]) -> set[str]:
+    """Patients of a model's training and validation.
+
+    Args:
+        settings: content of the model's side file.
+
+    Raises:
+        InputError: the side file does not list them, so nobody can tell whom the model may be tested on.
+    """
+    try:
+        return set(settings["patients_seen"])
+    except KeyError:
+        raise InputError(
+            "the model's side file has no 'patients_seen', the patients of its training: take the file that the "
+            "training wrote"
+        ) from None
 
 
 def _evaluate_instead(fold: int | str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from lung_nodule.data.datalist import dataset_json
 from lung_nodule.evaluation.bootstrap import PatientBootstrap
@@ -36,23 +37,21 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
             nodules and ``other_scores``, the names of further malignancy scores, are read from it.
 
     Returns:
-        plain numbers, lists and text; None where a figure does not exist (a class is missing) and for what the method
-        does not predict.
+        JSON types, figures rounded to six decimals; None where a figure does not exist (a class is missing) and for
+        what the method does not predict.
     """
     labelled = table[table["malignant"].notna()]
     scored = labelled[labelled["malignancy_prob"].notna()]
     segments = "dice" in table
-    return plain(
-        {
-            "dataset": dataset,
-            "counts": _counts(table, labelled),
-            "segmentation": _segmentation(table) if segments else None,
-            "classification": _classification(scored, settings) if len(scored) else None,
-            "attributes": attribute_results(table, settings.get("attribute_medians", {})),
-            "settings": settings,
-            "notes": [*_notes(table, dataset), *([VALIDATION] if settings.get("split") == "validation" else [])],
-        }
-    )
+    figures = {
+        "dataset": dataset,
+        "counts": _counts(table, labelled),
+        "segmentation": _segmentation(table) if segments else None,
+        "classification": _classification(scored, settings) if len(scored) else None,
+        "attributes": attribute_results(table, settings.get("attribute_medians", {})),
+    }
+    notes = [*_notes(table, dataset), *([VALIDATION] if settings.get("split") == "validation" else [])]
+    return {**plain(figures), "settings": plain(settings, decimals=None), "notes": notes}
 
 
 def describe_dataset(dataset_dir: Path) -> dict[str, Any]:
@@ -230,13 +229,25 @@ def _number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def plain(value: Any) -> Any:
-    """JSON's own types; NaN becomes None."""
+def plain(value: Any, *, decimals: int | None = 6) -> Any:
+    """Convert nested values to JSON types.
+
+    Args:
+        value: dicts, lists, tuples, text, booleans, Python's and numpy's numbers, None.
+        decimals: to which floats are rounded; None keeps them.
+
+    Returns:
+        the same with NaN and infinity as None.
+    """
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item, decimals=decimals) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, decimals=decimals) for item in value]
     if isinstance(value, str | bool | int) or value is None:
         return value
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
     number = float(value)
-    return round(number, 6) if math.isfinite(number) else None
+    if not math.isfinite(number):
+        return None
+    return number if decimals is None else round(number, decimals)

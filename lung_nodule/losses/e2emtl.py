@@ -64,11 +64,13 @@ class EndToEndLoss(nn.Module):
             target: ``label`` in 0..1 and, if there is one, ``inside`` 0/1 like ``segmentation``; ``highs`` 0/1/NaN
                 ``[N, A]``; ``malignancy`` 0/1/NaN ``[N, 1]``.
         """
-        return sum(self.terms(logits, target).values(), torch.tensor(0.0))
+        terms = self.terms(logits, target)
+        terms["segmentation"] = self.mask_weight * terms["segmentation"]
+        return sum(terms.values(), torch.tensor(0.0))
 
     def terms(self, logits: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The three terms by name: ``segmentation``, ``attributes``, ``malignancy``."""
-        terms = {"segmentation": self.mask_weight * self._mask(*_inside(logits["segmentation"].float(), target))}
+        """The terms without their weights: ``segmentation``, and of a classifier ``attributes`` and ``malignancy``."""
+        terms = {"segmentation": self._mask(*_inside(logits["segmentation"].float(), target))}
         if "malignancy" in logits:
             cross_entropy = functional.binary_cross_entropy_with_logits
             pairs = zip(logits["attributes"].unbind(1), target["highs"].unbind(1), strict=True)

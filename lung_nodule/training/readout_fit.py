@@ -178,7 +178,10 @@ def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: 
         raise InputError(f"the read-out has no {', '.join(missing)}: name some of {', '.join(_numbers(table))}")
     usable = table[np.isfinite(table[every].to_numpy(float)).all(axis=1)]
     if usable["malignant"].dropna().nunique() < 2:
-        raise InputError("the read-out needs validation nodules of both classes with a mask: train longer")
+        raise InputError(
+            f"no read-out can be fitted: the {len(usable)} of {len(table)} nodules that have all of {', '.join(every)} "
+            "are not of both classes; a longer training may leave fewer empty masks"
+        )
     values = usable[every]
     mean, deviation = values.mean(), values.std(ddof=0)
     deviation = deviation.where(deviation > 0, 1.0)

@@ -108,7 +108,7 @@ def test_folds() -> None:
     assert arguments.tested_folds(2) == [0, 1]
     assert arguments.tested_folds((3,)) == [3]
     assert arguments.tested_folds("0,4") == [0, 4]
-    for wrong in (0, 6, (5,), "a", True, (), "1.5"):
+    for wrong in (0, 6, (5,), "a", True, (), "1.5", (1.0, 2), (True, 2)):
         with pytest.raises(InputError, match="--folds takes"):
             arguments.tested_folds(wrong)
 

@@ -75,3 +75,12 @@ def test_the_long_axis_is_that_of_the_contours_that_scikit_image_finds(seed: int
         outline = np.concatenate(find_contours(np.pad(mask[:, :, z], 1).astype(float), 0.5))
         wanted = max(wanted, pdist(outline * spacing[:2]).max())
     assert size_of(mask, spacing).axial_diameter_mm == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_slice_of_noise_is_measured_in_little_memory() -> None:
+    """Of its some 65,000 outline points, all pairs would take 64 GiB."""
+    mask = np.random.default_rng(0).random((256, 256, 1)) > 0.5
+    corners = np.argwhere(mask[:, :, 0])
+    size = size_of(mask, np.ones(3))
+    assert size.axial_diameter_mm == pytest.approx(pdist(corners[[0, -1]])[0], abs=5)
+    assert size.volume_mm3 == mask.sum()

@@ -65,8 +65,13 @@ def test_the_mask_term_takes_a_weight_and_cross_entropy(
     printed = EndToEndLoss().terms(logits, target)["segmentation"]
     p = torch.sigmoid(logits["segmentation"].detach().double())
     entropy = -(label * p.log() + (1 - label) * (1 - p).log()) * inside
-    term = EndToEndLoss(mask_loss="dice_bce", mask_weight=3.0).terms(logits, target)["segmentation"]
-    assert float(term.detach()) == pytest.approx(3 * (float(printed.detach()) + float(entropy.mean())), rel=1e-5)
+    weighted = EndToEndLoss(mask_loss="dice_bce", mask_weight=3.0)
+    terms = weighted.terms(logits, target)
+    assert float(terms["segmentation"].detach()) == pytest.approx(
+        float(printed.detach()) + float(entropy.mean()), rel=1e-5
+    )
+    total = 3 * terms["segmentation"] + terms["attributes"] + terms["malignancy"]
+    torch.testing.assert_close(weighted(logits, target), total)
 
 
 def test_a_nodule_without_a_class_trains_the_rest(

@@ -166,7 +166,7 @@ def _malignancy(answer: Answer, served: ServedModel) -> Iterator[sr.Measurement]
     for name, (score, (low, high)) in scores.items():
         method = _private(name, _METHODS.get(name, name))
         for value, derivation in ((score, None), (low, codes.SCT.Minimum), (high, codes.SCT.Maximum)):
-            yield from _number(_PROBABILITY_OF_CANCER, value, method=method, derivation=derivation)
+            yield from _percent(_PROBABILITY_OF_CANCER, value, method=method, derivation=derivation)
 
 
 def _characteristics(answer: Answer) -> Iterator[sr.Measurement]:
@@ -176,16 +176,27 @@ def _characteristics(answer: Answer) -> Iterator[sr.Measurement]:
         yield from _number(_private(name.split("_")[0], meaning), rating)
     for name, probability in answer.high.items():
         meaning = f"Probability of high {name.replace('_', ' ')}"
-        yield from _number(_private(f"p_{name.split('_')[0]}", meaning), probability)
+        yield from _percent(_private(f"p_{name.split('_')[0]}", meaning), probability)
+
+
+def _percent(
+    name: Code, probability: float, *, method: Code | None = None, derivation: Code | None = None
+) -> Iterator[sr.Measurement]:
+    """A probability as 0 to 100 %, as PS3.16 measures (111047, DCM, "Probability of cancer") in TID 4005."""
+    yield from _number(name, 100 * probability, unit=codes.UCUM.Percent, method=method, derivation=derivation)
 
 
 def _number(
-    name: Code, value: float, *, method: Code | None = None, derivation: Code | None = None
+    name: Code,
+    value: float,
+    *,
+    unit: Code = codes.UCUM.NoUnits,
+    method: Code | None = None,
+    derivation: Code | None = None,
 ) -> Iterator[sr.Measurement]:
-    """A number without a unit; nothing where it is not known."""
+    """A number with its unit; nothing where it is not known."""
     if math.isfinite(value):
-        rounded = round(float(value), _DECIMALS)
-        yield sr.Measurement(name, rounded, codes.UCUM.NoUnits, method=method, derivation=derivation)
+        yield sr.Measurement(name, round(float(value), _DECIMALS), unit, method=method, derivation=derivation)
 
 
 def _private(value: str, meaning: str) -> Code:

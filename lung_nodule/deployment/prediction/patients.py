@@ -36,8 +36,9 @@ def no_result(served: ServedModel, patients: Sequence[str]) -> list[str]:
     warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
     for patient in filter(served.has_seen, patients):
         warnings.append(f"The training of this model saw a patient of this name, {patient}: its answers are no result.")
-    for warning in warnings:
-        logger.warning(warning)
+    if warnings:  # the log names no patient
+        kind = "on a synthetic phantom" if served.synthetic else "on a patient of this name"
+        logger.warning("the model was trained %s: its answers are no result (see the report)", kind)
     return warnings
 
 

@@ -179,10 +179,12 @@ def test_the_report_holds_what_was_measured(series: Series, tmp_path: Path) -> N
             "MTCNN": (0.375, 0.3125, 0.5),
         }.items():
             kinds = (None, codes.SCT.Minimum.value, codes.SCT.Maximum.value)
-            assert tuple(values["111047", method, kind] for kind in kinds) == tuple((value, "1") for value in triple)
+            assert tuple(values["111047", method, kind] for kind in kinds) == tuple(
+                (100 * value, "%") for value in triple
+            )
         assert values["INTERNAL", None, None] == (1.5, "1")
         assert values["CALCIFICATION", None, None] == (5.75, "1")
-        assert values["P_CALCIFICATION", None, None] == (0.125, "1")
+        assert values["P_CALCIFICATION", None, None] == (12.5, "%")
         assert len(values) == 4 + 9 + 3 + 1
 
 
@@ -195,7 +197,7 @@ def test_a_model_without_masks_gets_a_report_alone(series: Series, tmp_path: Pat
     assert [group.tracking_identifier for group in groups] == ["nodule_0", "nodule_1"]
     uids = {pydicom.dcmread(path).SOPInstanceUID: series.slice_positions[n] for n, path in enumerate(series.paths)}
     for group, center in zip(groups, CENTERS, strict=True):
-        assert numbers_of(group)["111047", "NODULE_PANEL", None] == (0.625, "1")
+        assert numbers_of(group)["111047", "NODULE_PANEL", None] == (62.5, "%")
         (source,) = group.source_images
         assert source.referenced_sop_class_uid == CTImageStorage
         assert abs(uids[source.referenced_sop_instance_uid] - center[2]) <= 1.0

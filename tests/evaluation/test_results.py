@@ -1,0 +1,33 @@
+"""The content of ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from lung_nodule.evaluation.results import evaluation_results, plain
+
+
+def test_figures_are_rounded_and_settings_are_not() -> None:
+    table = pd.DataFrame(
+        {
+            "nodule_id": ["a", "b", "c"],
+            "patient_id": ["p", "q", "q"],
+            "diameter_mm": [20.0, 8.0, 5.0],
+            "malignant": [1.0, 0.0, 0.0],
+            "malignancy_prob": [0.7, 0.2, 0.4],
+        }
+    )
+    settings = {"learning_rate": 1e-7, "readout": {"threshold": 0.1234567891}, "fold": np.int64(2)}
+    results = evaluation_results(table, dataset={"synthetic": False}, settings=settings)
+    assert results["settings"] == {"learning_rate": 1e-7, "readout": {"threshold": 0.1234567891}, "fold": 2}
+    brier = results["classification"]["brier"]
+    assert brier == round(brier, 6) == round((0.3**2 + 0.2**2 + 0.4**2) / 3, 6)
+    assert json.loads(json.dumps(results)) == results
+
+
+def test_json_types() -> None:
+    value = {"a": np.float32(0.5), "b": (np.int64(3), float("nan")), "c": True}
+    assert json.dumps(plain(value)) == '{"a": 0.5, "b": [3, null], "c": true}'
