@@ -16,6 +16,7 @@ def test_figures_are_rounded_and_settings_are_not() -> None:
             "nodule_id": ["a", "b", "c"],
             "patient_id": ["p", "q", "q"],
             "diameter_mm": [20.0, 8.0, 5.0],
+            "crop_extent_mm": [30.0, 18.0, 15.0],
             "malignant": [1.0, 0.0, 0.0],
             "malignancy_prob": [0.7, 0.2, 0.4],
         }
