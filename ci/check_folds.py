@@ -1,4 +1,4 @@
-"""End in one line where a dataset cannot be split into training, validation and test patients."""
+"""Exit with a one-line error if a dataset cannot be split into training, validation and test patients."""
 
 from __future__ import annotations
 

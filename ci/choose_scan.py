@@ -1,4 +1,4 @@
-"""Print the CT, patient and series of the scan with the most nodules: what the quickstart predicts."""
+"""Print the CT, patient and series of the scan with the most nodules, for the quickstart's prediction."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lung_nodule.io import read_table
 
 
 def choose(dataset: str, predictions: str | None = None) -> str:
-    """One line: path of the CT within the dataset, patient, series.
+    """Print one line: path of the CT within the dataset, patient, series.
 
     Args:
         dataset: folder of the dataset.
         predictions: the evaluation's predictions.csv, to choose among the scans of the test fold.
 
     Raises:
-        InputError: a table is missing, or there is no nodule to choose by.
+        InputError: a table is missing, or it has no nodule to choose a scan by.
     """
     nodules = read_table(Path(dataset) / "nodules.csv", required=["nodule_id", "patient_id", "series_uid"])
     scans = read_table(Path(dataset) / "scans.csv", required=["series_uid", "patient_id", "ct"])

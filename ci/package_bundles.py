@@ -25,10 +25,10 @@ def package(
     """Write <name>_v<version>.zip: the bundle with a copy of lung_nodule/ and its requirements.txt.
 
     Args:
-        names: bundles; all of them when none is named.
-        out: the folder of the zips.
-        bundles: the folder of the bundles.
-        weights_url: where one bundle's weights above 25 MB lie.
+        names: bundle names; all bundles by default.
+        out: folder in which to write the zips.
+        bundles: folder of the bundles.
+        weights_url: URL of one bundle's weights above 25 MB.
         zoo_name: name zip and folder as the Model Zoo does, lung_nodule_ct_<name>.
     """
     chosen = bundles_named(Path(bundles), names)

@@ -18,11 +18,11 @@ LOSS, METRIC = "#0b6b74", "#d98a00"
 
 
 def plot(output_dir: str, out: str) -> str:
-    """One panel a stage: the epochs' mean training loss, and the validation metric that picks the best weights.
+    """Draw one panel per stage: the epochs' mean training loss, and the validation metric that picks the best weights.
 
     Args:
-        output_dir: of the training; its stages are the folders that hold ``events``.
-        out: the picture.
+        output_dir: output folder of the training; its stages are the folders that hold ``events``.
+        out: PNG file to write.
     """
     stages = sorted(Path(output_dir).glob("*/events"), key=started)
     if not stages:
@@ -35,7 +35,7 @@ def plot(output_dir: str, out: str) -> str:
 
 
 def started(events: Path) -> float:
-    """When a stage's first events were written."""
+    """Time at which a stage's first events were written."""
     return min(file.stat().st_mtime for file in events.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Print what the quickstart found, each figure with its meaning, and where the report lies."""
+"""Print the quickstart's figures with their meaning, and the path of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of how the probabilities of each network came out in its cross-validation, from docs/predictions.csv.
+"""Reliability tables of each network's probabilities in its cross-validation, from docs/predictions.csv.
 
 The table of a bundle's shipped weights goes into their side file, that of the panel beside its template; the export
 carries them to the server's clients.
@@ -17,19 +17,19 @@ import pandas as pd
 from lung_nodule.benchmark.panel import PANEL
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Fifths: tenths of some networks hold fewer than twenty nodules."""
+"""Edges of five bins; tenths of some networks hold fewer than twenty nodules."""
 
 
 def side_file(root: Path, name: str) -> Path:
-    """Of a bundle's shipped weights; it is not there where none are shipped."""
+    """Side file of a bundle's shipped weights; missing where the bundle ships no weights."""
     return root / "bundles" / name / "models" / "model.json"
 
 
 def written(root: Path, predictions: pd.DataFrame, results: Mapping[str, Any]) -> dict[Path, str]:
-    """Every file that holds such a table, as it should be.
+    """New content of every file that holds such a table.
 
     Args:
-        root: of the repository.
+        root: root of the repository.
         predictions: the rows of ``docs/predictions.csv``.
         results: ``docs/benchmark.json``.
     """
@@ -48,13 +48,13 @@ def written(root: Path, predictions: pd.DataFrame, results: Mapping[str, Any]) -
 
 
 def table(rows: pd.DataFrame, source: str, edges: Sequence[float] = EDGES) -> dict[str, Any]:
-    """Nodules by probability, and how many of them their readers rated malignant.
+    """Number of nodules by probability, and how many of them the readers rated malignant.
 
     Args:
-        rows: of one method: ``malignancy_prob``, ``malignant`` (1, 0, or NaN of neither class), ``nodule_id``,
+        rows: rows of one method: ``malignancy_prob``, ``malignant`` (1, 0, or NaN of neither class), ``nodule_id``,
             ``patient_id``, ``seed``.
-        source: of the nodules.
-        edges: bounds of the probability.
+        source: source of the nodules.
+        edges: edges of the probability bins.
 
     Returns:
         ``source``, ``edges``, and of each bin ``nodules``, ``malignant`` and ``predicted``, the mean probability; of
@@ -74,7 +74,7 @@ def table(rows: pd.DataFrame, source: str, edges: Sequence[float] = EDGES) -> di
 
 
 def as_json(obj: Any) -> str:
-    """As the training writes side files."""
+    """JSON in the form of the training's side files."""
     return json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Check bundles as the Model Zoo does, and what ours promise besides: python ci/verify_bundles.py [NAME...]."""
+"""Check bundles with the Model Zoo's checks and those of this project: python ci/verify_bundles.py [NAME...]."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lung_nodule.errors import report_in_one_line  # noqa: E402
 
 
 def verify(*names: str, bundles: str = str(ROOT / "bundles")) -> None:
-    """One line a check; the exit status is 1 where a check fails.
+    """Print one line per check; the exit status is 1 where a check fails.
 
     Args:
-        names: bundles; all of them when none is named.
-        bundles: the folder of the bundles.
+        names: bundle names; all bundles by default.
+        bundles: folder of the bundles.
     """
     logging.disable(logging.WARNING)
     verdicts = list(_reported(bundles_named(Path(bundles).resolve(), names)))

@@ -1,8 +1,8 @@
 """Write the figures of docs/benchmark.json into the README, the cards and the metadata: python ci/write_figures.py
 
-Everything between two comments, ``<!-- figures -->`` and ``<!-- end of figures -->``, is replaced. How probabilities
-came out, from docs/predictions.csv, goes into the side files of the shipped weights (``reliability_tables.py``). With
-``--check`` nothing is written, and the status is 1 where a file has other figures than the benchmark.
+Everything between two comments, ``<!-- figures -->`` and ``<!-- end of figures -->``, is replaced. The
+reliability tables of docs/predictions.csv go into the side files of the shipped weights (``reliability_tables.py``).
+With ``--check`` nothing is written, and the status is 1 where a file has other figures than the benchmark.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger("write_figures")
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status."""
+    """Write or check the files; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if arguments not in ([], ["--check"]):
         logger.error("error: unknown arguments %s (python ci/write_figures.py [--check])", " ".join(arguments))
@@ -48,11 +48,11 @@ def main(arguments: list[str]) -> int:
 
 
 def written(results: Results) -> dict[Path, str]:
-    """Every file that has figures, as it should be."""
+    """New content of every file with figures."""
     files = {ROOT / "README.md": overview(results)}
     for name in networks(results):
         files[ROOT / "bundles" / name / "docs" / "README.md"] = of_bundle(results, name)
-    texts = {path: replaced(path.read_text(encoding="utf-8"), block, path) for path, block in files.items()}
+    texts = {path: replace_block(path.read_text(encoding="utf-8"), block, path) for path, block in files.items()}
     for name in networks(results):
         path = ROOT / "bundles" / name / "configs" / "metadata.json"
         metadata = {**json.loads(path.read_text(encoding="utf-8")), "eval_metrics": of_metadata(results, name)}
@@ -61,8 +61,8 @@ def written(results: Results) -> dict[Path, str]:
     return texts | reliability_tables.written(ROOT, predictions, results)
 
 
-def replaced(text: str, block: str, path: Path) -> str:
-    """A text with a block between its two comments.
+def replace_block(text: str, block: str, path: Path) -> str:
+    """Replace the block between the two comments of a text.
 
     Raises:
         ValueError: the text has not each comment once.
@@ -79,7 +79,7 @@ def networks(results: Results) -> list[str]:
 
 
 def protocol(results: Results) -> str:
-    """How the figures came about, in one sentence."""
+    """Protocol of the figures, in one sentence."""
     some = results["methods"][networks(results)[0]]
     seeds = results["protocol"]["seeds"]
     return (
@@ -173,7 +173,7 @@ def _errors(results: Results, name: str) -> list[str]:
 
 
 def _nearer(results: Results, name: str) -> str:
-    """How many of the attributes have a smaller error than the constant and than radiomics on the readers' masks."""
+    """Number of attributes that have a smaller error than the constant and than radiomics on the readers' masks."""
     own = results["methods"][name].get("attributes", {})
     if f"{ATTRIBUTES[0]}_mae" not in own:
         return ""

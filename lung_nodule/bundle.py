@@ -1,4 +1,4 @@
-"""Where a bundle lies, where it writes by default, and which weights its evaluation and inference take.
+"""Paths of a bundle: its folder, its default output folders, and the weights of its evaluation and inference.
 
 A configuration does not know where its own file is. MONAI's workflows do; elsewhere a bundle is located from the
 running copy of this library: in a package it is next to the bundle's ``configs/``, in the repository next to
@@ -30,7 +30,7 @@ def bundle_root(name: str, *, library: Path = LIBRARY) -> str:
     """The absolute folder of a bundle, whatever the working directory is.
 
     Args:
-        name: of the bundle, e.g. ``mtnet``.
+        name: name of the bundle, e.g. ``mtnet``.
         library: the folder ``lung_nodule/`` of the running library.
 
     Returns:
@@ -60,12 +60,12 @@ def repository(root: str) -> str:
 
 
 def model_path(root: str, output_dir: str) -> str:
-    """The weights that evaluation and inference take where no ``--model_path`` is given.
+    """Default of ``--model_path``: the weights of evaluation and inference.
 
     Those of an ``--output_dir`` that was given; else the bundle's own in ``models/``; else those of the last training.
 
     Args:
-        root: the bundle's folder.
+        root: folder of the bundle.
         output_dir: a :class:`DefaultFolder` where the user gave none.
     """
     own, trained = Path(root) / OWN_WEIGHTS, Path(output_dir) / "model.pt"
@@ -76,7 +76,7 @@ def model_path(root: str, output_dir: str) -> str:
 
 
 def reason(path: str, root: str, output_dir: str) -> str:
-    """Why these weights are taken, and how to take others: for the log."""
+    """Reason for the choice of these weights and how to choose others, for the log."""
     own, trained = Path(root) / OWN_WEIGHTS, Path(output_dir) / "model.pt"
     if Path(path) == own:
         other = f", although {trained} is there too: --output_dir {output_dir} takes that" if trained.is_file() else ""
@@ -99,14 +99,14 @@ def restore_search_path(before: list[str]) -> None:
     The library was found without it. A path that changed in any other way stays as it is.
 
     Args:
-        before: :func:`search_path` when the workflow was initialized.
+        before: result of :func:`search_path` when the workflow was initialized.
     """
     if sys.path[:1] + sys.path[2:] == before:
         del sys.path[1]
 
 
 def _folder_of_workflow() -> list[Path]:
-    """The folder above the configurations of the workflow that asks, if one does.
+    """The folder above the configurations of the calling workflow, if there is one.
 
     Without it, a copy of a bundle that ``load`` finds in another folder would be taken for the one next to the library.
     """
@@ -115,7 +115,7 @@ def _folder_of_workflow() -> list[Path]:
 
 
 def _names(root: Path) -> str | None:
-    """The bundle whose folder this is; None where it is no bundle of ours."""
+    """Name of the bundle in this folder; None for any other folder."""
     try:
         return json.loads((root / "configs" / "train.json").read_text())["settings"]["bundle"]
     except (OSError, ValueError, KeyError, TypeError):

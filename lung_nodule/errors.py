@@ -1,4 +1,4 @@
-"""The errors that a user's input can cause, and how a command reports one; standard library only."""
+"""Errors caused by a user's input, and their report by a command; standard library only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NetworkOptionError(InputError):
 
 
 def user_error(error: BaseException | None) -> InputError | None:
-    """The :class:`InputError` in the chain of an error's causes; None where there is none."""
+    """The :class:`InputError` in the chain of an error's causes; None without one."""
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error

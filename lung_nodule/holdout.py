@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 HOLDOUT = "holdout"
-"""What ``folds.csv`` has instead of a fold's number."""
+"""Entry of ``folds.csv`` in place of a fold's number."""
 LIST = Path(__file__).with_name("holdout_patients.txt")
 
 

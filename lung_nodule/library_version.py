@@ -1,4 +1,4 @@
-"""Which copy of this library runs, and whether it is the one that a bundle was packaged with.
+"""Version of the running library, and the check that it is the one that a bundle was packaged with.
 
 A package carries its own copy of ``lung_nodule/``. If another copy comes earlier on the path (two unzipped packages, an
 installed library), Python silently imports that one: here it is refused. The package's own copy may be edited: it runs,
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LIBRARY = Path(lung_nodule.__file__).parent
 VERSION_FILE = "LIBRARY_VERSION.json"
 NOT_PACKED = ("benchmark", "deployment", "__main__.py", "ruff.toml")
-"""What a package has no use for: benchmark, export, server, client and report need the repository."""
+"""Excluded from packages: benchmark, export, server, client and report need the repository."""
 KEY = "lung_nodule"
 """The entry of a packaged ``configs/metadata.json`` that holds the version."""
 
@@ -47,7 +47,7 @@ def refuse_other_library(bundle_root: str | Path) -> None:
     The package's own copy runs even where it was edited, with a warning.
 
     Args:
-        bundle_root: the bundle's folder; its ``configs/metadata.json`` names the library where it was packaged.
+        bundle_root: folder of the bundle; its ``configs/metadata.json`` names the library where it was packaged.
 
     Raises:
         InputError: the imported library lies elsewhere and is another one.

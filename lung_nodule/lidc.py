@@ -32,7 +32,7 @@ CHARACTERISTICS = (
     "texture",
     "malignancy",
 )
-"""What a reader rates of a nodule, from 1 to :data:`HIGHEST_RATING`."""
+"""Characteristics that a reader rates, from 1 to :data:`HIGHEST_RATING`."""
 HIGHEST_RATING = {**dict.fromkeys(CHARACTERISTICS, 5), "internal_structure": 4, "calcification": 6}
 ATTRIBUTES = CHARACTERISTICS[:-1]
 """The characteristics besides malignancy."""
@@ -67,7 +67,7 @@ NETWORK_WINDOW = (-1000.0, 400.0)
 LUNG_WINDOW = (-1350.0, 150.0)
 """HU that a picture for a reader shows."""
 SOFT_TISSUE_WINDOW = (-160.0, 240.0)
-"""HU that a reader sees on request: mediastinum, chest wall, what is solid in a nodule."""
+"""HU that a reader sees on request: mediastinum, chest wall, solid parts of a nodule."""
 
 ANY, MAJORITY, ALL = "any", "majority", "all"
 LARGEST_DENOMINATOR = 8
@@ -87,7 +87,7 @@ def consensus_policy(policy: object) -> float | str:
         ``"majority"``, ``"any"``, a float, or ``"p/q"`` where no short decimal is that fraction.
 
     Raises:
-        ValueError: it is none of these. The message is one line for the option ``--consensus``.
+        ValueError: it is not one of these. The message is one line for the option ``--consensus``.
     """
     text = str(policy).strip().lower() if isinstance(policy, str | int | float | Fraction) else ""
     if text in (ANY, MAJORITY):
@@ -105,8 +105,8 @@ def votes_needed(policy: float | str, readers: int) -> int:
     """How many of a nodule's readers must have marked a voxel; at least 1.
 
     Args:
-        policy: as :func:`consensus_policy` takes it.
-        readers: how many read the nodule, at least 1.
+        policy: policy as :func:`consensus_policy` takes it.
+        readers: number of readers of the nodule, at least 1.
 
     Raises:
         ValueError: no such policy.
@@ -120,7 +120,7 @@ def votes_needed(policy: float | str, readers: int) -> int:
 
 
 def _level(text: str) -> Fraction | None:
-    """The fraction that a text denotes; None where it denotes none."""
+    """The fraction that a text denotes; None for any other text."""
     try:
         if "/" in text:
             return Fraction(text.replace(" ", ""))

@@ -1,4 +1,4 @@
-"""The methods: for each, its network, its view, what is served of it, and so its bundle. The one table of names.
+"""Table of the methods, each with its bundle's name, network, view and served models.
 
 "Adding a method" in the README says what a new row needs.
 """
@@ -25,7 +25,7 @@ from lung_nodule.networks import (
     MTNet,
     MTNetPredictor,
     load_weights,
-    misfit,
+    mismatch_error,
     read_settings,
     read_side_file,
 )
@@ -55,13 +55,15 @@ class Method:
     """A row of the table.
 
     Attributes:
-        name: of the method's bundle: its folder, its side files' ``bundle``, its models in the model repository.
-        network: what is trained; its ``predict`` gives one tensor.
-        predictor: the same weights by name, whose ``forward`` gives that tensor: what evaluation and inference run.
-        view: how it samples a nodule; names the tensor's channels.
-        parts: what is served; by default the whole network as ``<name>_net``.
-        make_channels: what the view needs to make its image's channels; its file is copied beside the served steps.
-        map_weight: how much its map counts in the panel's mean map, next to the other methods that segment.
+        name: name of the method's bundle, its folder, its side files' ``bundle`` and its models in the model
+            repository.
+        network: class of the trained network; its ``predict`` gives one tensor.
+        predictor: class with the same weights by name, whose ``forward`` gives that tensor, for evaluation and
+            inference.
+        view: class of its view, which samples a nodule and names the tensor's channels.
+        parts: parts of the network that are served; by default the whole network as ``<name>_net``.
+        make_channels: factory of the view's image channels; its file is copied beside the served steps.
+        map_weight: weight of its map in the panel's mean map of all methods that segment.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Method:
 
     @property
     def served(self) -> tuple[ServedPart, ...]:
-        """What is served of it."""
+        """Parts of the network that are served."""
         return self.parts or (ServedPart(f"{self.name}_net"),)
 
     @property
@@ -120,7 +122,7 @@ def method_named(name: str) -> Method:
     """The method of a bundle.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no method of that name.
     """
     if name not in METHODS:
         raise InputError(f"there is no method {name!r}: name one of {', '.join(METHODS)}")
@@ -128,7 +130,7 @@ def method_named(name: str) -> Method:
 
 
 def model_settings(bundle: str, checkpoint: str | Path) -> dict[str, Any]:
-    """What a bundle's network is built with: a checkpoint's side file where there is one, else the published options.
+    """Settings of a bundle's network: those of a checkpoint's side file if it exists, else the published options.
 
     The weights themselves need not be there.
 
@@ -159,7 +161,7 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
 
     Args:
         checkpoint: a ``.pt`` file of tensors with its side file next to it.
-        device: where the network is put.
+        device: device of the network.
 
     Raises:
         CheckpointError: the files are missing, unreadable, of no method of the table, or the weights do not fit the
@@ -170,7 +172,7 @@ def load_network(checkpoint: str | Path, *, device: str | torch.device = "cpu") 
     try:
         network = method.network(**settings["network"])
     except Exception as error:
-        raise misfit(checkpoint, settings, error) from error
+        raise mismatch_error(checkpoint, settings, error) from error
     return load_weights(network, checkpoint, device=device)
 
 

@@ -65,7 +65,8 @@ def convert(
 
     def action() -> int:
         refused = convert_scans(
-            *(root, target),
+            root,
+            target,
             patients=chosen,
             workers=processes,
             settings=settings,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ci.write_figures import BENCHMARK, FIRST, LAST, PANEL, ROOT, networks, replaced, written
+from ci.write_figures import BENCHMARK, FIRST, LAST, PANEL, ROOT, networks, replace_block, written
 
 
 def results() -> dict:
@@ -62,6 +62,6 @@ def test_no_patient_is_in_two_folds() -> None:
 
 def test_a_block_is_replaced_and_nothing_else() -> None:
     text = f"before\n{FIRST}old\n{LAST}after\n"
-    assert replaced(text, "new\n", Path("x")) == f"before\n{FIRST}new\n{LAST}after\n"
+    assert replace_block(text, "new\n", Path("x")) == f"before\n{FIRST}new\n{LAST}after\n"
     with pytest.raises(ValueError, match="x needs the lines <!-- figures --> and <!-- end of figures --> once each"):
-        replaced("nothing", "new\n", Path("x"))
+        replace_block("nothing", "new\n", Path("x"))

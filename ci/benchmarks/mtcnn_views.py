@@ -33,7 +33,7 @@ PARTS = ("share", "classify", "reconstruct")
 
 
 def loop(network: MTCNN) -> Step:
-    """What the bundle does."""
+    """The loop over the views, as in the bundle."""
 
     def step(image: torch.Tensor) -> Answers:
         outputs = [view(image[:, i : i + 1]) for i, view in enumerate(network.views)]
@@ -114,10 +114,10 @@ def main(batch_size: int = 32, repeats: int = 7, device: str = "cpu", amp: bool 
     """Measure the three on one machine.
 
     Args:
-        batch_size: nodules.
-        repeats: steps of each, after two that warm up.
+        batch_size: number of nodules per batch.
+        repeats: number of measured steps of each variant, after two warm-up steps.
         device: cpu or cuda.
-        amp: bfloat16 autocast.
+        amp: whether to run under bfloat16 autocast.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The nodule that the benchmarks of the server ask about."""
+"""Test nodule of the server benchmarks."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ Row = dict[str, float | int | str]
 logger = logging.getLogger(__name__)
 
 
-def installed(folder: Path, wheel: str | None) -> tuple[Path, dict[str, str]]:
-    """The program, unpacked into a folder, and the environment that it runs in.
+def install(folder: Path, wheel: str | None) -> tuple[Path, dict[str, str]]:
+    """Unpack perf_analyzer into a folder; return its path and the environment to run it in.
 
     Raises:
         InputError: the wheel cannot be downloaded, holds no program, or a library is missing.
@@ -78,7 +78,7 @@ def nodule_of(ct: str, nodules: str, edge_mm: float) -> tuple[Voi, float | None]
 
 
 def input_data(tensors: Mapping[str, np.ndarray]) -> str:
-    """The request as perf_analyzer reads it."""
+    """The request in the JSON that perf_analyzer reads."""
     values = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
     return json.dumps(
         {
@@ -92,10 +92,10 @@ def input_data(tensors: Mapping[str, np.ndarray]) -> str:
     )
 
 
-def measured(
+def measure(
     program: Path, environment: Mapping[str, str], folder: Path, model: str, url: str, options: list[str]
 ) -> list[Row]:
-    """A row for each number of requests under way."""
+    """Measure one model; return a row for each number of concurrent requests."""
     rows: list[Row] = []
     for under_way in CONCURRENT:
         report = folder / f"{model}_{under_way}.csv"
@@ -131,7 +131,7 @@ def measured(
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     lines = ["| model | under way | answers per s | p50, ms | p95, ms |", "|---|---|---|---|---|"]
     for row in rows:
         speed = f"{row['per_s']:.2f} | {row['p50_ms']:.0f} | {row['p95_ms']:.0f}"
@@ -152,14 +152,14 @@ def main(
     """Measure and print.
 
     Args:
-        repository: as export wrote it.
-        ct: a CT; with --nodules, whose first nodule is taken. Default: a phantom.
-        nodules: as of ``python -m lung_nodule predict``.
-        models: names, separated by commas. Default: every model that takes a VOI.
-        requests: of each measurement.
+        repository: model repository that ``export`` wrote.
+        ct: CT whose first nodule in --nodules is taken. Default: a phantom.
+        nodules: table of nodules as for ``python -m lung_nodule predict``.
+        models: model names, separated by commas. Default: every model that takes a VOI.
+        requests: number of requests of each measurement.
         protocol: grpc or http.
-        wheel: of tritonclient 2.51.0. Default: it is downloaded.
-        out: a JSON file.
+        wheel: wheel of tritonclient 2.51.0. Default: it is downloaded.
+        out: JSON file to write.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = (models,) if isinstance(models, str) else models  # Fire reads "a,b" as a tuple
@@ -167,7 +167,7 @@ def main(
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary, TritonServer(repository) as server:
         folder = Path(temporary)
-        program, environment = installed(folder, wheel)
+        program, environment = install(folder, wheel)
         url = server.grpc_url if protocol == "grpc" else server.http_url
         for name in names:
             with NoduleClient(server.grpc_url, model=name) as client:
@@ -182,7 +182,7 @@ def main(
                 input_data(voi_tensors(voi, diameter if "DIAMETER" in served.inputs else None))
             )
             options = ["-i", protocol, f"--input-data={folder / 'data.json'}", f"--request-count={requests}"]
-            rows += measured(program, environment, folder, name, url, options)
+            rows += measure(program, environment, folder, name, url, options)
     print(table(rows))
     if out is not None:
         write_json(out, rows)

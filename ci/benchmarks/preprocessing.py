@@ -1,6 +1,8 @@
 """Conversion compared with a plain pylidc script and with reading alone; prints JSON.
 
-    python ci/benchmarks/preprocessing.py [--dicom_root DIR --patient LIDC-IDRI-0006] [--repeats 5] [--scans 1,4,8]
+    python ci/benchmarks/preprocessing.py [--dicom_root DIR] [--patient LIDC-IDRI-0006] [--repeats 5] [--scans 1,4,8]
+
+Without --dicom_root a phantom is drawn and converted.
 
 Every measurement is a process of its own; the variants take turns, so that other load on the machine affects all.
 """
@@ -22,7 +24,7 @@ import fire
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[0] = str(REPOSITORY)  # this folder's own preprocessing.py would hide the package
-REAL_ROOT, REAL_PATIENT = REPOSITORY.parent / "shared" / "data" / "lidc_dicom", "LIDC-IDRI-0006"
+REAL_PATIENT = "LIDC-IDRI-0006"
 PHANTOM_ROOT, PHANTOM_PATIENT = REPOSITORY / "data" / "phantom_dicom", "LIDC-IDRI-0078"
 CPU = "cpu"
 Stages = dict[str, float]
@@ -45,7 +47,7 @@ class Clock:
 
 
 def plain_pylidc(root: Path, patient: str, out: Path) -> Stages:
-    """What a user of pylidc writes: volume, clusters, 50 % consensus, two files. Axes and affine are as they come."""
+    """Plain pylidc script: volume, clusters, 50 % consensus, two files; axes and affine as pylidc gives them."""
     import nibabel
     import numpy as np
 
@@ -72,7 +74,7 @@ def plain_pylidc(root: Path, patient: str, out: Path) -> Stages:
 
 
 def simpleitk_read(root: Path, patient: str, out: Path) -> Stages:
-    """The floor: SimpleITK reads the same series and writes nothing."""
+    """Lower bound: SimpleITK reads the same series and writes nothing."""
     import SimpleITK
 
     from preprocessing.lidc import database
@@ -118,7 +120,7 @@ def two_files(root: Path, patient: str, out: Path) -> Stages:
 
 
 def whole_scan(root: Path, patient: str, out: Path) -> Stages:
-    """Everything that the conversion does for a scan: the two files, VOIs, picture, checksums, record."""
+    """Complete conversion of a scan: the two files, VOIs, picture, checksums, record."""
     from preprocessing.convert import scan_task
     from preprocessing.convert.conversion import plan
     from preprocessing.convert.layouts import locate
@@ -168,7 +170,7 @@ VARIANTS = {variant.__name__: variant for variant in (plain_pylidc, simpleitk_re
 
 
 def measure(variant: str, root: str, patient: str) -> None:
-    """One measurement, in the process that this is; prints JSON."""
+    """Run one measurement in this process and print JSON."""
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         stages = VARIANTS[variant](Path(root), patient, Path(out))
@@ -262,20 +264,21 @@ def benchmark(
     """Time the conversion and print JSON.
 
     Args:
-        dicom_root: Folder of a TCIA download. By default the real scans next to the repository where they are, else the
-            phantom.
-        patient: One patient of it with one scan.
+        dicom_root: Folder of a TCIA download. Default: a phantom, drawn where it is missing.
+        patient: Patient of the download with one scan. Default: LIDC-IDRI-0006.
         repeats: How often each variant is measured.
         scans: Numbers of phantom scans, 30 at most, for the growth with the number of scans, separated by commas.
         phantom_root: Folder of the phantom's DICOM; drawn where it is missing.
     """
     from preprocessing.phantom import write_phantom
 
-    root = Path(dicom_root) if dicom_root else REAL_ROOT
-    chosen = patient or REAL_PATIENT
-    if not (root / chosen).is_dir():
-        if dicom_root or patient:
+    if dicom_root:
+        root, chosen = Path(dicom_root), patient or REAL_PATIENT
+        if not (root / chosen).is_dir():
             sys.exit(f"no folder {root / chosen}: give --dicom_root and --patient of a TCIA download")
+    elif patient:
+        sys.exit(f"--patient {patient} needs --dicom_root, the folder of a TCIA download")
+    else:
         root, chosen = Path(phantom_root), PHANTOM_PATIENT
         write_phantom(out=root, patients=[chosen], workers=1)
     counts = sorted({scans} if isinstance(scans, int) else set(scans))

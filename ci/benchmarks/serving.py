@@ -1,4 +1,4 @@
-"""Speed of the served models against what else would compute the same answer, in one run.
+"""Speed of the served models compared with other ways to compute the same answer, in one run.
 
     python ci/benchmarks/serving.py --repository out/repository [--bundles bundles] [--requests 20] [--out speed.json]
 
@@ -56,19 +56,19 @@ def median_ms(call: Callable[[], object], repeats: int) -> float:
 
 
 def ask(client: InferenceServerClient, model: str, inputs: list[InferInput], outputs: list[str]) -> Any:
-    """One answer."""
+    """Ask for one answer."""
     return client.infer(model, inputs, outputs=[InferRequestedOutput(name) for name in outputs], client_timeout=600)
 
 
 def net_input(name: str, value: np.ndarray) -> InferInput:
-    """A net's tensor."""
+    """Input tensor of a net."""
     tensor = InferInput(name, list(value.shape), "FP32")
     tensor.set_data_from_numpy(np.ascontiguousarray(value, dtype=np.float32))
     return tensor
 
 
-def chained(client: InferenceServerClient, method: Method, view: NoduleView, voi: Voi) -> None:
-    """A client that prepares the images, asks the nets one after the other, and joins their answers."""
+def ask_in_turn(client: InferenceServerClient, method: Method, view: NoduleView, voi: Voi) -> None:
+    """Act as a client that prepares the images, asks the nets one after the other, and joins their answers."""
     prepared = view.prepare(voi.volume.data, voi.volume.spacing, voi.center, DIAMETER)
     tensors: dict[str, np.ndarray] = {"IMAGE": prepared.images}
     for part in method.served:
@@ -79,20 +79,20 @@ def chained(client: InferenceServerClient, method: Method, view: NoduleView, voi
     view.predict(outputs, prepared.patch, voi.volume.data, DIAMETER)
 
 
-def eager(method: Method, view: NoduleView, network: torch.nn.Module, voi: Voi) -> None:
-    """The bundle's view and network in this process."""
+def run_in_process(view: NoduleView, network: torch.nn.Module, voi: Voi) -> None:
+    """Run the bundle's view and network in this process."""
     prepared = view.prepare(voi.volume.data, voi.volume.spacing, voi.center, DIAMETER)
     with torch.inference_mode():
         answer = network.predict(torch.from_numpy(prepared.images))  # type: ignore[operator]
     view.predict(view.named(answer.numpy()), prepared.patch, voi.volume.data, DIAMETER)
 
 
-def compute_ms(client: Any, models: list[str]) -> dict[str, float]:
+def compute_ms(client: InferenceServerClient, models: list[str]) -> dict[str, float]:
     """Computing time of each model so far, in ms, as the server counts it."""
     found = {}
     for model in models:
-        statistics_of = client.get_inference_statistics(model).model_stats[0]
-        found[model] = statistics_of.inference_stats.compute_infer.ns / 1e6
+        answer: Any = client.get_inference_statistics(model)
+        found[model] = answer.model_stats[0].inference_stats.compute_infer.ns / 1e6
     return found
 
 
@@ -107,8 +107,8 @@ def of_method(client: InferenceServerClient, name: str, bundles: Path, voi: Voi,
     after = compute_ms(client, nets)
     others = {
         "engines": sum(after[net] - before[net] for net in nets) / (requests + 2),
-        "torch": median_ms(lambda: eager(method, view, network, voi), max(3, requests // 4)),
-        "chained_client": median_ms(lambda: chained(client, method, view, voi), max(3, requests // 4)),
+        "torch": median_ms(lambda: run_in_process(view, network, voi), max(3, requests // 4)),
+        "chained_client": median_ms(lambda: ask_in_turn(client, method, view, voi), max(3, requests // 4)),
     }
     ratios = {
         "served_over_engines": served / others["engines"],
@@ -119,7 +119,7 @@ def of_method(client: InferenceServerClient, name: str, bundles: Path, voi: Voi,
 
 
 def ways(server: TritonServer, model: str, voi: Voi, requests: int) -> dict[str, float]:
-    """Median latency of NoduleClient in each of its ways, asked in turn, and the ratios to gRPC's."""
+    """Median latency of NoduleClient for each protocol and transport, measured in turn, and the ratios to gRPC's."""
     urls = {"grpc": server.grpc_url, "http": f"http://{server.http_url}"}
     times: dict[str, list[float]] = {}
     with ExitStack() as stack:
@@ -176,10 +176,10 @@ def main(repository: str, bundles: str = "bundles", requests: int = 20, out: str
     """Measure, print, and write the ratios.
 
     Args:
-        repository: as export wrote it, of the bundles' own weights.
+        repository: model repository that ``export`` wrote, with the bundles' own weights.
         bundles: folder of the bundles.
-        requests: that are measured, of each kind.
-        out: a JSON file.
+        requests: number of measured requests of each kind.
+        out: JSON file to write.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     voi, started = nodule(), time.perf_counter()

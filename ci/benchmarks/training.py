@@ -41,7 +41,7 @@ STAGES = {
 NODULES = 24
 WARM_UP_STEPS = 2
 WARM_UP_EPOCHS = 24
-"""Of ours: by then all but 1 % of a nodule's six random crops have been drawn, and their channels are kept."""
+"""Warm-up epochs of the bundle's loop: by then all but 1 % of a nodule's six random crops have been drawn and kept."""
 logger = logging.getLogger(__name__)
 
 
@@ -109,8 +109,8 @@ def main(dataset_dir: str, bundles: Any = None, steps: int = 8, out: str | None 
     Args:
         dataset_dir: a dataset as ``preprocessing`` writes it.
         bundles: names separated by commas; all by default.
-        steps: optimizer steps that are measured, of each loop.
-        out: a JSON file.
+        steps: number of measured optimizer steps of each loop.
+        out: JSON file to write.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen = names(bundles, "--bundles") or list(STAGES)

@@ -1,1 +1,1 @@
-"""What the command lines package_bundles.py and verify_bundles.py do."""
+"""Implementation of package_bundles.py and verify_bundles.py."""

@@ -44,11 +44,11 @@ def write_package(
     permissions.
 
     Args:
-        bundle: its folder.
-        out: the folder of the zip.
-        library: the folder ``lung_nodule/`` to take.
-        weights_url: where weights above 25 MB lie, if the bundle has no ``large_files.yml``.
-        zoo_name: name the zip and its folder as the Model Zoo does, by organ, modality and task
+        bundle: folder of the bundle.
+        out: folder in which to write the zip.
+        library: folder ``lung_nodule/`` to copy.
+        weights_url: URL of weights above 25 MB, if the bundle has no ``large_files.yml``.
+        zoo_name: whether to name the zip and its folder as the Model Zoo does, by organ, modality and task
             (``lung_nodule_ct_mtnet``).
 
     Returns:
@@ -105,7 +105,7 @@ def _own_files(bundle: Path) -> list[Path]:
 
 
 def _weights(bundle: Path, url: str | None) -> tuple[dict[str, bytes], str]:
-    """The entries that weights add, and what to say of them."""
+    """Zip entries of the weights, and a description of them for the log."""
     weights, side_file = bundle / WEIGHTS, bundle / SIDE_FILE
     side = {SIDE_FILE: side_file.read_bytes()} if side_file.is_file() else {}
     if not weights.is_file():

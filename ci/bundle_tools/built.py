@@ -9,13 +9,13 @@ from unittest.mock import patch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
-from ci.bundle_tools.checks import Broken
+from ci.bundle_tools.checks import BrokenError
 from ci.bundle_tools.shipped import run_shipped
 from lung_nodule.io import write_json
 from lung_nodule.training.checkpoints import save_tensors
 
 SMALL = {"width": 0.125, "middle_blocks": 1}
-"""What makes a network quick to build, where a bundle has the option."""
+"""Options that make a network quick to build, where a bundle has them."""
 WORKFLOWS = (("train", "train"), ("infer", "inference"), ("infer", "evaluate"))
 
 
@@ -23,9 +23,9 @@ class BuiltBundle:
     """A bundle with an untrained small model.
 
     Args:
-        bundle: its folder.
+        bundle: folder of the bundle.
         dataset: a dataset in the bundles' layout.
-        output: an empty folder, which takes the model.
+        output: empty folder for the model.
     """
 
     def __init__(self, bundle: Path, *, dataset: Path, output: Path) -> None:
@@ -54,7 +54,7 @@ class BuiltBundle:
         """MONAI's ``verify_net_in_out`` and ``ckpt_export`` on the network and weights that a package ships."""
         problem = run_shipped(self.bundle, weights=Path(self.changes["output_dir"]) / "model.pt")
         if problem:
-            raise Broken(f"network_def of inference.json: {problem}")
+            raise BrokenError(f"network_def of inference.json: {problem}")
 
     def check_properties(self) -> None:
         """MONAI's ``check_properties``: everything a training and an inference workflow must offer is there."""
@@ -64,7 +64,7 @@ class BuiltBundle:
             missing = self._missing_properties(kind, name, small)
             wrong += [f"{name}.json lacks {one}" for one in missing]
         if wrong:
-            raise Broken(", ".join(wrong))
+            raise BrokenError(", ".join(wrong))
 
     def _missing_properties(self, kind: str, name: str, small: dict[str, float]) -> list[str]:
         config = ConfigParser.load_config_file(str(self._config(name)))
@@ -80,17 +80,17 @@ class BuiltBundle:
             workflow.initialize()
             return workflow.check_properties() or []
         except Exception as error:
-            raise Broken(f"{name}.json: {one_line(error)}") from error
+            raise BrokenError(f"{name}.json: {one_line(error)}") from error
 
 
 def write_untrained(path: str | Path, *, network: nn.Module, settings: dict[str, Any], **stages: object) -> None:
-    """What ``write_model`` writes at the end of a training, with the weights that the network started with."""
+    """Write the files that ``write_model`` writes after a training, with the network's initial weights."""
     save_tensors(path, network.state_dict())
     write_json(Path(path).with_suffix(".json"), settings)
 
 
 def one_line(error: BaseException) -> str:
-    """The innermost cause, which says more than MONAI's wrapping of it."""
+    """Message of the innermost cause, which says more than MONAI's wrapper."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,4 +1,4 @@
-"""What every bundle must hold, checked on its files alone; each check passes silently or raises ``Broken``.
+"""Checks of a bundle's files; each check passes silently or raises ``BrokenError``.
 
 ``meta_schema_20240725.json`` next to this file is MONAI's schema of metadata, unchanged, from
 https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json (Apache-2.0).
@@ -46,8 +46,8 @@ FORBIDDEN = ("torchvision", "timm", "segmentation_models_pytorch")
 """They cannot be imported with a CPU build of torch 2.13, and MONAI's parts that need them do not either."""
 
 
-class Broken(ValueError):
-    """A bundle that does not hold what it must; the message says what and where."""
+class BrokenError(ValueError):
+    """A bundle that fails a check; the message says what is wrong and where."""
 
 
 def required_files(bundle: Path) -> None:
@@ -77,11 +77,11 @@ def schema(bundle: Path) -> None:
             hash_type="sha256",
         )
     except ValueError as error:
-        raise Broken("configs/metadata.json: " + " ".join(str(error.__cause__ or error).split())[:200]) from error
+        raise BrokenError("configs/metadata.json: " + " ".join(str(error.__cause__ or error).split())[:200]) from error
 
 
 def metadata_keys(bundle: Path) -> None:
-    """What the zoo asks of metadata beyond its schema: who, what for, how well, each channel's meaning and range."""
+    """Metadata that the zoo requires beyond its schema: source, use, figures, and each channel's meaning and range."""
     metadata = _metadata(bundle)
     missing = [key for key in METADATA_KEYS if key not in metadata]
     for side in ("inputs", "outputs"):
@@ -98,7 +98,7 @@ def changelog(bundle: Path) -> None:
     """The version has an entry."""
     metadata = _metadata(bundle)
     if metadata["version"] not in metadata.get("changelog", {}):
-        raise Broken(f"configs/metadata.json: version {metadata['version']} has no entry in its changelog")
+        raise BrokenError(f"configs/metadata.json: version {metadata['version']} has no entry in its changelog")
 
 
 def versions(bundle: Path) -> None:
@@ -126,7 +126,7 @@ def config_keys(bundle: Path) -> None:
 
 
 def zoo_properties(bundle: Path) -> None:
-    """MONAI's properties of a bundle, the optional ones too, but those that no method here has a use for."""
+    """MONAI's properties of a bundle, including the optional ones, except those that no method here uses."""
     missing = []
     for name, properties in (("train", TrainProperties), ("inference", InferProperties), ("evaluate", InferProperties)):
         parser = ConfigParser(_config(bundle, name))
@@ -165,7 +165,7 @@ def _wrongly_silenced(config: object, where: str = "") -> list[str]:
 
 
 def sizes(bundle: Path) -> None:
-    """No file above 25 MB, but those that ``large_files.yml`` names."""
+    """No file above 25 MB, except those that ``large_files.yml`` names."""
     named = {entry.get("path") for entry in _large_files(bundle)}
     files = ((path.relative_to(bundle).as_posix(), path.stat().st_size) for path in bundle.rglob("*") if path.is_file())
     _refuse(
@@ -187,7 +187,7 @@ def large_files(bundle: Path) -> None:
         lacking = [key for key in ("path", "url", "hash_val", "hash_type") if not entry.get(key)]
         wrong += [f"{path} has no {key}" for key in lacking]
         if kind and value and not re.fullmatch(rf"[0-9a-f]{{{HASH_LENGTHS.get(kind, 0)}}}", str(value)):
-            wrong.append(f"{path}: {value} is no {kind}")
+            wrong.append(f"{path}: {value} is not a {kind}")
         elif kind and value and (bundle / path).is_file() and _digest(bundle / path, kind) != value:
             wrong.append(f"{path} has another {kind} than {value}")
     _refuse(f"{LARGE_FILES}:", wrong)
@@ -215,7 +215,7 @@ def code_style(bundle: Path) -> None:
 def logging_conf(bundle: Path) -> None:
     """MONAI allows no calls in the arguments of logging.conf."""
     if "os.path" in (bundle / "configs" / "logging.conf").read_text():
-        raise Broken("configs/logging.conf calls os.path, which MONAI refuses")
+        raise BrokenError("configs/logging.conf calls os.path, which MONAI refuses")
 
 
 CHECKS: dict[str, Callable[[Path], None]] = {
@@ -239,7 +239,7 @@ CHECKS: dict[str, Callable[[Path], None]] = {
 
 def _refuse(what: str, wrong: list[str]) -> None:
     if wrong:
-        raise Broken(f"{what} {', '.join(wrong)}")
+        raise BrokenError(f"{what} {', '.join(wrong)}")
 
 
 def _library(bundle: Path) -> Path:

@@ -24,7 +24,7 @@ TOOLS = {
 
 @cache
 def complaints(library: Path) -> tuple[str, ...]:
-    """What the zoo's tools say of a library's packed files: one line each, its first ones for each tool.
+    """Complaints of the zoo's tools about a library's packed files: the first lines of each tool.
 
     Args:
         library: a folder ``lung_nodule/``; its files are checked once per process.
@@ -39,7 +39,7 @@ def complaints(library: Path) -> tuple[str, ...]:
 
 
 def _said(tool: str, root: Path) -> list[str]:
-    """Nothing where the tool passes."""
+    """Output of one tool; empty if it passes."""
     command = [sys.executable, "-m", tool, *TOOLS[tool]]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if not ended.returncode:

@@ -1,4 +1,4 @@
-"""Candidates in LUNA16's form from a converted dataset, for where its own tables are not: of the phantom's scans."""
+"""Candidate tables in LUNA16's form from a converted dataset, for scans without its own tables (the phantom)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def write_luna16_tables(dataset: Path, out: Path, *, negatives: int = 12, min_re
     lung that belong to no nodule (vessels), half are lung. Scans take turns in the ten subsets.
 
     Args:
-        dataset: a folder that ``convert`` wrote.
-        out: where the three tables go.
-        negatives: of a scan.
-        min_readers: of a nodule that is taken.
-        seed: of every draw.
+        dataset: folder that ``convert`` wrote.
+        out: folder in which to write the three tables.
+        negatives: number of non-nodules per scan.
+        min_readers: minimum number of readers of a nodule.
+        seed: random seed.
     """
     scans = read_table(dataset / "scans.csv", ["scan", "series_uid", "ct", "nodule_labels"])
     nodules = read_table(dataset / "nodules.csv", ["series_uid", "readers", "diameter_mm"])

@@ -1,4 +1,4 @@
-"""A bundle as its package ships it, and what the Model Zoo's commands say of it."""
+"""Run the Model Zoo's commands on a bundle as its package ships it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def run_shipped(bundle: Path, *, weights: Path) -> str | None:
     """Package a bundle, unzip it elsewhere and run ``zoo_commands.py`` on it, with that package's library.
 
     Args:
-        bundle: its folder.
+        bundle: folder of the bundle.
         weights: a ``model.pt`` with its side file, for a bundle that ships none.
 
     Returns:
         what went wrong in one line, the command first; None if nothing did.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        root = _unzipped(bundle, weights=weights, scratch=Path(scratch))
+        root = _unzip_package(bundle, weights=weights, scratch=Path(scratch))
         return _ask(root)
 
 
@@ -57,8 +57,8 @@ def _commands() -> subprocess.Popen[str]:
     return process
 
 
-def _unzipped(bundle: Path, *, weights: Path, scratch: Path) -> Path:
-    """The root of the package."""
+def _unzip_package(bundle: Path, *, weights: Path, scratch: Path) -> Path:
+    """Write and unzip the package; return its root."""
     copy = Path(shutil.copytree(bundle, scratch / "bundles" / bundle.resolve().name))
     if not (copy / WEIGHTS).is_file():
         (copy / WEIGHTS).parent.mkdir(exist_ok=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.bundle_tools.built import BuiltBundle, one_line
-from ci.bundle_tools.checks import CHECKS, Broken
+from ci.bundle_tools.checks import CHECKS, BrokenError
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one check found."""
+    """Result of one check."""
 
     bundle: str
     check: str
@@ -29,9 +29,9 @@ def verify_bundle(bundle: Path, *, dataset: Path, output: Path) -> Iterator[Verd
     """Check a bundle's files, then build it and check what it builds.
 
     Args:
-        bundle: its folder.
-        dataset: a small dataset, to build it with.
-        output: an empty folder for a fresh model.
+        bundle: folder of the bundle.
+        dataset: small dataset to build the bundle with.
+        output: empty folder for a fresh model.
     """
     for name, check in CHECKS.items():
         yield _verdict(bundle, name, lambda check=check: check(bundle))
@@ -45,7 +45,7 @@ def verify_bundle(bundle: Path, *, dataset: Path, output: Path) -> Iterator[Verd
 def _verdict(bundle: Path, name: str, check: Callable[[], None]) -> Verdict:
     try:
         check()
-    except Broken as error:
+    except BrokenError as error:
         return Verdict(bundle.name, name, str(error))
     except Exception as error:
         return Verdict(bundle.name, name, one_line(error))

@@ -1,4 +1,4 @@
-"""What the Model Zoo does with a bundle's network and weights, each bundle in a process of its own.
+"""Run the Model Zoo's commands on a bundle's network and weights, each bundle in a process of its own.
 
 As its ``ci/verify_bundle.py``: the bundle comes first on the path, and MONAI is given its files and ``bundle_root``.
 Reads the roots of unzipped packages from standard input and answers each with a line of JSON, ``problem`` or null. The
@@ -30,7 +30,7 @@ def export(bundle: Path, files: dict[str, Any]) -> None:
 
 
 def problem(root: Path) -> str | None:
-    """What the commands say of an unzipped package whose library comes first on the path; None if nothing is wrong."""
+    """Error of the commands on an unzipped package whose library comes first on the path; None if they succeed."""
     sys.path[0] = str(root)
     configs = {"meta_file": "metadata", "config_file": "inference"}
     given: dict[str, Any] = {key: str(root / "configs" / f"{name}.json") for key, name in configs.items()}
@@ -48,11 +48,11 @@ def problem(root: Path) -> str | None:
 
 
 def answer(root: Path) -> dict[str, Any]:
-    """``problem`` of a package, found in a process of its own, which imports the package's library afresh."""
+    """``problem`` of a package, found in a new process, which imports the package's library."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.dup2(2, 1)  # what MONAI prints is no answer
+        os.dup2(2, 1)  # MONAI's prints do not belong to the answer
         os.chdir(root.parent)
         os.write(writing, json.dumps({"problem": problem(root)}).encode())
         os._exit(0)

@@ -123,7 +123,7 @@ class CubePatch:
 
 
 class ScannedCube(CubePatch):
-    """A cube that shows nothing beyond the volume, for references and baselines: there is no truth beyond the scan.
+    """A cube that shows nothing beyond the volume, for references and baselines, which are undefined beyond the scan.
 
     Half of the tight crops end, along z, with the nodule: replicated beyond its last slice, a mask would extend to the
     cube's face.

@@ -30,13 +30,13 @@ def interpolation_matrix(positions: np.ndarray, length: int, *, outside: str = "
 
 
 def reached(matrix: np.ndarray) -> slice:
-    """The samples that any position depends on: what lies before and after them need not be read.
+    """Range of the samples that the positions depend on; samples outside it need not be read.
 
     A cubic spline depends on all samples; the share of one falls to a quarter with each step away from the position,
     and is left out below 1e-7, the resolution of float32.
 
     Args:
-        matrix: ``[N, length]``, of :func:`interpolation_matrix` or :func:`spline_matrix`.
+        matrix: ``[N, length]``, made by :func:`interpolation_matrix` or :func:`spline_matrix`.
     """
     columns = np.flatnonzero(np.abs(matrix).max(axis=0) > 1e-7)
     return slice(int(columns[0]), int(columns[-1]) + 1)
@@ -46,10 +46,10 @@ def restoring_matrix(voxels: int, pixels: int, *, center: float, pixels_per_voxe
     """From a patch's pixels along one axis back to the VOI's voxels, averaging over each voxel's own extent.
 
     Args:
-        voxels: of the VOI along the axis.
-        pixels: of the patch along the axis.
-        center: the patch's middle as a fractional voxel index.
-        pixels_per_voxel: voxel size over pixel size.
+        voxels: number of voxels of the VOI along the axis.
+        pixels: number of pixels of the patch along the axis.
+        center: centre of the patch as a fractional voxel index.
+        pixels_per_voxel: ratio of voxel size to pixel size.
 
     Returns:
         float32 ``[voxels, pixels]``; rows of voxels outside the patch are 0.

@@ -1,4 +1,4 @@
-"""What a nodule measures: size, density and border, from a CT and a mask."""
+"""Measurements of a nodule from a CT and a mask: size, density and border."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ EDGE_WINDOW = (-1000.0, 400.0)
 MEASUREMENTS = (
     "log_volume", "log_surface", "hu_mean", "hu_std", "hu_10", "hu_50", "hu_90", "calcified", "edge", "surroundings",
 )  # fmt: skip
-"""Names of what :func:`measure` gives, in its order."""
+"""Names of the results of :func:`measure`, in its order."""
 DENSITY = tuple(name for name in MEASUREMENTS if name.startswith("hu_") or name == "calcified")
-"""Those that tell of HU alone."""
+"""Names of the measurements of HU alone."""
 
 
 def measure(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
@@ -72,10 +72,10 @@ def ball(shape: tuple[int, ...], spacing: np.ndarray, center: np.ndarray, diamet
     """The ball of a declared diameter around a nodule's centre, at least one voxel: bool ``[X, Y, Z]``.
 
     Args:
-        shape: voxels, (x, y, z).
+        shape: number of voxels, (x, y, z).
         spacing: ``[3]`` voxel size in mm.
         center: ``[3]`` fractional voxel index.
-        diameter: in mm.
+        diameter: diameter in mm.
     """
     axes = [(np.arange(n) - c) * s for n, c, s in zip(shape, center, spacing, strict=True)]
     squared = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2
@@ -83,7 +83,7 @@ def ball(shape: tuple[int, ...], spacing: np.ndarray, center: np.ndarray, diamet
 
 
 def _around(ct: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both, cut to the mask and two voxels around it."""
+    """CT and mask, cropped to the mask and two voxels around it."""
     marked = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
     box = tuple(slice(max(0, int(index[0]) - 2), int(index[-1]) + 3) for index in marked)
     return np.asarray(ct[box], dtype=np.float64), mask[box]

@@ -12,8 +12,8 @@ class Size:
     """Size of a mask in mm and mm3; all 0 where the mask is empty.
 
     Attributes:
-        volume_mm3: of its voxels.
-        equivalent_diameter_mm: of the ball of that volume.
+        volume_mm3: volume of the mask's voxels.
+        equivalent_diameter_mm: diameter of the ball of that volume.
         axial_diameter_mm: largest diameter within one axial slice, the long axis.
         axial_short_axis_mm: extent across the long axis, in the same slice.
     """

@@ -8,7 +8,7 @@ SMALLEST_DIAMETER_MM, LARGEST_DIAMETER_MM = 1.0, 200.0
 LARGEST_SPACING_MM = 20.0
 SMALLEST_SPACING_MM = 0.05
 LOWEST_HU, HIGHEST_HU = -32768.0, 32767.0
-"""What a CT's 16 bits can hold."""
+"""Range of HU in 16 bits."""
 AIR_BELOW_HU = -500.0
 MOST_VOXELS = 2**25
 
@@ -43,7 +43,7 @@ def check_diameter(diameter: float) -> None:
     """Refuse a declared diameter that cannot be a nodule's in mm, such as one in cm or m.
 
     Raises:
-        ValueError: it is no number from 1 to 200.
+        ValueError: it is not a number from 1 to 200.
     """
     if not SMALLEST_DIAMETER_MM <= diameter <= LARGEST_DIAMETER_MM:
         raise ValueError(
@@ -52,7 +52,7 @@ def check_diameter(diameter: float) -> None:
 
 
 def check_request(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
-    """Refuse what a server must not answer: what :func:`check_voi` refuses, and what cannot be lung in HU and mm.
+    """Refuse a request that a server must not answer: a VOI that :func:`check_voi` refuses or that is not lung in HU.
 
     A network gives ordinary probabilities for values scaled to 0..1, for a spacing in metres or for a VOI without lung.
 
@@ -73,7 +73,7 @@ def check_request(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> N
         )
     lowest, highest = float(np.min(voi)), float(np.max(voi))
     if lowest < LOWEST_HU or highest > HIGHEST_HU:
-        raise ValueError(f"the VOI's values, {lowest:g} to {highest:g}, are no HU: give Hounsfield units, not scaled")
+        raise ValueError(f"the VOI's values, {lowest:g} to {highest:g}, are not HU: give Hounsfield units, not scaled")
     if lowest >= AIR_BELOW_HU:
         raise ValueError(
             f"the VOI holds no voxel below {AIR_BELOW_HU:g} HU (its smallest value is {lowest:g}), so no lung: give "

@@ -23,7 +23,7 @@ def scaled_attributes(item: Mapping[Any, Any]) -> np.ndarray:
 
 
 def attribute_medians(datalist: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The constant that every attribute's error is compared with: the median of the readers' means in a datalist."""
+    """Median of the readers' means in a datalist, the constant that every attribute's error is compared with."""
     return {attribute: float(np.median([item[f"{attribute}_mean"] for item in datalist])) for attribute in ATTRIBUTES}
 
 

@@ -18,9 +18,9 @@ class RandAugmentViews(Randomizable, Transform):
     with probability 1/2, turned by 90, 180 or 270 degrees and flipped along one of its axes.
 
     Args:
-        prob: how often a view is augmented.
+        prob: probability that a view is augmented.
         shift: largest shift in pixels.
-        positives_only: leave the views of class 0 as they are (LUNA16's candidates in the paper).
+        positives_only: whether to leave the views of class 0 as they are (LUNA16's candidates in the paper).
     """
 
     def __init__(self, *, prob: float = 0.8, shift: int = 6, positives_only: bool = False) -> None:
@@ -41,13 +41,13 @@ class RandAugmentViews(Randomizable, Transform):
         quarters, axis = self.R.randint(1, 4), self.R.randint(2)
         if not augmented:
             return view
-        view = shifted(view, rows, columns)
+        view = shift_view(view, rows, columns)
         view = np.rot90(view, quarters) if turned else view
         return np.flip(view, axis) if flipped else view
 
 
-def shifted(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """``[H, W]`` moved by whole pixels down and to the right, its edge repeated."""
+def shift_view(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Move ``[H, W]`` by whole pixels down and to the right, with its edge repeated."""
     height, width = image.shape
     row = np.clip(np.arange(height) - rows, 0, height - 1)
     column = np.clip(np.arange(width) - columns, 0, width - 1)

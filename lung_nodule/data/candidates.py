@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from lung_nodule.core import check_voi
 from lung_nodule.data.datalist import patient_folds, refuse_numbered_holdout
-from lung_nodule.data.load_voi import loaded
+from lung_nodule.data.load_voi import make_item
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import CENTER, Volume, cut_voi, read_nifti, read_table, voi_edge_mm
@@ -46,8 +46,8 @@ def candidate_datalist(
     Args:
         dataset_dir: a dataset with the folder that ``python -m preprocessing candidates`` writes.
         folds: 0 to 9, LUNA16's subsets, or ``"holdout"``.
-        with_voi: only those that have a VOI file (training): all nodules and the drawn others. Without it all
-            candidates are taken, and ``ct`` is the whole CT.
+        with_voi: whether to take only candidates with a VOI file (training): all nodules and the drawn others. Without
+            it all candidates are taken, and ``ct`` is the whole CT.
         patch_mm: edge of the cube that will be sampled.
 
     Returns:
@@ -172,7 +172,7 @@ class CutVOI(Transform):
             check_voi(cut.volume.data, cut.volume.spacing, cut.center)
         except ValueError as error:
             raise InputError(f"{data['ct']}, candidate {data['nodule_id']}: {error}") from error
-        return loaded(data, cut.volume, cut.center)
+        return make_item(data, cut.volume, cut.center)
 
 
 @functools.lru_cache(maxsize=1)
@@ -182,7 +182,7 @@ def _whole(path: str) -> Volume:
 
 
 def candidate_cohort(dataset_dir: str | Path) -> dict[str, Any]:
-    """What the candidates of a dataset were made with, for a model's side file: the settings and LUNA16's files.
+    """Settings and LUNA16 files that the candidates of a dataset were made with, for a model's side file.
 
     Raises:
         InputError: ``candidates.json`` is missing or broken.

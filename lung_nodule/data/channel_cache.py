@@ -69,7 +69,7 @@ def fill_channel_cache(
         nodules: loaded nodules, as the training's random transforms take them.
         view: a cube's view, whose channels have a cache; without one nothing is computed.
         crops: the variants; the whole VOIs alone when not given.
-        workers: threads.
+        workers: number of threads.
     """
     channels = view.view.make_channels if isinstance(view.view, CubeView) else None
     if not isinstance(channels, CubeChannels) or channels.cache_dir is None:

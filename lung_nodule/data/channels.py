@@ -18,12 +18,12 @@ class ImageChannels:
     """From a windowed cube to the network's channels (Chen et al. 2020: Otsu and SLIC besides the image).
 
     Args:
-        names: channels, of ``ct``, ``otsu`` and ``slic``, in their order.
-        slic_segments: supervoxels asked for.
+        names: channel names, of ``ct``, ``otsu`` and ``slic``, in their order.
+        slic_segments: number of supervoxels asked for.
         slic_compactness: weight of distance against intensity, which SLIC scales to 0..1.
 
     Raises:
-        InputError: a name is unknown, or there is none.
+        InputError: a name is unknown, or no name is given.
     """
 
     def __init__(

@@ -22,9 +22,9 @@ class RandCropMargin(RandomizableTransform):
     could read the size off the replicated border; crops with random margins remove that cue.
 
     Args:
-        prob: how often a VOI is cut at all.
-        margin_mm: what stays around the nodule on every side, where the VOI has it; without it the replicated border
-            would itself outline the nodule.
+        prob: probability that a VOI is cut.
+        margin_mm: width in mm kept around the nodule on every side, where the VOI has it; without it the replicated
+            border would itself outline the nodule.
     """
 
     def __init__(self, *, prob: float = 0.5, margin_mm: float = 6.0) -> None:
@@ -51,7 +51,7 @@ class RandPadParenchyma(RandomizableTransform):
     the grain of the lung in the VOI itself: no vessels, no walls.
 
     Args:
-        prob: how often a VOI is padded at all.
+        prob: probability that a VOI is padded.
         reach_mm: largest padding on each side, one number or one per axis (a slice is padded only in its plane).
     """
 
@@ -88,9 +88,9 @@ class RandCropVariant(Randomizable, Transform):
     one is cropped, then perhaps padded, as the nodule's identity and the variant's number determine.
 
     Args:
-        variants: how many a nodule has, the whole one included.
-        margin_mm: what a crop keeps around the nodule on every side.
-        pad_parenchyma_prob: how often a crop is then padded with parenchyma.
+        variants: number of variants of a nodule, including the whole VOI.
+        margin_mm: width in mm that a crop keeps around the nodule on every side.
+        pad_parenchyma_prob: probability that a crop is then padded with parenchyma.
 
     Raises:
         InputError: ``variants`` is below 1.
@@ -121,12 +121,12 @@ class RandCropVariant(Randomizable, Transform):
 
 
 class CropMargin(Transform):
-    """Cut a VOI to a margin around its mask: how much does a prediction change with less context?
+    """Cut a VOI to a margin around its mask, to measure how a prediction changes with less context.
 
     For evaluations only; inference never cuts by a mask.
 
     Args:
-        margin_mm: what stays around the nodule on every side, where the VOI has it; None cuts nothing.
+        margin_mm: width in mm kept around the nodule on every side, where the VOI has it; None cuts nothing.
     """
 
     def __init__(self, margin_mm: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The nodule table as a datalist: which nodules, of which folds, with which label."""
+"""The nodule table as a datalist: choice of nodules by fold and cohort, and their labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANOTHER_MODEL = (
     "name one that left a fold out (--output_dir, --model_path), or test it on other patients with "
     "`python -m lung_nodule benchmark --evaluate_only`"
 )
-"""What to evaluate instead of a model that was trained on every fold."""
+"""Advice for the evaluation of a model that was trained on every fold."""
 
 
 def require_dataset(dataset_dir: str | Path) -> None:
@@ -47,7 +47,7 @@ def require_dataset(dataset_dir: str | Path) -> None:
 def nodule_datalist(
     dataset_dir: str | Path,
     *,
-    folds: Sequence[int | str],
+    folds: int | str | Sequence[int | str],
     min_readers: int = 3,
     max_slice_thickness_mm: float = 2.5,
     malignancy: str = "mean",
@@ -62,10 +62,10 @@ def nodule_datalist(
 
     Args:
         dataset_dir: a dataset in the layout that ``python -m preprocessing convert`` writes.
-        folds: the folds to take; hold-out patients are in none of the numbered ones, only in ``"holdout"``.
-        min_readers: readers that must have outlined a nodule.
-        max_slice_thickness_mm: of the scan.
-        malignancy: how the readers' ratings become one score, ``"mean"`` or ``"median"``.
+        folds: fold or folds to take; hold-out patients are in none of the numbered ones, only in ``"holdout"``.
+        min_readers: minimum number of readers that outlined a nodule.
+        max_slice_thickness_mm: maximum slice thickness of the scan.
+        malignancy: statistic that makes one score of the readers' ratings, ``"mean"`` or ``"median"``.
         malignancy_threshold: a score of at least this is malignant, where it is not excluded.
         exclude_score: the score that belongs to neither class; None, or False on a command line (where MONAI ignores
             None), gives every nodule a class.
@@ -120,7 +120,7 @@ def labelled(datalist: Sequence[dict[str, Any]], *, keep_undecided: bool = False
     """The nodules with a class: those whose score is not the one between the two.
 
     Args:
-        datalist: of :func:`nodule_datalist`.
+        datalist: datalist of :func:`nodule_datalist`.
         keep_undecided: whether those between the classes are kept; both classes are needed all the same.
 
     Raises:
@@ -159,7 +159,7 @@ def is_synthetic(dataset_dir: str | Path) -> bool:
 
 
 def dataset_json(dataset_dir: Path) -> dict[str, Any]:
-    """The content of ``dataset.json``; empty where there is none.
+    """The content of ``dataset.json``; empty if the file does not exist.
 
     Raises:
         InputError: it is not a JSON object.
@@ -182,9 +182,9 @@ def refuse_seen_patients(
     """The datalist itself, unless it holds a patient that the model was trained or validated on.
 
     Args:
-        datalist: what is to be evaluated.
+        datalist: nodules to be evaluated.
         settings: the model's side file.
-        split: ``"validation"`` allows the patients of the validation; figures on them choose, they are no result.
+        split: ``"validation"`` allows the validation patients; figures on them select a model and are not a result.
 
     Raises:
         InputError: patients overlap, whatever their folds are called.

@@ -1,4 +1,4 @@
-"""The training set of the methods that draw a nodule several times an epoch, and how one nodule makes a batch."""
+"""The training set of the methods that draw a nodule several times an epoch, and the collation of one nodule."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lung_nodule.lidc import FOLDS
 
 EVERY_FOLD = "all"
-"""In place of the test fold: everything is trained on, and nothing is left to validate or test."""
+"""Value in place of the test fold: every fold is trained on, and none is left to validate or test."""
 
 
 def validation_fold(fold: int | str, *, folds: int = FOLDS) -> int | None:
@@ -13,7 +13,7 @@ def validation_fold(fold: int | str, *, folds: int = FOLDS) -> int | None:
 
     Args:
         fold: number of the test fold, or ``"all"``.
-        folds: how many there are.
+        folds: number of folds.
     """
     return None if isinstance(fold, str) else (fold + 1) % folds
 
@@ -24,6 +24,6 @@ def training_folds(fold: int | str, validation: int | None, *, folds: int = FOLD
     Args:
         fold: number of the test fold, or ``"all"``.
         validation: number of the validation fold, or None.
-        folds: how many there are.
+        folds: number of folds.
     """
     return [number for number in range(folds) if number not in (fold, validation)]

@@ -23,9 +23,9 @@ class LoadVOI(Transform):
     An item that already holds its arrays (a user's CT, cut before) is passed on as it is.
 
     Args:
-        consensus: how many of the readers must have marked a voxel, a policy as
+        consensus: number of readers that must have marked a voxel, as a policy in the form that
             :func:`lung_nodule.lidc.consensus_policy` takes it; the dataset's own mask when not given.
-        with_mask: without it no mask is read (inference).
+        with_mask: whether to read the mask (False for inference).
 
     Raises:
         InputError: no such ``consensus`` policy; files are missing, do not share a grid, or hold an invalid VOI.
@@ -63,7 +63,7 @@ class LoadVOI(Transform):
             raise InputError(f"{data['ct']}: {error}") from error
         masks = {"mask": self._mask(data, ct)} if self.with_mask else {}
         kept = {key: value for key, value in data.items() if key not in ("mask", "reader_masks")}
-        return loaded({**kept, **masks}, ct, center)
+        return make_item({**kept, **masks}, ct, center)
 
     def _mask(self, data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
         """uint8, on the CT's grid."""
@@ -77,8 +77,8 @@ def reader_masks(data: Mapping[Hashable, Any], ct: Volume) -> np.ndarray:
     """The readers' own masks of an item: bool ``[X, Y, Z, readers]``, on the CT's grid.
 
     Args:
-        data: an item of the datalist.
-        ct: its CT in canonical order.
+        data: item of the datalist.
+        ct: CT of the item in canonical order.
 
     Raises:
         InputError: the item has none, or the file holds something else.
@@ -99,7 +99,7 @@ def _on_grid(path: str, data: Mapping[Hashable, Any], ct: Volume, *, axes: int) 
     return marked.data
 
 
-def loaded(data: Mapping[Hashable, Any], ct: Volume, center: np.ndarray) -> dict[Hashable, Any]:
+def make_item(data: Mapping[Hashable, Any], ct: Volume, center: np.ndarray) -> dict[Hashable, Any]:
     """An item with the arrays of its VOI (canonical LPS order), as :class:`LoadVOI` describes them."""
     return {
         **data,

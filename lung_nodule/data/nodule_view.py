@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lung_nodule.core import NoduleView, floats
+from lung_nodule.core import NoduleView, Patch, floats
 from lung_nodule.data.attributes import binary_attributes
 from lung_nodule.errors import InputError
 from monai.transforms import Transform
@@ -30,12 +30,12 @@ class ViewNodule(Transform):
     * ``highs``: float32 ``[7]``, whether readers called an attribute high, NaN without a rating.
 
     Args:
-        view: the method's.
-        slices: of a slice-wise view: ``"patch"``, or ``"mask"`` for the slices of the true mask only, as in the papers
-            (an evaluation of the network, not of what a user gets: inference has no mask).
+        view: view of the method.
+        slices: slices of a slice-wise view: ``"patch"``, or ``"mask"`` for the slices of the true mask only, as in the
+            papers (an evaluation of the network, not of what a user gets: inference has no mask).
         label: key of the item that holds the class, 1.0, 0.0 or NaN.
         target: name under which the class is added.
-        soft_label: in ``label``, keep the share of each voxel that the mask covers, in 0..1, instead of 0/1 at one
+        soft_label: whether ``label`` keeps the share of each voxel that the mask covers, in 0..1, instead of 0/1 at one
             half: a boundary within a voxel is then trained where it is.
 
     Raises:
@@ -82,7 +82,7 @@ class ViewNodule(Transform):
         return data
 
 
-def patch_of(view: NoduleView, data: Mapping[Any, Any]) -> Any:
+def patch_of(view: NoduleView, data: Mapping[Any, Any]) -> Patch:
     """The patch that a view samples from an item's VOI.
 
     Raises:

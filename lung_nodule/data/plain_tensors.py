@@ -1,4 +1,4 @@
-"""MONAI's transforms without MetaTensors, for what every epoch draws."""
+"""MONAI's transforms without MetaTensors, for the random transforms of every epoch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _tracking = _Tracking()
 
 @contextmanager
 def plain_tensors() -> Iterator[None]:
-    """Within it MONAI's transforms give plain tensors of the same values.
+    """Context in which MONAI's transforms give plain tensors of the same values.
 
     Affine matrices and applied operations, which nothing reads after a training crop is cut, take a third to a half of
     the time of random transforms. Afterwards MONAI tracks metadata again if it did before.

@@ -12,7 +12,7 @@ def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of all ranks in the dataset's order, each nodule once; the rows themselves where one process runs.
 
     Args:
-        rows: of this rank, one per nodule with ``nodule_id``; rank r of n has seen items r, r + n, r + 2n, ...
+        rows: rows of this rank, one per nodule with ``nodule_id``; rank r of n has seen items r, r + n, r + 2n, ...
     """
     if idist.get_world_size() == 1:
         return rows

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from lung_nodule.core import NoduleView, check_voi
 from lung_nodule.data.datalist import nodule_datalist, require_dataset
-from lung_nodule.data.load_voi import loaded
+from lung_nodule.data.load_voi import make_item
 from lung_nodule.data.nodule_view import unfit
 from lung_nodule.errors import InputError
 from lung_nodule.io import LABELS, Volume, center_of, check_hu, cut_voi, read_ct, read_nodules, voi_edge_mm
@@ -29,7 +29,7 @@ class Scan:
 
     Attributes:
         path: NIfTI file or DICOM folder.
-        series_uid: which series of the folder; None where it holds one.
+        series_uid: UID of the series in the folder; None where it holds only one.
         labels: name of its label map among the results.
         rows: ``nodule_id``, centre and what the method needs, one dict per nodule.
     """
@@ -55,9 +55,9 @@ def inference_datalist(
     """The nodules that a bundle's inference runs on: those of a user's table of centres, else of a dataset.
 
     Args:
-        dataset_dir: a dataset as ``python -m preprocessing convert`` writes it, where no table is given.
+        dataset_dir: dataset as ``python -m preprocessing convert`` writes it, where no table is given.
         nodules: see :func:`scan_datalist`, as are ``ct``, ``patient_id``, ``series_uid`` and ``view``.
-        folds: of the dataset, as are ``min_readers`` and ``max_slice_thickness_mm``.
+        folds: folds of the dataset; ``min_readers`` and ``max_slice_thickness_mm`` also apply to a dataset.
 
     Raises:
         InputError: see :func:`scan_datalist` and :func:`~lung_nodule.data.nodule_datalist`.
@@ -105,9 +105,9 @@ def scan_datalist(
             needs; without ``ct`` also a column ``ct``, a path per row, relative to the table's folder (and
             ``series_uid`` where that is a folder of several DICOM series).
         ct: the CT of all rows: a NIfTI file in HU or the folder of a DICOM series.
-        patient_id: takes only this patient's rows.
-        series_uid: takes only this series' rows, and this series of a folder that holds several.
-        view: says how much of the CT it samples.
+        patient_id: patient whose rows alone are taken.
+        series_uid: series whose rows alone are taken, and which is read from a folder that holds several.
+        view: view of the method, which says how much of the CT it samples.
 
     Returns:
         per nodule what :class:`~lung_nodule.data.LoadVOI` gives without a mask, ``malignant`` (NaN), and for writing
@@ -186,7 +186,7 @@ def _item(
     except ValueError as error:
         raise InputError(f"{scan.path}, nodule {voi.nodule_id}: {error}") from error
     return {
-        **loaded({**row, "malignant": NO_CLASS}, voi.volume, voi.center),
+        **make_item({**row, "malignant": NO_CLASS}, voi.volume, voi.center),
         "box": voi.box,
         "grid": original.grid,
         "number": number,

@@ -18,8 +18,8 @@ class Task:
     """A classification task.
 
     Attributes:
-        name: of the option ``--task``.
-        folds: numbered folds of its data.
+        name: value of the option ``--task``.
+        folds: number of folds of its data.
         label: key of an item that holds its class, 1.0 or 0.0.
         score: name of the score in every file.
     """
@@ -45,7 +45,7 @@ def task_named(name: object) -> Task:
     """The task of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no task of that name.
     """
     if not isinstance(name, str) or name not in TASKS:
         raise InputError(f"--task must be {' or '.join(TASKS)}, got {name!r}")
@@ -57,7 +57,7 @@ def task_of(settings: Mapping[str, Any], asked: str | None = None) -> Task:
 
     Args:
         settings: the model's side file; one without a task is of malignancy.
-        asked: the task that a user wants it for; the model's own when not given.
+        asked: task that the user asked for; the model's own when not given.
 
     Raises:
         InputError: it is another one.
@@ -94,7 +94,7 @@ def refuse_crop_variants(task: Task, variants: int) -> None:
 def training_items(
     task: Task, dataset_dir: str | Path, *, folds: Sequence[int], cohort: Mapping[str, Any], patch_mm: float
 ) -> list[dict[str, Any]]:
-    """What is trained or validated on, with both classes: nodules of a cohort, or candidates with a VOI file.
+    """Items to train or validate on, with both classes: nodules of a cohort, or candidates with a VOI file.
 
     Raises:
         InputError: see :func:`~lung_nodule.data.nodule_datalist` and :func:`~lung_nodule.data.candidate_datalist`; or a
@@ -108,14 +108,14 @@ def training_items(
 def evaluation_items(
     task: Task, dataset_dir: str | Path, *, folds: Sequence[int | str], cohort: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What is scored: the nodules of a cohort, or every candidate, to be cut from its whole CT."""
+    """Items to score: the nodules of a cohort, or every candidate, to be cut from its whole CT."""
     if task.on_candidates:
         return candidate_datalist(dataset_dir, folds=folds, with_voi=False)
     return nodule_datalist(dataset_dir, folds=folds, **cohort)
 
 
 def draws_of(task: Task, items: Sequence[Mapping[str, Any]], draws: int) -> list[int]:
-    """How often each item is drawn in an epoch: of candidates, nodules ``draws`` times and the others once.
+    """Number of draws of each item in an epoch: of candidates, nodules ``draws`` times and the others once.
 
     MT-CNN augments both classes of malignancy, but only the nodules among LUNA16's candidates (section III-D).
     """

@@ -1,14 +1,14 @@
-"""One random slice of a nodule, as the slice-wise methods are trained with it."""
+"""One random slice of a nodule, for training the slice-wise methods."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from lung_nodule.core import SlicesView, SquareView
+from lung_nodule.core import SlicePatch, SlicesView, SquareView
 from lung_nodule.data.attributes import scaled_attributes
 from lung_nodule.data.nodule_view import patch_of
 from lung_nodule.errors import InputError
@@ -47,7 +47,7 @@ class ViewSlice(Transform):
     Gives ``nodule_id``, ``image`` and ``label``, float32 ``[1, H, W]``, and ``malignancy``, float32 ``[1]``.
 
     Args:
-        view: of the method.
+        view: view of the method.
     """
 
     def __init__(self, view: SlicesView) -> None:
@@ -55,7 +55,7 @@ class ViewSlice(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes ``ct``, ``mask`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``, as :class:`RandNoduleSlice` gives them."""
-        patch = patch_of(self.view, data)
+        patch = cast(SlicePatch, patch_of(self.view, data))
         return {
             "nodule_id": data["nodule_id"],
             "image": torch.from_numpy(self.view.images(data["ct"], patch)[0]),
@@ -74,7 +74,7 @@ class RandSquarePart(Randomizable, Transform):
     ``score`` (the readers' mean on 0..1) and ``attributes`` ``[8]`` on 0..1.
 
     Args:
-        view: of the method.
+        view: view of the method.
         scale: smallest and largest share of the square's area.
 
     Raises:
@@ -89,7 +89,7 @@ class RandSquarePart(Randomizable, Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes what ``RandNoduleSlice`` gives: ``ct`` ``[X, Y, 1]`` and ``center`` ``(x, y, 0)``."""
-        square = patch_of(self.view, data)
+        square = cast(SlicePatch, patch_of(self.view, data))
         edge, shift = self._part(self.view.square.edge_mm(data["diameter_mm"]))
         x, y = (data["center"][:2] + shift / data["spacing"][:2]).tolist()
         part = replace(square, patch_mm=float(edge), center=(x, y, 0.0))
@@ -102,7 +102,7 @@ class RandSquarePart(Randomizable, Transform):
         }
 
     def _part(self, edge_mm: float) -> tuple[float, np.ndarray]:
-        """Edge of the random part in mm, and by how much its centre is moved along x and y."""
+        """Edge of the random part in mm, and the shift of its centre along x and y."""
         part_mm = edge_mm * np.sqrt(self.R.uniform(self.smallest, self.largest))
         slack = (edge_mm - part_mm) / 2
         return part_mm, self.R.uniform(-slack, slack, size=2)

@@ -18,8 +18,8 @@ class VariantImages(Transform):
     it costs nothing from the second epoch on.
 
     Args:
-        crops: which crops a nodule has.
-        view: what makes an image and the target of one.
+        crops: fixed crops of a nodule.
+        view: transform that makes the image and the target of a crop.
     """
 
     def __init__(self, crops: RandCropVariant, view: ViewNodule) -> None:
@@ -27,7 +27,7 @@ class VariantImages(Transform):
         self.view = view
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
-        """What the view takes -> ``images`` float16 ``[variants, *image]`` and ``target`` float32 ``[1]``."""
+        """Input of the view -> ``images`` float16 ``[variants, *image]`` and ``target`` float32 ``[1]``."""
         viewed = [self.view(self.crops.variant(data, number)) for number in range(self.crops.variants)]
         return {
             "images": torch.stack([one["image"].half() for one in viewed]),

@@ -1,4 +1,4 @@
-"""Where a classifier looked: class activation maps of a nodule's slices, as volumes and as pictures."""
+"""Class activation maps of a nodule's slices, as volumes and as pictures."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class SaveActivationMaps:
     compare positions within one nodule, not two nodules.
 
     Args:
-        network: from slices ``[N, 1, H, W]`` to logits ``[N, classes]``; put in evaluation mode.
+        network: network from slices ``[N, 1, H, W]`` to logits ``[N, classes]``; put in evaluation mode.
         target_layers: name of the layer within ``network`` whose activations are weighted, as a rule the last one with
             a spatial extent.
-        output_dir: where the files go.
-        class_idx: which logit; 0 where there is one, malignancy, 1 where there are two, benign and malignant.
+        output_dir: folder to write to.
+        class_idx: index of the logit: 0 for one logit (malignancy), 1 for two (benign, malignant).
 
     Raises:
         InputError: the network has no such layer.
@@ -43,7 +43,9 @@ class SaveActivationMaps:
     def __init__(self, *, network: nn.Module, target_layers: str, output_dir: str | Path, class_idx: int = 0) -> None:
         if target_layers not in dict(network.named_modules()):
             known = ", ".join(name for name, _ in network.named_children())
-            raise InputError(f"the network has no layer {target_layers!r} for activation maps; it begins with {known}")
+            raise InputError(
+                f"the network has no layer {target_layers!r} for activation maps; its top-level modules are {known}"
+            )
         self.network = network.eval()
         self.target_layers = target_layers
         self.output_dir = Path(output_dir)
@@ -70,9 +72,9 @@ def activation_maps(cam: GradCAM, slices: torch.Tensor, *, class_idx: int = 0) -
     """The Grad-CAM of a nodule's slices, a few at a time, on one scale.
 
     Args:
-        cam: MONAI's, of a network in evaluation mode.
+        cam: MONAI's Grad-CAM of a network in evaluation mode.
         slices: ``[S, 1, H, W]``, on the network's device.
-        class_idx: which logit.
+        class_idx: index of the logit.
 
     Returns:
         float32 ``[S, H, W]`` in 0..1; 0 everywhere if there is no evidence for the class.
@@ -89,8 +91,8 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
     """The central slice as the network saw it, and the same with the map over it, both with the mask's outline.
 
     Args:
-        path: of the PNG.
-        nodule: with ``nodule_id``, ``patch``, ``malignancy_prob`` and, where there is one, ``segmentation``.
+        path: path of the PNG.
+        nodule: item with ``nodule_id``, ``patch``, ``malignancy_prob`` and, where there is one, ``segmentation``.
         image: ``[S, H, W]`` in 0..1.
         maps: ``[S, H, W]`` in 0..1.
     """
@@ -105,7 +107,7 @@ def write_picture(path: Path, nodule: dict[str, Any], image: np.ndarray, maps: n
         axis.imshow(image[z].T, cmap="gray", **view)
         axis.set_title(title, fontsize=9)
         _outline(axis, nodule.get("segmentation"), z, half)
-        _furnish(axis, half)
+        _annotate_axes(axis, half)
     shown = axes[1].imshow(maps[z].T, cmap="inferno", alpha=0.8 * maps[z].T ** 0.75, zorder=1, **view)
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01)
     bar.set_label("Grad-CAM, share of the nodule's maximum", fontsize=8)
@@ -131,8 +133,8 @@ def _outline(axis: Axes, mask: np.ndarray | None, z: int, half: float) -> None:
         axis.contour(centres, centres, mask[z].T.astype(float), levels=[0.5], colors="#35d0ff", linewidths=1.0)
 
 
-def _furnish(axis: Axes, half: float) -> None:
-    """The patient's directions and a bar of 10 mm instead of ticks, white on black so that they show everywhere."""
+def _annotate_axes(axis: Axes, half: float) -> None:
+    """Draw the patient's directions and a bar of 10 mm instead of ticks, white on black for any background."""
     from matplotlib.patheffects import withStroke
 
     edged = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="black")]}

@@ -17,8 +17,8 @@ class PatientBootstrap:
 
     Args:
         patients: the patient of every row that may be asked about; repeated names are one patient.
-        draws: bootstrap samples.
-        seed: of the draws; the same patients in the same order give the same draws.
+        draws: number of bootstrap samples.
+        seed: random seed; the same patients in the same order give the same draws.
 
     Example:
         >>> import numpy as np
@@ -58,7 +58,7 @@ class PatientBootstrap:
     def interval(self, values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
         """Percentile interval ``[low, high]`` of the draws that are numbers.
 
-        None with fewer than two patients, or where more than one draw in twenty is no number: so few patients of a
+        None with fewer than two patients, or where more than one draw in twenty is not a number: so few patients of a
         class say nothing of its spread.
         """
         finite = np.isfinite(values)

@@ -28,10 +28,10 @@ class CandidateReport(RowCollector):
     are annotated, ``froc.csv`` and ``froc.png`` hold the free-response curve.
 
     Args:
-        output_dir: where the files go.
+        output_dir: folder to write to.
         dataset_dir: the evaluated dataset.
-        folds: that were evaluated: all of their scans count, also those without candidates.
-        settings: written into ``metrics.json``.
+        folds: evaluated folds: all of their scans count, also those without candidates.
+        settings: settings to write into ``metrics.json``.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CandidateReport(RowCollector):
         self.settings = settings
 
     def row(self, nodule: Mapping[str, Any]) -> dict[str, Any]:
-        """The scores of a candidate, and what it is."""
+        """Identity, label and scores of a candidate."""
         known = {**{key: nodule[key] for key in IDENTITY}, "label": int(nodule["nodule"])}
         return {**known, SCORE: float(nodule[SCORE][0]), **nodule["prediction"].other_scores}
 

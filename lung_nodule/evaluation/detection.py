@@ -42,12 +42,12 @@ def detection_results(
     The tables of several folds, put together, give the figures over all of them: each fold scored by its own model.
 
     Args:
-        candidates: a row per scored candidate: ``series_uid``, ``patient_id``, the centre (RAS, mm), ``label`` and
-            ``nodule_prob``; further scores are named by ``settings["other_scores"]``.
+        candidates: table with a row per scored candidate: ``series_uid``, ``patient_id``, the centre (RAS, mm),
+            ``label`` and ``nodule_prob``; further scores are named by ``settings["other_scores"]``.
         findings: ``nodules.csv`` of the candidates, of these scans.
         scans: ``scans.csv`` of the candidates: every scan that counts, also without candidates.
-        dataset: which data these are.
-        settings: with what the model was built.
+        dataset: description of the dataset.
+        settings: settings that the model was built with.
     """
     number = {series: index for index, series in enumerate(scans["series_uid"])}
     own = findings[findings["series_uid"].isin(list(number))]
@@ -122,7 +122,7 @@ def _places(table: pd.DataFrame, number: dict[str, int]) -> Findings:
     radius = table["diameter_mm"].to_numpy(dtype=float) / 2 if "diameter_mm" in table else np.zeros(len(table))
     scan = table["series_uid"].map(number)
     if scan.isna().any():
-        raise ValueError(f"series {table['series_uid'][scan.isna()].iloc[0]} is none of the scans that are evaluated")
+        raise ValueError(f"series {table['series_uid'][scan.isna()].iloc[0]} is not one of the evaluated scans")
     return Findings(scan.to_numpy(dtype=int), table[list(CENTER)].to_numpy(dtype=float), radius)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FALSE_POSITIVES_PER_SCAN = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Where LUNA16 reads the sensitivity off; their mean is the metric."""
+"""Rates at which LUNA16 reads the sensitivity; the metric is the mean of these sensitivities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What each candidate is, independent of its score.
+    """Match of each candidate, independent of its score.
 
     Attributes:
         hits: int [h, 2], pairs of a candidate and a nodule that it hits.
@@ -58,13 +58,13 @@ class Matches:
 
 
 def match(candidates: Findings, nodules: Findings, excluded: Findings, *, scans: int) -> Matches:
-    """Which candidates hit which nodules, by LUNA16's rules.
+    """Match candidates to nodules by LUNA16's rules.
 
     Args:
-        candidates: what was scored.
+        candidates: scored candidates.
         nodules: all annotated nodules of the scans.
         excluded: findings whose hits are ignored.
-        scans: their number; scans are numbered from 0.
+        scans: number of scans; they are numbered from 0.
 
     Raises:
         ValueError: there is no scan, or something lies in a scan of another number.
@@ -118,8 +118,8 @@ class FreeResponse:
     """The scores of matched candidates, sorted once, so that many bootstrap draws cost little.
 
     Args:
-        matches: what each candidate is.
-        score: float [candidates], the higher, the more a nodule.
+        matches: matches of the candidates.
+        score: float [candidates], higher where a nodule is more likely.
 
     Raises:
         ValueError: not a finite score for every candidate.
@@ -155,11 +155,11 @@ class FreeResponse:
         self.usual_points = int(np.searchsorted(wrong, 2 * max(FALSE_POSITIVES_PER_SCAN))) + 1
 
     def curve(self, weight: np.ndarray | None = None, *, points: int | None = None) -> Curve:
-        """The curve, of scans that count as often as their weight says; sensitivity is NaN without a nodule.
+        """The curve with each scan counted by its weight; sensitivity is NaN without a nodule.
 
         Args:
             weight: [scans], how often each scan was drawn; once each when not given.
-            points: the curve's first points alone, after (0, 0); all when not given.
+            points: number of first points to keep after (0, 0); all when not given.
         """
         weight = np.ones(self.scans) if weight is None else np.asarray(weight, dtype=float)
         ends = self.ends[:points]

@@ -20,9 +20,9 @@ class EvaluationReport(RowCollector):
     """Collect a row per nodule; write ``predictions.csv`` and ``metrics.json`` when the evaluation is complete.
 
     Args:
-        output_dir: where the two files go.
+        output_dir: folder to write to.
         dataset_dir: the evaluated dataset, whose ``dataset.json`` is quoted.
-        settings: written into ``metrics.json``.
+        settings: settings to write into ``metrics.json``.
     """
 
     def __init__(self, *, output_dir: str | Path, dataset_dir: str | Path, settings: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class SaveNodules(RowCollector):
     probabilities, ``_mask.nii.gz`` the final mask, all on the VOI's own grid. ``predictions.csv`` has a row per nodule.
 
     Args:
-        output_dir: where they go.
+        output_dir: folder to write to.
     """
 
     def __init__(self, *, output_dir: str | Path) -> None:

@@ -23,7 +23,7 @@ OVERLAP_MEASURES = {
     "recall": "sensitivity",
     "specificity": "specificity",
 }
-"""Our name of each measure and MONAI's."""
+"""Name of each measure here and in MONAI."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a statistic over patients, whose nodules are drawn together.
 
     Args:
-        table: a row per nodule; the fewer columns, the faster.
-        statistic: from rows (without the column ``group``) to a number; draws where it is NaN (a class is missing) are
-            left out.
-        group: the column of the patients.
-        draws: bootstrap samples.
-        level: coverage.
-        seed: of the draws; the same table gives the same interval.
+        table: table with a row per nodule; fewer columns are faster.
+        statistic: function from rows (without the column ``group``) to a number; draws where it is NaN (a class is
+            missing) are left out.
+        group: name of the patients' column.
+        draws: number of bootstrap samples.
+        level: coverage of the interval.
+        seed: random seed; the same table gives the same interval.
 
     Returns:
         ``[low, high]``, or None with fewer than two patients or where no draw gives a number.
@@ -163,8 +163,8 @@ def threshold_mask(ct: np.ndarray, patch: Patch, *, threshold_hu: float = -400.0
 
     Args:
         ct: ``[S, H, W]`` in HU.
-        patch: the patch that the slices belong to.
-        threshold_hu: -400 HU lies between lung and soft tissue.
+        patch: patch of the slices.
+        threshold_hu: lower bound in HU; -400 HU lies between lung and soft tissue.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Pictures of what MT-CNN reconstructs (its Fig. 4)."""
+"""Pictures of MT-CNN's reconstructions (its Fig. 4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SaveReconstructions:
     """Write ``<nodule_id>_reconstruction.png``: the nine views, their reconstructions, and the network's probabilities.
 
     Args:
-        output_dir: where the pictures go.
+        output_dir: folder to write to.
         network: the nine networks.
         alpha: weight of the reconstruction that the network was trained with.
 
@@ -56,9 +56,9 @@ def write_picture(path: Path, *, views: np.ndarray, reconstructions: np.ndarray,
     """Views above their reconstructions above each view's malignancy probability.
 
     Args:
-        path: the PNG.
+        path: path of the PNG.
         views: ``[V, H, W]`` in 0..1.
-        reconstructions: the same of the network's output.
+        reconstructions: reconstructions of the views, likewise.
         scores: ``[V]``.
     """
     from PIL import Image, ImageDraw

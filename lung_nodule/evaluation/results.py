@@ -21,8 +21,8 @@ from lung_nodule.evaluation.metrics import (
 )
 from lung_nodule.evaluation.rows import COUNTS
 
-SYNTHETIC = "SYNTHETIC DATA: these figures show that the software runs. They are no result."
-VALIDATION = "VALIDATION FOLD: it chose the weights, so these figures are no result."
+SYNTHETIC = "SYNTHETIC DATA: these figures show that the software runs. They are not results."
+VALIDATION = "VALIDATION FOLD: it chose the weights, so these figures are not results."
 KEPT = ("name", "consensus", "licence", "source")
 MEASURES = ("dice", "jaccard", "accuracy", "recall", "specificity")
 
@@ -31,10 +31,10 @@ def evaluation_results(table: pd.DataFrame, *, dataset: dict[str, Any], settings
     """The content of ``metrics.json``.
 
     Args:
-        table: a row per nodule, as :class:`~lung_nodule.evaluation.EvaluationReport` collects it.
-        dataset: which data these are (name, folder, whether synthetic).
-        settings: with what the model was built and the nodules were chosen; ``attribute_medians`` of the training
-            nodules and ``other_scores``, the names of further malignancy scores, are read from it.
+        table: table with a row per nodule, as :class:`~lung_nodule.evaluation.EvaluationReport` collects it.
+        dataset: description of the dataset (name, folder, whether synthetic).
+        settings: settings that the model was built and the nodules were chosen with; ``attribute_medians`` of the
+            training nodules and ``other_scores``, the names of further malignancy scores, are read from it.
 
     Returns:
         JSON types, figures rounded to six decimals; None where a figure does not exist (a class is missing) and for
@@ -136,7 +136,7 @@ def _auc(rows: pd.DataFrame) -> float:
 
 
 def _auc_above_diameter(rows: pd.DataFrame) -> float:
-    """How far the score's AUC lies above that of the diameter on the same nodules."""
+    """Difference between the AUCs of the score and of the diameter on the same nodules."""
     return _auc(rows) - area_under_curve(rows["diameter_mm"].to_numpy(), rows["malignant"].to_numpy() > 0.5)
 
 
@@ -214,7 +214,7 @@ def _classification_summary(classification: dict[str, Any] | None) -> list[str]:
 
 
 def _attribute_summary(attributes: dict[str, dict[str, Any]] | None) -> list[str]:
-    """How many attributes beat their constant."""
+    """Number of attributes with a smaller error than their constant."""
     rated = [entry for entry in (attributes or {}).values() if entry.get("baseline_mae") is not None]
     binary = [entry for entry in (attributes or {}).values() if "baseline_accuracy" in entry]
     better = sum(entry["mae"] < entry["baseline_mae"] for entry in rated)

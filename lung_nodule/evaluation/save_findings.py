@@ -1,4 +1,4 @@
-"""What a bundle's inference writes about the nodules of a user's CT, laid out as ``predict`` writes it."""
+"""Output files of a bundle's inference on a user's CT, in the layout of ``predict``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SaveFindings:
     in the map, its centre, the scores, the mask's volume, diameters and mean HU. It is written last.
 
     Args:
-        output_dir: the folder; masks that an earlier ``nodules.csv`` there lists are removed, other files stay.
+        output_dir: folder to write to; masks that an earlier ``nodules.csv`` there lists are removed, other files stay.
         nodules: the table of requested nodules.
 
     Raises:
@@ -79,7 +79,7 @@ def finding_row(nodule: Mapping[str, Any], mask: np.ndarray | None) -> dict[str,
     """A nodule's row of ``nodules.csv``.
 
     Args:
-        nodule: as :func:`~lung_nodule.data.scan_datalist` gives it, with what the network made of it.
+        nodule: item of :func:`~lung_nodule.data.scan_datalist` with the prediction of the network.
         mask: bool on the VOI's grid; None where the method does not segment.
     """
     return {

@@ -1,6 +1,6 @@
 """Files and geometry: DICOM series, NIfTI, tables, atomic writes (neither torch nor MONAI)."""
 
-from lung_nodule.io.archive import is_archive, unpacked
+from lung_nodule.io.archive import is_archive, unpack
 from lung_nodule.io.atomic import atomic_path, unfinished_writes, write_json, write_text
 from lung_nodule.io.ct import Ct, check_hu, read_ct
 from lung_nodule.io.dicom import LPS_TO_RAS, only_series, read_series
@@ -76,7 +76,7 @@ __all__ = [
     "slice_numbers",
     "sort_series",
     "unfinished_writes",
-    "unpacked",
+    "unpack",
     "voi_edge_mm",
     "walk",
     "write_json",

@@ -15,8 +15,8 @@ from lung_nodule.io.find import may_be_image
 from lung_nodule.io.names import as_file_names
 
 MOST_BYTES, MOST_FILES = 4 << 30, 20_000
-"""What a zip may unpack to; a thin-slice CT has about 1000 slices of 0.5 MB."""
-_ENCRYPTED = 0x1  # of an entry's flags
+"""Limits on the unpacked content of a zip; a thin-slice CT has about 1000 slices of 0.5 MB."""
+_ENCRYPTED = 0x1  # bit of an entry's flags
 _READABLE = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the others decompress into memory without a bound
 
 
@@ -26,7 +26,7 @@ def is_archive(path: str | Path) -> bool:
 
 
 @contextmanager
-def unpacked(path: str | Path) -> Iterator[Path]:
+def unpack(path: str | Path) -> Iterator[Path]:
     """Yield a folder with the files of a zip that may be DICOM images; any other path is yielded as it is.
 
     The folder is removed when the block ends, however it ends. Nothing is written outside of it: its files are
@@ -34,7 +34,7 @@ def unpacked(path: str | Path) -> Iterator[Path]:
     the folder names the zip instead.
 
     Raises:
-        InputError: the file is no zip, damaged, encrypted, or unpacks to more than 4 GiB or 20,000 files.
+        InputError: the file is not a zip, damaged, encrypted, or unpacks to more than 4 GiB or 20,000 files.
     """
     path = Path(path)
     if not (is_archive(path) and path.is_file()):
@@ -59,7 +59,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 with archive.open(entry) as packed, (folder / f"{number:06d}_{name}").open("wb") as file:
                     shutil.copyfileobj(packed, file)  # ends at the size that the zip gives
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{path} is no zip file, or damaged ({error}): export the series again") from error
+        raise InputError(f"{path} is not a zip file, or is damaged ({error}): export the series again") from error
 
 
 def _images(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:

@@ -1,4 +1,4 @@
-"""Tasks on a Dask cluster of several machines: what conversion and benchmark share.
+"""Tasks on a Dask cluster of several machines, for conversion and benchmark.
 
 Every machine must see the files under the same paths (a shared file system); only the tasks are sent. The scheduler and
 its workers are started by the user:
@@ -44,11 +44,11 @@ def on_workers(
     outcome is that of ``killed``.
 
     Args:
-        work: does one task; with its task it must be picklable.
-        tasks: with absolute paths, as workers have other working directories.
-        address: of the scheduler, ``tcp://host:port``.
-        folders: what every worker must see.
-        killed: the outcome of a task whose workers died, from the task and the reason.
+        work: function that does one task; it and the task must be picklable.
+        tasks: tasks with absolute paths, as workers have other working directories.
+        address: address of the scheduler, ``tcp://host:port``.
+        folders: folders that every worker must see.
+        killed: function that gives the outcome of a task whose workers died, from the task and the reason.
 
     Raises:
         InputError: ``distributed`` is not installed, the scheduler cannot be reached, or workers are missing or unfit.

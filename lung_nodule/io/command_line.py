@@ -1,4 +1,4 @@
-"""Commands that fire runs only once every argument was understood, with one line for what went wrong."""
+"""Command lines on fire: a command runs only after all arguments are checked; an error is one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 @dataclass(frozen=True)
 class Job:
-    """What a command will do; fire calls commands before it looks at unknown flags, so commands only promise."""
+    """Work of a command, run later: fire calls a command before it checks for unknown flags."""
 
     _action: Callable[[], int]
 
@@ -33,9 +33,9 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
     """Run one of several commands from the command line.
 
     Args:
-        commands: name -> function that checks its arguments and returns a Job.
-        name: of the program, in the help.
-        arguments: default: those of the process.
+        commands: mapping from a name to the function that checks its arguments and returns a Job.
+        name: name of the program, in the help.
+        arguments: command-line arguments; by default those of the process.
 
     Returns:
         Exit status: the job's own, 2 for bad input or arguments, 130 after Ctrl-C.
@@ -88,7 +88,7 @@ def _nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 def help_text(commands: Mapping[str, Callable[..., Job]], *, name: str, command: str) -> str:
-    """Fire's help on one of the commands, or on all where ``command`` is none of them; types as they are written."""
+    """Fire's help on one of the commands, or on all if ``command`` is not one of them; types as they are written."""
     every = dict(commands)
     trace = FireTrace(every, name=name)
     if command in every:

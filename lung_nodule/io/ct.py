@@ -22,8 +22,8 @@ class Ct:
     """A user's CT.
 
     Attributes:
-        volume: in HU.
-        series: the DICOM series that it was read from; None of a NIfTI file.
+        volume: CT in HU.
+        series: DICOM series that it was read from; None for a NIfTI file.
     """
 
     volume: Volume
@@ -34,8 +34,8 @@ def read_ct(path: str | Path, *, series_uid: str | None = None) -> Ct:
     """Read a CT in HU from a NIfTI file or from a folder that holds a DICOM CT series.
 
     Args:
-        path: the file or the folder.
-        series_uid: which series, where the folder holds several; a NIfTI file does not say whose series it is.
+        path: path of the file or the folder.
+        series_uid: UID of the series, where the folder holds several; a NIfTI file does not say whose series it is.
 
     Raises:
         InputError: nothing is there, it cannot be read as a CT, or the folder holds several series; the message says
@@ -59,7 +59,7 @@ def read_ct(path: str | Path, *, series_uid: str | None = None) -> Ct:
 
 
 def check_hu(ct: Volume, path: str | Path) -> None:
-    """Refuse a volume that cannot be a chest CT in HU: there is no air in it.
+    """Refuse a volume that cannot be a chest CT in HU because it contains no air.
 
     Raises:
         InputError: nothing lies below -500 HU.

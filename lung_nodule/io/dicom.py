@@ -22,9 +22,9 @@ from pydicom.errors import InvalidDicomError
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 1e-4, "ImageOrientationPatient": 1e-3}
-"""What the slices of a series have in common, and by how much its numbers may differ."""
+"""Attributes that the slices of a series have in common, and the tolerance of their numbers."""
 ROUNDED_DIRECTION = 0.02
-"""By how much the products of the image's two directions may differ from 0 and 1: two decimals reach 0.014."""
+"""Tolerance of the products of the image's two directions against 0 and 1; two decimals reach 0.014."""
 
 
 def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, duplicates: str = "refuse") -> Series:
@@ -39,8 +39,8 @@ def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, dup
     Args:
         source: a folder with exactly one CT series, or files found by ``find_series``.
         complete: True where the caller knows that no slice is missing; a gap then belongs to the series.
-        duplicates: which slice is taken where those at one position differ: ``refuse``, or the ``first`` or ``last``
-            by InstanceNumber.
+        duplicates: rule for different slices at one position: ``refuse``, or the ``first`` or ``last`` by
+            InstanceNumber.
 
     Raises:
         InputError: no or several series, missing slices, different slices at one position, slices that do not fit
@@ -76,8 +76,8 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
     """The one CT series under a folder, or the one that is named.
 
     Raises:
-        InputError: there is none, there are several and none is named, the named one is not there, or a file that may
-            belong to it cannot be read.
+        InputError: there is no series, there are several and none is named, the named one is not there, or a file
+            that may belong to it cannot be read.
     """
     found, unreadable = series_under(folder, keep_headers=True)
     broken = next((f"{path} cannot be read ({why})" for path, why in unreadable.items()), None)
@@ -97,7 +97,7 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
 
 
 def _instead(folder: Path) -> str:
-    """The kinds of DICOM objects that lie in a folder without CT images."""
+    """The kinds of DICOM objects in a folder without CT images."""
     kinds = set()
     for path in (path for path in sorted(folder.rglob("*")) if path.is_file()):
         try:
@@ -194,7 +194,10 @@ def _rotation(directions: np.ndarray) -> np.ndarray:
     """
     if np.abs(directions @ directions.T - np.eye(2)).max() > ROUNDED_DIRECTION:
         shown = ", ".join(f"{value:g}" for value in directions.ravel())
-        raise ValueError(f"ImageOrientationPatient ({shown}) is no pair of unit vectors at right angles: leave it out")
+        raise ValueError(
+            f"ImageOrientationPatient ({shown}) is not a pair of unit vectors at right angles: correct it, or exclude "
+            "the series"
+        )
     along_column = directions[0] / np.linalg.norm(directions[0])
     along_row = directions[1] - (directions[1] @ along_column) * along_column
     along_row /= np.linalg.norm(along_row)
@@ -202,7 +205,7 @@ def _rotation(directions: np.ndarray) -> np.ndarray:
 
 
 def _require_tags(files: SeriesFiles, datasets: Sequence[pydicom.FileDataset]) -> None:
-    """Raise InputError where a slice lacks what places its voxels."""
+    """Raise InputError where a slice lacks an attribute that places its voxels."""
     for path, dataset in zip(files.paths, datasets, strict=True):
         for tag in ALIKE:
             if tag not in dataset:
@@ -210,7 +213,7 @@ def _require_tags(files: SeriesFiles, datasets: Sequence[pydicom.FileDataset]) -
 
 
 def _kind(dataset: pydicom.FileDataset) -> tuple[object, ...]:
-    """What all slices of a series have in common, rounded."""
+    """Attributes that all slices of a series have in common, rounded."""
     values = (np.array(dataset[tag].value, dtype=np.float64).round(2).ravel().tolist() for tag in ALIKE)
     return tuple(tuple(value) for value in values)
 
@@ -220,4 +223,7 @@ def _check_stack(corners: np.ndarray, rotation: np.ndarray, first: pydicom.FileD
     offsets = (corners - corners[0]) @ rotation[:2].T
     drift = np.abs(offsets).max()
     if drift > 0.5 * min(float(value) for value in first.PixelSpacing):
-        raise InputError(f"slices are shifted against each other by up to {drift:.2f} mm (gantry tilt?): leave it out")
+        raise InputError(
+            f"slices are shifted against each other by up to {drift:.2f} mm: gantry-tilted series are not supported; "
+            "resample the series or exclude it"
+        )

@@ -1,4 +1,4 @@
-"""Slices at one position: which of them are equal, and which one is taken."""
+"""Slices at one position: comparison of their content and choice of one."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def one_slice_each(
 
     Args:
         corners: float [files, 3], ImagePositionPatient.
-        normal: float [3], of the slices.
-        paths: of the files.
-        datasets: their attributes, pixels still on the disk.
-        rule: what to do where slices at one position differ: ``refuse`` them, or take the ``first`` or ``last`` by
+        normal: float [3], normal of the slices.
+        paths: paths of the files.
+        datasets: attributes of the files, with the pixels still on the disk.
+        rule: rule for different slices at one position: ``refuse`` them, or take the ``first`` or ``last`` by
             InstanceNumber.
 
     Raises:

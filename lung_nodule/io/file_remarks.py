@@ -1,4 +1,4 @@
-"""What is unusual about the files of a CT series, whatever their voxels show."""
+"""Irregularities of the files of a CT series, apart from their voxels."""
 
 from __future__ import annotations
 

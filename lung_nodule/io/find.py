@@ -1,4 +1,4 @@
-"""Which files are slices of which CT series, by their headers."""
+"""Sort files into CT series by their headers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 DEFER_BYTES = 1 << 16  # larger values, that is the pixels, are read when they are asked for
 NOT_READABLE = (InvalidDicomError, EOFError, AttributeError, KeyError, ValueError, TypeError, IndexError, OSError)
 HEADER_TAGS = [
-    *("SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient")
-]
+    "SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient",
+]  # fmt: skip
 NO_IMAGE = {
-    *(".xml", ".csv", ".tsv", ".txt", ".json", ".pdf", ".html", ".md", ".xls", ".xlsx", ".tcia", ".log", ".py"),
-    *(".zip", ".gz", ".tar", ".7z", ".nii", ".nrrd", ".mhd", ".raw", ".png", ".jpg", ".parquet", ".sha256"),
-}
+    ".xml", ".csv", ".tsv", ".txt", ".json", ".pdf", ".html", ".md", ".xls", ".xlsx", ".tcia", ".log", ".py",
+    ".zip", ".gz", ".tar", ".7z", ".nii", ".nrrd", ".mhd", ".raw", ".png", ".jpg", ".parquet", ".sha256",
+}  # fmt: skip
 EMPTY = "empty"
 FoundFile = tuple[float, str, Path, pydicom.FileDataset | None]
 
@@ -35,12 +35,12 @@ FoundFile = tuple[float, str, Path, pydicom.FileDataset | None]
 def find_series(root: str | Path, *, keep_headers: bool = False) -> list[SeriesFiles]:
     """CT series under a folder, at any depth, ordered by patient and SeriesInstanceUID.
 
-    Files that are no DICOM (XML, licences) and DICOM objects other than CT images are skipped.
+    Files that are not DICOM (XML, licences) and DICOM objects other than CT images are skipped.
 
     Args:
         root: the folder.
-        keep_headers: keep every file's attributes for ``read_series`` (some 50 kB a slice: for a patient, not for a
-            whole collection).
+        keep_headers: whether to keep every file's attributes for ``read_series`` (some 50 kB a slice: for a patient,
+            not for a whole collection).
 
     Raises:
         InputError: the folder does not exist.
@@ -70,8 +70,8 @@ def sort_series(paths: Iterable[Path], *, keep_headers: bool = False) -> tuple[l
     """Sort files into CT series; each file's header is read once, without its pixels.
 
     Args:
-        paths: the files; those of other kinds (XML, archives, DICOM objects that are no CT image) are skipped.
-        keep_headers: keep every file's attributes for ``read_series``.
+        paths: the files; those of other kinds (XML, archives, DICOM objects other than CT images) are skipped.
+        keep_headers: whether to keep every file's attributes for ``read_series``.
 
     Returns:
         The series, ordered by patient and SeriesInstanceUID, the files of each by their position; and the files that
@@ -96,7 +96,7 @@ def sort_series(paths: Iterable[Path], *, keep_headers: bool = False) -> tuple[l
 
 
 def _files_of(key: tuple[str, str, str], found: list[FoundFile]) -> SeriesFiles:
-    """The same order for the same files, however they are named."""
+    """Order the files of a series independently of their names."""
     ordered = sorted(found, key=lambda item: item[:3])
     z_positions, _, paths, headers = zip(*ordered, strict=True)
     return SeriesFiles(
@@ -108,7 +108,7 @@ def _files_of(key: tuple[str, str, str], found: list[FoundFile]) -> SeriesFiles:
 
 
 def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
-    """The few tags that sort files into series, or all; None where the file is DICOM but no CT image."""
+    """The few tags that sort files into series, or all; None for a DICOM file that is not a CT image."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if whole:
@@ -123,7 +123,7 @@ def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str | None:
-    """Why a file cannot be read; None where it is no DICOM and its name does not say that it should be."""
+    """Why a file cannot be read; None if it is not DICOM and its name does not say that it should be."""
     if isinstance(error, OSError):
         return reason(error)
     if path.stat().st_size == 0:

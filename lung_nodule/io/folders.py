@@ -1,4 +1,4 @@
-"""Every file under a folder once, whatever links lead to it, and what cannot be read."""
+"""Every file under a folder once, regardless of links, and the paths that cannot be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Folder:
     """One folder that ``walk`` has reached.
 
     Attributes:
-        path: as it is reached from the root, links included.
+        path: path of the folder as reached from the root, links included.
         folders: the folders in it, ordered by name; those that the caller takes out of the list are not visited.
         files: the files in it, ordered by name.
         unreadable: the folder itself or a link in it -> why it cannot be read.
@@ -37,8 +37,8 @@ def walk(root: Path, *, seen: set[Identity] | None = None) -> Iterator[Folder]:
     holds the root is not followed. Hidden files and folders (``.name``) and ``lost+found`` are left out.
 
     Args:
-        root: where to start.
-        seen: what has been visited by earlier walks, to be shared by several.
+        root: folder to start from.
+        seen: identities of what earlier walks visited, to be shared by several walks.
     """
     seen = set() if seen is None else seen
     above = _above(root)
@@ -57,7 +57,7 @@ def walk(root: Path, *, seen: set[Identity] | None = None) -> Iterator[Folder]:
 
 
 def files_under(root: Path, *, seen: set[Identity] | None = None) -> tuple[list[Path], dict[Path, str]]:
-    """All files under a folder, and what cannot be read, with the reason; see ``walk``."""
+    """All files under a folder, and the paths that cannot be read, with the reason; see ``walk``."""
     files: list[Path] = []
     unreadable: dict[Path, str] = {}
     for folder in walk(root, seen=seen):

@@ -17,15 +17,15 @@ from lung_nodule.io.volume import Grid
 logger = logging.getLogger(__name__)
 
 TABLE, MASKS, LABELS, OCCLUSIONS = "nodules.csv", "masks", "nodules.nii.gz", "occlusion"
-"""What ``predict`` and a bundle's inference on a user's CT write into their folder."""
+"""Names of the outputs of ``predict`` and of a bundle's inference on a user's CT."""
 
 
 class ScanMasks:
     """Writes ``masks/<nodule_id>.nii.gz`` (uint8) per nodule and a map (uint16) of all nodules' labels.
 
     Args:
-        out: the folder.
-        grid: of the CT as it was read.
+        out: folder to write to.
+        grid: grid of the CT as it was read.
         labels: name of the label map.
     """
 
@@ -39,10 +39,10 @@ class ScanMasks:
         """Write a nodule's mask and enter it into the map, where an earlier nodule keeps its voxels.
 
         Args:
-            nodule_id: names the file.
-            label: its number in the map, from 1.
+            nodule_id: id of the nodule, which names the file.
+            label: label of the nodule in the map, from 1.
             mask: bool, of the box's shape.
-            box: where it lies in the canonical CT.
+            box: position of the mask in the canonical CT.
         """
         write_nifti(self.out / mask_path(nodule_id), paste(mask.astype(np.uint8), box, self.grid))
         region = self._map[box]
@@ -57,12 +57,12 @@ class ScanMasks:
 
 
 def mask_path(nodule_id: str) -> str:
-    """Where a nodule's mask lies in the folder, as ``nodules.csv`` names it."""
+    """Path of a nodule's mask in the folder, as in ``nodules.csv``."""
     return f"{MASKS}/{nodule_id}.nii.gz"
 
 
 def occlusion_path(nodule_id: str) -> str:
-    """Where a nodule's occlusion map lies in the folder, as ``nodules.csv`` names it."""
+    """Path of a nodule's occlusion map in the folder, as in ``nodules.csv``."""
     return f"{OCCLUSIONS}/{nodule_id}.nii.gz"
 
 
@@ -70,12 +70,12 @@ def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[st
     """Refuse an output folder in which the results would take the place of the input or of another table.
 
     Args:
-        source: where the nodules are read from.
+        source: path that the nodules are read from.
         out: the output folder.
-        others: files that are written there besides the table, the masks and the label map.
+        others: files written there besides the table, the masks and the label map.
 
     Raises:
-        InputError: the source is such a file, or the folder's ``nodules.csv`` is none of results: a dataset's, say.
+        InputError: the source is such a file, or the folder's ``nodules.csv`` is not one of results (a dataset's, say).
     """
     out = Path(out)
     files = [out / name for name in (TABLE, LABELS, *others)]

@@ -38,8 +38,8 @@ def read_nifti(path: str | Path, *, placed: bool = False) -> Volume:
             a warning, at the place that nibabel guesses, which other readers do not share.
 
     Raises:
-        InputError: the file is missing, is no NIfTI file, is cut short, has fewer than three axes, voxels that are no
-            numbers, or, if ``placed``, neither sform nor qform.
+        InputError: the file is missing, is not a NIfTI file, is cut short, has fewer than three axes, voxels that are
+            not numbers, or, if ``placed``, neither sform nor qform.
     """
     path = Path(path)
     if not path.is_file():
@@ -56,7 +56,7 @@ def read_nifti(path: str | Path, *, placed: bool = False) -> Volume:
             raise InputError(f"{path} has neither sform nor qform: set one, so that positions in the patient are known")
         logger.warning("%s has neither sform nor qform: world positions are a guess", path)
     if data.dtype.kind not in "biuf":
-        raise InputError(f"the voxels of {path} are no numbers ({data.dtype}): give one value per voxel")
+        raise InputError(f"the voxels of {path} are not numbers ({data.dtype}): give one value per voxel")
     try:
         return Volume(data, np.asarray(image.affine))
     except ValueError as error:

@@ -30,18 +30,19 @@ def read_nodules(
 
     Args:
         path: CSV or Parquet with ``nodule_id`` and the centre in world coordinates (RAS, mm).
-        keep: column -> the value whose rows are taken (``patient_id``, ``series_uid``); None takes all rows.
+        keep: mapping from a column to the value whose rows are taken (``patient_id``, ``series_uid``); None takes all
+            rows.
         columns: further columns that must be there.
         optional: further columns that are taken where the table has them; of those in mm a cell may be empty.
-        series_of: the CT of the rows; where it is a folder or a zip, ``series_uid`` may name one of its series and the
-            table need not have that column.
+        series_of: path of the CT of the rows; where it is a folder or a zip, ``series_uid`` may name one of its series
+            and the table need not have that column.
 
     Returns:
         ``nodule_id``, the centre and these columns; the index counts the table's rows from 0.
 
     Raises:
         InputError: a column is missing, no row is left, rows of several patients or series are mixed, a centre or a
-            length is no number, or the ids are not unique or not fit for a file name.
+            length is not a number, or the ids are not unique or not fit for a file name.
     """
     path = Path(path)
     table = _read(path, ["nodule_id", *CENTER, *columns])
@@ -91,7 +92,7 @@ def _kept(table: pd.DataFrame, keep: Mapping[str, str | int | None], path: Path)
 
 
 def _holds(cells: pd.Series, value: object) -> pd.Series:
-    """Which cells hold a value as it is written, or else the patient of LIDC-IDRI that it is short for (0306, 306)."""
+    """Mask of the cells that hold a value as it is written, or else the LIDC-IDRI patient that it abbreviates (306)."""
     exact, name = cells == str(value), patient_name(value) if cells.name == "patient_id" else None
     return exact if exact.any() or name is None else cells.map(patient_name) == name
 

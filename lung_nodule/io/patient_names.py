@@ -22,11 +22,11 @@ def patient_names(value: object, flag: str) -> list[str] | None:
     """Patients from a flag's value, each once and in the order given; None stays None.
 
     Args:
-        value: fire passes text (``0306``, ``0306,0307``), a number (``306``), or a tuple or list of these.
-        flag: its name, for the message.
+        value: value that fire passes: text (``0306``, ``0306,0307``), a number (``306``), or a tuple or list of these.
+        flag: name of the flag, for the message.
 
     Raises:
-        InputError: something is no patient's name, or nothing was named.
+        InputError: a value is not a patient's name, or nothing was named.
     """
     if value is None:
         return None
@@ -37,5 +37,5 @@ def patient_names(value: object, flag: str) -> list[str] | None:
     names = [patient_name(part) for part in given]
     wrong = [repr(part) for part, name in zip(given, names, strict=True) if name is None]
     if wrong:
-        raise InputError(f"{flag} holds what is no patient's name, {', '.join(wrong)}: {EXAMPLE}")
+        raise InputError(f"{flag} holds a value that is not a patient's name, {', '.join(wrong)}: {EXAMPLE}")
     return [name for name in dict.fromkeys(names) if name is not None]

@@ -44,7 +44,7 @@ def _rescale(dataset: pydicom.Dataset, path: Path) -> tuple[float, float]:
     for tag in ("RescaleSlope", "RescaleIntercept"):
         text = dataset.get(tag)
         if text is None:
-            raise InputError(f"{path} lacks the attribute {tag}, so that its values are no HU: export it again with it")
+            raise InputError(f"{path} lacks the attribute {tag}, so its values are not HU: export it again with it")
         value = float(text)
         if not math.isfinite(value) or (value == 0 and tag == "RescaleSlope"):
             raise InputError(f"{path}: {tag} is {text}, which gives no HU: export it again")

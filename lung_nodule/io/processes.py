@@ -22,7 +22,7 @@ def _initialize() -> None:
 
 
 def _exit_with_parent() -> None:
-    """Without this, a worker would wait for ever, or go on writing, after its parent was killed with SIGKILL."""
+    """Without this, a worker would wait forever, or go on writing, after its parent was killed with SIGKILL."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in a worker alone"
     multiprocessing.connection.wait([parent.sentinel])

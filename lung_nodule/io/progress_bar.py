@@ -47,5 +47,10 @@ class _Lines:
         left = each * (self.total - self.done) / 60
         logger.info(
             "%s: %d of %d %ss, %.1f s each, about %.0f min left",
-            *(self.description, self.done, self.total, self.unit, each, left),
+            self.description,
+            self.done,
+            self.total,
+            self.unit,
+            each,
+            left,
         )

@@ -1,4 +1,4 @@
-"""A CT series: its files before they are read, and its volume with what was unusual about it."""
+"""A CT series: its files before they are read, and its volume with remarks on irregularities."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ class Series:
         volume: int16 HU, [x = column, y = row, z = grid position ascending along the slice normal], not reoriented.
         slice_positions: float [slices], the third coordinate of ImagePositionPatient in mm of every slice, in ascending
             order along the normal. They are the volume's own slices where the series is uniform.
-        grid: how the volume's z positions are made from the slices.
+        grid: grid of the volume's z positions, and the slices that they are made from.
         duplicates: positions (third coordinate, mm) that held the same slice more than once; one of each was kept.
         left_out: positions (third coordinate, mm) of slices that were left out as foreign to the series.
-        slice_thickness_mm: as declared; NaN where it is not.
-        file_remarks: what is unusual about the files and how their slices were chosen: name -> how many it concerns.
-        paths: of the slices' files, in the order of ``slice_positions``.
+        slice_thickness_mm: declared slice thickness; NaN where none is declared.
+        file_remarks: irregularities of the files and of the choice of slices: name -> number of files.
+        paths: paths of the slices' files, in the order of ``slice_positions``.
         files: all of the series' files, those of duplicates that were left out included.
-        frame_uid: of the frame of reference; empty where the files do not name one.
+        frame_uid: UID of the frame of reference; empty where the files do not name one.
         study_date: ``2000-01-31``, as the first slice's StudyDate says; "" where it has none.
-        instance_numbers: InstanceNumber of each slice, in the order of ``slice_positions``; None of one without.
+        instance_numbers: InstanceNumber of each slice, in the order of ``slice_positions``; None for a slice without
+            one.
     """
 
     volume: Volume
@@ -79,7 +80,7 @@ class Series:
 
     @property
     def remarks(self) -> dict[str, str]:
-        """What is unusual about the series and was dealt with: name -> the positions or files that it concerns."""
+        """Irregularities of the series that were handled: name -> the positions or files that it concerns."""
         found: dict[str, str] = {}
         if self.duplicates:
             found["duplicate_z"] = f"one of each kept of the equal slices at {format_positions(self.duplicates)}"

@@ -1,4 +1,4 @@
-"""Where a series' slices lie, and the uniform grid that an affine needs; errors name positions in one line."""
+"""Positions of a series' slices, and the uniform grid that an affine needs; errors name positions in one line."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def format_positions(positions: Iterable[float]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class SliceGrid:
-    """A uniform grid along the slice normal, and which slices each of its positions is made from.
+    """A uniform grid along the slice normal, and the slices that each of its positions is made from.
 
     Where the slices are evenly spaced already, the grid is the slices. Elsewhere most slices lie on it and are copied;
     the other positions are interpolated between their two neighbours in true position, and positions inside a gap of
     more than 2.5 spacings are not measured at all.
 
     Attributes:
-        spacing: of the grid, in mm.
+        spacing: spacing of the grid in mm.
         positions: float [grid], mm along the normal, ascending.
         lower: int [grid], the slice at or below each grid position.
         share: float [grid], 0 <= share < 1, weight of the slice above.
         nearest: int [grid], the nearest slice; -1 where nothing was measured.
-        slices: how many slices are laid on the grid.
+        slices: number of slices laid on the grid.
     """
 
     spacing: float
@@ -79,7 +79,8 @@ class SliceGrid:
         """Lay slices on the grid.
 
         Args:
-            slice_of: number of a slice -> int16 [row, column]; asked in ascending order, once for each slice needed.
+            slice_of: function from the number of a slice to int16 [row, column]; asked in ascending order, once for
+                each slice needed.
             empty: value of the positions where nothing was measured.
 
         Returns:

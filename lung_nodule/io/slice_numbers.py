@@ -1,4 +1,4 @@
-"""The numbers that a CT's slices have where it came from: InstanceNumber in a DICOM series, index in a NIfTI file."""
+"""Numbers of a CT's slices in its source: InstanceNumber in a DICOM series, index in a NIfTI file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SliceNumbers:
     Attributes:
         instances: True where they are the InstanceNumbers of a DICOM series, which only the axis has along which its
             slices follow each other; False where they are indices of the file's voxels, counted from 1.
-        along: by axis of the canonical CT, the number of each index; None where nothing was measured or the slice has
-            no number.
+        along: slice numbers by axis of the canonical CT, one for each index; None where nothing was measured or the
+            slice has no number.
         interpolated: indices along the DICOM series' axis that lie between two of its slices; they have the number
             of the nearer one.
 
@@ -39,16 +39,16 @@ class SliceNumbers:
 
     @property
     def axis(self) -> int:
-        """Where a nodule is numbered: along the series' slices, of a NIfTI file along the axial ones."""
+        """Axis of a nodule's slice number: that of the series' slices; for a NIfTI file the axial one."""
         return AXIAL if AXIAL in self.along else next(iter(self.along))
 
     def at(self, axis: int, index: float) -> int | None:
-        """Number of the slice nearest to an index; None where it has none."""
+        """Number of the slice nearest to an index; None for a slice without one."""
         numbers = self.along.get(axis, (None,))
         return numbers[int(np.clip(np.rint(index), 0, len(numbers) - 1))]
 
     def in_words(self, axis: int, index: int) -> str:
-        """``image 57``, ``near image 57`` where it is interpolated, ``index 57`` of NIfTI, "" where there is none."""
+        """``image 57``, ``near image 57`` where it is interpolated, ``index 57`` of NIfTI, "" without a number."""
         number = self.at(axis, index)
         if number is None:
             return ""

@@ -21,9 +21,12 @@ def write_table(path: str | Path, table: pd.DataFrame, *, digits: int | None = N
     """Write a table without its index, atomically; the ending (``.csv`` or ``.parquet``) says the format.
 
     Args:
-        path: the file.
-        table: what is written.
+        path: path of the file.
+        table: table to write.
         digits: significant digits of the numbers in a CSV; all of them when not given.
+
+    Raises:
+        InputError: the file's name ends in neither ``.csv`` nor ``.parquet``.
     """
     path = Path(path)
     with atomic_path(path) as temporary:
@@ -46,7 +49,7 @@ def read_table(
     (``../../x``) is refused here, for all who read it.
 
     Args:
-        path: the table.
+        path: path of the table.
         required: columns that must be there.
         numeric: columns, among those required, whose every cell must hold a finite number; by default the required
             ones whose names end in ``_mm``, ``_mm3``, ``_ras``, ``_mean``, ``_median``, ``_prob`` or ``readers``.

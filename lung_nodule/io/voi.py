@@ -1,4 +1,4 @@
-"""What is cut out of a CT around a nodule, and how a mask of it is put back onto the CT's own grid."""
+"""Cut a VOI around a nodule out of a CT, and paste its mask back onto the CT's own grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Voi:
     Attributes:
         nodule_id: name of the nodule.
         volume: the cut in HU, float32 ``[x, y, z]`` in canonical LPS order, with its affine.
-        box: where it lies in the canonical CT.
+        box: position of the VOI in the canonical CT.
         center: ``[3]`` fractional voxel index of the nodule's centre in the cut.
     """
 
@@ -66,7 +66,7 @@ def _inside(ct: Volume, ras: Sequence[float]) -> bool:
 
 
 def _outside(ct: Volume, nodule_id: str, ras: Sequence[float]) -> str:
-    """Says where the centre is, where the CT, and whether the centre would fit as LPS."""
+    """Message with the positions of the centre and of the CT, and whether the centre would fit as LPS."""
     corners = ct.to_world(np.array([[-0.5] * 3, np.asarray(ct.shape) - 0.5]))
     given = ", ".join(f"{value:.1f}" for value in ras)
     reach = ", ".join(f"{low:.0f}..{high:.0f}" for low, high in np.sort(corners, axis=0).T)
@@ -89,8 +89,8 @@ def paste(values: np.ndarray, box: tuple[slice, slice, slice], grid: Grid) -> Vo
 
     Args:
         values: array of the box's shape.
-        box: where the VOI lies in the canonical CT.
-        grid: of the CT as it was read.
+        box: position of the VOI in the canonical CT.
+        grid: grid of the CT as it was read.
     """
     whole = np.zeros(canonical_shape(grid), dtype=values.dtype)
     whole[box] = values

@@ -12,7 +12,7 @@ LPS = "LPS"
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where voxels lie, without the voxels.
+    """Geometry of a voxel array, without the voxels.
 
     Attributes:
         shape: number of voxels along the array's axes.
@@ -63,7 +63,7 @@ class Volume:
 
     @property
     def grid(self) -> Grid:
-        """Where the voxels lie."""
+        """Geometry of the voxels."""
         return Grid(self.shape, self.affine)
 
     @property

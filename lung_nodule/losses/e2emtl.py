@@ -102,7 +102,7 @@ def _inside(logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> tuple[t
 
 
 def _mean_of_known(loss: Callable[..., torch.Tensor], logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The mean loss of the entries whose target is not NaN; 0, still with a gradient graph, where there is none."""
+    """The mean loss of the entries whose target is not NaN; 0, still with a gradient graph, without such entries."""
     if logits.shape != target.shape:
         raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
     known = ~torch.isnan(target)

@@ -17,8 +17,8 @@ class RankLoss(nn.Module):
     K^2 whatever the pixels are; so do we wherever K pixels exist.)
 
     Args:
-        k: hard pixels per class and image (20 published).
-        margin: by how much a foreground pixel should exceed a background pixel, in probability (0.3 published).
+        k: number of hard pixels per class and image (20 published).
+        margin: difference in probability by which a foreground pixel should exceed a background pixel (0.3 published).
 
     Raises:
         LossOptionError: ``k`` is below 1.
@@ -68,8 +68,8 @@ class HybridLoss(nn.Module):
 
     Args:
         gamma: weight of the rank loss; with 0 it is not computed (the first point of Fig. 8).
-        k: hard pixels per class and image.
-        margin: of the rank loss, in probability.
+        k: number of hard pixels per class and image.
+        margin: margin of the rank loss, in probability.
 
     Example:
         >>> import torch

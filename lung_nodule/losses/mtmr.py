@@ -20,7 +20,7 @@ class MarginRankingLoss(nn.Module):
     count in ``N``.
 
     Args:
-        margin: by how much the more malignant of two should exceed the other, in probability (0.1 published).
+        margin: difference in probability by which the more malignant of two should exceed the other (0.1 published).
         pairs: ``"halves"`` pairs the i-th of a shuffled batch's first half with the i-th of its second (one network,
             run once, is both arms of the siamese pair; the last of an odd batch has no partner); ``"all"`` takes
             every pair of the batch.
@@ -81,8 +81,8 @@ class MTMRLoss(nn.Module):
     Args:
         regression_weight: lambda (1 published).
         rank_weight: beta (0.5 published).
-        margin: of the ranking.
-        pairs: of the ranking, see :class:`~lung_nodule.losses.MarginRankingLoss`.
+        margin: margin of the ranking.
+        pairs: pairs of the ranking, see :class:`~lung_nodule.losses.MarginRankingLoss`.
         soft_target: whether the cross-entropy is with the readers' score as the probability of malignancy, not with the
             class, so that a nodule of the score 0.5, which has no class, counts too.
 

@@ -1,6 +1,6 @@
 """The networks of the bundles, and the files that hold their weights."""
 
-from lung_nodule.networks.checkpoint import load_weights, misfit, read_settings, read_side_file
+from lung_nodule.networks.checkpoint import load_weights, mismatch_error, read_settings, read_side_file
 from lung_nodule.networks.classnet import ClassNet
 from lung_nodule.networks.e2emtl import E2EMTL, E2EMTLPredictor
 from lung_nodule.networks.mtcnn import MTCNN, MTCNNPredictor, RunningViews, ViewNet
@@ -34,7 +34,7 @@ __all__ = [
     "fitting_weights",
     "load_pretrained",
     "load_weights",
-    "misfit",
+    "mismatch_error",
     "read_settings",
     "read_side_file",
 ]

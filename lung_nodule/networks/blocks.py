@@ -14,7 +14,7 @@ def scaled(channels: int, width: float) -> int:
     """A published channel count times ``width``, a multiple of 8 and at least 8.
 
     Raises:
-        NetworkOptionError: the width is no number above 0.
+        NetworkOptionError: the width is not a number above 0.
     """
     if not isinstance(width, int | float) or not width > 0:
         raise NetworkOptionError(f"the width must be a number above 0 (1 as published), got {width!r}")
@@ -45,9 +45,9 @@ class SeparableConv(nn.Sequential):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: of the depthwise convolution.
-        dilation: of the depthwise convolution.
-        relu: ReLU after both batch norms (the last three convolutions of the exit flow), else none.
+        stride: stride of the depthwise convolution.
+        dilation: dilation of the depthwise convolution.
+        relu: whether ReLU follows both batch norms (the last three convolutions of the exit flow).
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class XceptionBlock(nn.Module):
 
     Args:
         channels: input channels and those of the three convolutions.
-        stride: of the third convolution and of the residual path.
+        stride: stride of the third convolution and of the residual path.
         first_relu: whether the first convolution is pre-activated too.
     """
 

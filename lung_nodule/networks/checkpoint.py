@@ -1,4 +1,4 @@
-"""Weights and the side file that says which network they fit."""
+"""Weights and the side file that describes their network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_settings(checkpoint: str | Path) -> dict[str, Any]:
     """
     checkpoint = Path(checkpoint)
     side_file = checkpoint.with_suffix(".json")
-    for path, meaning in ((checkpoint, "weights"), (side_file, "the side file that names its network's width")):
+    for path, meaning in ((checkpoint, "weights"), (side_file, "the side file (JSON) that describes the network")):
         if not path.is_file():
             raise CheckpointError(f"no {meaning} at {path}; train the bundle first or name another checkpoint")
     return read_side_file(side_file)
@@ -35,10 +35,10 @@ def load_weights(
     """Put a checkpoint's weights into a network, every one of them, and log which file they came from.
 
     Args:
-        network: as the checkpoint's side file describes it.
+        network: network that the checkpoint's side file describes.
         checkpoint: a ``.pt`` file of tensors with its side file next to it.
-        device: where the network is put.
-        reason: why this file, for the log.
+        device: device of the network.
+        reason: reason why this file is used, for the log.
 
     Returns:
         the network itself, in evaluation mode.
@@ -51,7 +51,7 @@ def load_weights(
     try:
         network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise misfit(checkpoint, settings, error) from error
+        raise mismatch_error(checkpoint, settings, error) from error
     logger.info(f"weights of {checkpoint}{f': {reason}' if reason else ''}")
     return network.to(device).eval()
 
@@ -72,8 +72,8 @@ def read_side_file(path: Path) -> dict[str, Any]:
     return settings
 
 
-def misfit(checkpoint: str | Path, settings: dict[str, Any], error: Exception) -> CheckpointError:
-    """The error that names weights which do not fit the network that their side file describes."""
+def mismatch_error(checkpoint: str | Path, settings: dict[str, Any], error: Exception) -> CheckpointError:
+    """The error for weights that do not fit the network that their side file describes."""
     reason = " ".join(str(error).split())[:300]
     return CheckpointError(
         f"{checkpoint} does not hold the weights of {settings['bundle']} with {settings['network']}, "

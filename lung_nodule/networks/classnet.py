@@ -25,7 +25,7 @@ class PlainBlock(nn.Module):
 
     Args:
         channels: input channels and those of each convolution.
-        pool: end in a 3x3 max pooling with stride 2 (entry flow).
+        pool: whether to end in a 3x3 max pooling with stride 2 (entry flow).
         first_relu: whether the first convolution is pre-activated too.
     """
 
@@ -57,8 +57,8 @@ class ClassNet(nn.Module):
 
     Args:
         width: factor on the published channel counts.
-        middle_blocks: blocks of the middle flow (8 published).
-        coarse_mask: without it there are three channels and no guidance (the ablation of Table 4).
+        middle_blocks: number of blocks of the middle flow (8 published).
+        coarse_mask: whether the coarse mask is a fourth input channel (False: the ablation of Table 4).
     """
 
     def __init__(self, *, width: float = 1.0, middle_blocks: int = 8, coarse_mask: bool = True) -> None:

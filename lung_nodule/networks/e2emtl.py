@@ -26,8 +26,8 @@ class E2EMTL(nn.Module):
     Args:
         width: factor on the channel counts (kept at multiples of 8).
         in_channels: channels of the cube (3: HU window, Otsu, SLIC; 1: HU window).
-        attributes: attribute logits; 7 as in the slides' Table III.
-        multi_task: without it there is no classification branch (the slides' single-task row).
+        attributes: number of attribute logits; 7 as in the slides' Table III.
+        multi_task: whether there is a classification branch (False: the slides' single-task row).
         norm: normalization of the U-Net, ``"instance"`` (MONAI's) or ``"batch"``.
 
     Raises:
@@ -116,11 +116,7 @@ class E2EMTL(nn.Module):
 
 
 class E2EMTLPredictor(E2EMTL):
-    """:class:`E2EMTL` that gives one tensor, with the same weights by name: what evaluation and inference run.
-
-    Args:
-        options: as :class:`E2EMTL`.
-    """
+    """:class:`E2EMTL` with one output tensor and the same weight names, for evaluation and inference."""
 
     def forward(self, cube: torch.Tensor) -> torch.Tensor:
         """Cubes ``[N, C, D, D, D]`` in 0..1 -> probabilities ``[N, 9, D, D, D]``, as :meth:`E2EMTL.predict`."""
@@ -136,9 +132,9 @@ class JointClassifier(nn.Module):
     almost no information.
 
     Args:
-        channels: of the deepest map.
-        hidden: features of the fully connected layer.
-        attributes: attribute logits.
+        channels: channels of the deepest map.
+        hidden: number of features of the fully connected layer.
+        attributes: number of attribute logits.
     """
 
     def __init__(self, channels: int, *, hidden: int, attributes: int) -> None:

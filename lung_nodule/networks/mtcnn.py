@@ -19,8 +19,8 @@ class ShareNet(nn.Sequential):
     """The layers that both tasks share: valid convolutions, each with ReLU and max pooling by 2.
 
     Args:
-        channels: of every convolution's output.
-        kernels: their sizes.
+        channels: output channels of each convolution.
+        kernels: kernel size of each convolution.
     """
 
     def __init__(self, channels: tuple[int, ...], kernels: tuple[int, ...]) -> None:
@@ -34,7 +34,7 @@ class ClsNet(nn.Sequential):
     """The classification branch: three fully connected layers, dropout 0.5 after the first two.
 
     Args:
-        features: numbers that it takes per image.
+        features: number of input features per image.
         hidden: units of the first two layers (256 and 16 published); the third has two, benign and malignant.
     """
 
@@ -52,8 +52,8 @@ class ImgNet(nn.Sequential):
     """The reconstruction branch, ShareNet's mirror: upsampling by 2, then a transposed convolution, ReLU between.
 
     Args:
-        channels: ShareNet's.
-        kernels: ShareNet's.
+        channels: channels of ShareNet.
+        kernels: kernel sizes of ShareNet.
     """
 
     def __init__(self, channels: tuple[int, ...], kernels: tuple[int, ...]) -> None:
@@ -141,8 +141,8 @@ class MTCNN(nn.Module):
     def predict(self, image: torch.Tensor) -> torch.Tensor:
         """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``.
 
-        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)``, the softmax's second entry, is all
-        three.
+        The paper has two units, a sigmoid and one score; ``sigmoid(z1 - z0)`` equals the softmax's second entry and
+        satisfies all three statements.
         """
         outputs = []
         for index, net in enumerate(self.views):
@@ -163,11 +163,7 @@ class MTCNN(nn.Module):
 
 
 class MTCNNPredictor(MTCNN):
-    """:class:`MTCNN` that gives one tensor, with the same weights by name: what evaluation and inference run.
-
-    Args:
-        options: as :class:`MTCNN`.
-    """
+    """:class:`MTCNN` with one output tensor and the same weight names, for evaluation and inference."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Nine views ``[N, 9, H, W]`` in 0..1 -> each view's malignancy probability, ``[N, 9]``."""
@@ -178,8 +174,8 @@ class RunningViews(nn.Module):
     """The views still in training, which the trainer runs. A stopped view costs nothing.
 
     Args:
-        network: all nine.
-        reconstruct: without it ImgNet is left out (alpha 0, the paper's ST-CNN).
+        network: network of all nine views.
+        reconstruct: whether ImgNet is run (False: alpha 0, the paper's ST-CNN).
     """
 
     def __init__(self, network: MTCNN, *, reconstruct: bool = True) -> None:

@@ -20,10 +20,10 @@ class MTMRNet(nn.Module):
 
     Args:
         width: factor on the published channel counts, at least 1/64.
-        regression: the attribute branch; without it this is a plain ResNet-50 (the paper's Table 1).
-        bidirectional: the attribute heads take 256 features of their own and as many of the malignancy's, so that both
-            tasks see each other (the paper's text; its released code has one direction only).
-        dropout: before the classifier.
+        regression: whether there is an attribute branch; without it this is a plain ResNet-50 (the paper's Table 1).
+        bidirectional: whether the attribute heads take 256 features of their own and as many of the malignancy's, so
+            that both tasks see each other (the paper's text; its released code has one direction only).
+        dropout: dropout probability before the classifier.
 
     Raises:
         NetworkOptionError: ``bidirectional`` without ``regression``, or a width that leaves the first block no channel.
@@ -62,7 +62,7 @@ class MTMRNet(nn.Module):
         return self.outputs(image)
 
     def outputs(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Slices ``[N, 1, H, W]`` in 0..1 -> what the loss compares.
+        """Slices ``[N, 1, H, W]`` in 0..1 -> outputs for the loss.
 
         Returns:
             ``logits`` ``[N, 2]`` (benign, malignant), ``malignancy`` ``[N]``, their softmax for malignant, and, with
@@ -94,11 +94,7 @@ class MTMRNet(nn.Module):
 
 
 class MTMRNetPredictor(MTMRNet):
-    """:class:`MTMRNet` that gives one tensor, with the same weights by name: what evaluation and inference run.
-
-    Args:
-        options: as :class:`MTMRNet`.
-    """
+    """:class:`MTMRNet` with one output tensor and the same weight names, for evaluation and inference."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Slices ``[N, 1, H, W]`` in 0..1 -> scores ``[N, 9]``, as :meth:`MTMRNet.predict`."""

@@ -46,9 +46,9 @@ class MTNet(nn.Module):
         """Slices ``[N, 1, H, W]`` in 0..1 -> probabilities ``[N, C, H, W]``, float32.
 
         Args:
-            image: the slices.
-            channels: the maps wanted, of ``coarse``, ``fine`` and ``malignancy`` (constant over a slice); all three in
-                this order when not given.
+            image: slices ``[N, 1, H, W]`` in 0..1.
+            channels: names of the wanted maps, of ``coarse``, ``fine`` and ``malignancy`` (constant over a slice); all
+                three in this order when not given.
         """
         wanted = ["coarse", "fine", "malignancy"] if channels is None else channels
         coarse = torch.sigmoid(self.coarse(image))
@@ -62,11 +62,7 @@ class MTNet(nn.Module):
 
 
 class MTNetPredictor(MTNet):
-    """:class:`MTNet` that gives one tensor, with the same weights by name: what evaluation and inference run.
-
-    Args:
-        options: as :class:`MTNet`.
-    """
+    """:class:`MTNet` with one output tensor and the same weight names, for evaluation and inference."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Slices ``[N, 1, H, W]`` in 0..1 -> probabilities ``[N, 3, H, W]``: coarse, fine, malignancy."""
@@ -74,7 +70,7 @@ class MTNetPredictor(MTNet):
 
 
 class GuidedByCoarse(nn.Module):
-    """A network downstream of a frozen Coarse Seg-net: what the second stage of MT-Net's training trains.
+    """A network downstream of a frozen Coarse Seg-net, for the second stage of MT-Net's training.
 
     The coarse mask is computed on every (augmented) image, without gradient; Coarse Seg-net stays in evaluation mode,
     so its batch-norm statistics stay fixed.

@@ -9,11 +9,11 @@ from torch import nn
 
 
 class AsPredictor(nn.Module):
-    """A network in training, seen as its predictor: what validation runs. The weights are shared.
+    """A network in training as its predictor, for validation. The weights are shared.
 
     Args:
         network: one of the bundles' networks.
-        options: of its ``predict``.
+        options: options of its ``predict``.
     """
 
     def __init__(self, network: nn.Module, **options: Any) -> None:
@@ -31,7 +31,7 @@ class OneOutput(nn.Module):
 
     Args:
         network: one of the bundles' networks.
-        key: of the tensor wanted, e.g. ``logits``.
+        key: key of the wanted tensor, e.g. ``logits``.
     """
 
     def __init__(self, network: nn.Module, *, key: str) -> None:

@@ -23,21 +23,22 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-OUR_EPS = 1e-5  # of every batch norm here
+OUR_EPS = 1e-5  # epsilon of every batch norm here
 NAMES_IN_LOG = 20
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a published network lays out its weights.
+    """Layout of a published network's weights.
 
     Attributes:
-        rename: from a name in the file to the name here; None for what has no place here (a classifier's head).
-        conv: name here of the first convolution.
-        norm: name here of the batch norm after it.
-        mean: of each input channel in 0..1, as the published network was trained.
-        std: likewise.
-        eps: of its batch norms.
+        rename: function from a name in the file to the name here; None for a tensor without a place here (a
+            classifier's head).
+        conv: name of the first convolution here.
+        norm: name of the batch norm after it here.
+        mean: mean of each input channel in 0..1, as the published network was trained.
+        std: standard deviation of each input channel, likewise.
+        eps: epsilon of its batch norms.
     """
 
     rename: Callable[[str], str | None]
@@ -50,7 +51,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Matched:
-    """What a file has for a network: tensors taken, unused tensors of the file, tensors here that were not loaded."""
+    """Match of a file with a network: tensors taken, unused tensors of the file, tensors here that were not loaded."""
 
     taken: list[str]
     unused: list[str]
@@ -65,10 +66,10 @@ def load_pretrained(network: nn.Module, path: str | Path, *, layout: str | Layou
     """Give a network the published weights of a file, by name and shape; what matched is logged.
 
     Args:
-        network: the module whose names the layout speaks of (an encoder, a whole classifier); changed in place.
-        path: a file that ``torch.save`` wrote: a state dict, or one under ``state_dict`` or ``model``; a ``module.``
-            in front of every name is taken off. Read with ``weights_only=True``.
-        layout: a key of :data:`LAYOUTS`, or a layout of one's own.
+        network: module whose names the layout refers to (an encoder, a whole classifier); changed in place.
+        path: file that ``torch.save`` wrote: a state dict, or one under ``state_dict`` or ``model``; a ``module.`` in
+            front of every name is taken off. Read with ``weights_only=True``.
+        layout: key of :data:`LAYOUTS`, or another layout.
 
     Raises:
         CheckpointError: an unknown layout, a file that is missing or no state dict, or one that has nothing for the
@@ -83,12 +84,12 @@ def load_pretrained(network: nn.Module, path: str | Path, *, layout: str | Layou
 def fitting_weights(
     network: nn.Module, path: str | Path, *, layout: str | Layout
 ) -> tuple[dict[str, torch.Tensor], Matched]:
-    """What :func:`load_pretrained` would load, by the network's names; the network stays as it is.
+    """Weights that :func:`load_pretrained` would load, by the network's names; the network is unchanged.
 
     Args:
         network: as for :func:`load_pretrained`.
-        path: likewise.
-        layout: likewise.
+        path: as for :func:`load_pretrained`.
+        layout: as for :func:`load_pretrained`.
 
     Raises:
         CheckpointError: likewise.
@@ -97,14 +98,14 @@ def fitting_weights(
     found = read_state_dict(path)
     weights = {new: value for old, value in found.items() if (new := layout.rename(old)) is not None}
     unplaced = sorted(old for old in found if layout.rename(old) is None)
-    own = {key: value for key, value in network.state_dict().items() if _counts(key)}
+    own = {key: value for key, value in network.state_dict().items() if _is_weight(key)}
     weights = _as_kernels(_fitted(weights, layout, own), own)
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
     if not fitting:
         known = sum(key in own for key in weights)
         raise CheckpointError(
-            f"{path} has nothing for this network in the layout {name}: {known} of its {len(found)} tensors have a "
-            "known name, 0 the shape; published weights fit width 1 alone, and the layout must be the file's"
+            f"{path} has nothing for this network in the layout {name}: {known} of its {len(found)} tensors match by "
+            "name, none of them by shape; published weights fit width 1 alone, and the layout must be the file's"
         )
     unused, not_loaded = set(weights) - set(fitting), set(own) - set(fitting)
     return fitting, Matched(sorted(fitting), unplaced + sorted(unused), sorted(not_loaded))
@@ -130,7 +131,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, Mapping) or not any(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no state dict; save the model's state_dict() with torch.save")
     tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
-    return {key.removeprefix("module."): value for key, value in tensors.items() if _counts(key)}
+    return {key.removeprefix("module."): value for key, value in tensors.items() if _is_weight(key)}
 
 
 def _unwrapped(content: Any) -> Any:
@@ -140,8 +141,8 @@ def _unwrapped(content: Any) -> Any:
     return content
 
 
-def _counts(key: str) -> bool:
-    """Whether a tensor says anything about a network: batch norms' counters fit every network and say nothing."""
+def _is_weight(key: str) -> bool:
+    """Whether a tensor is a weight; a batch norm's counter fits every network and is ignored."""
     return not key.endswith("num_batches_tracked")
 
 
@@ -188,7 +189,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _resnet50(name: str) -> str | None:
-    """torchvision's names are MONAI's; the head is another."""
+    """torchvision's names are MONAI's, except for the head."""
     return None if name.startswith("fc.") else name
 
 

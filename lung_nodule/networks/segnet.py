@@ -15,7 +15,7 @@ class CoarseSegNet(nn.Module):
 
     Args:
         width: factor on the published channel counts.
-        middle_blocks: blocks of the encoder's middle flow (16 published).
+        middle_blocks: number of blocks of the encoder's middle flow (16 published).
     """
 
     def __init__(self, *, width: float = 1.0, middle_blocks: int = 16) -> None:
@@ -39,8 +39,8 @@ class FineSegNet(CoarseSegNet):
 
     Args:
         width: factor on the published channel counts.
-        middle_blocks: blocks of the encoder's middle flow (16 published).
-        coarse_mask: without it there is no fine layer and no guidance (the ablation of Table 5).
+        middle_blocks: number of blocks of the encoder's middle flow (16 published).
+        coarse_mask: whether there is a fine layer that the coarse mask guides (False: the ablation of Table 5).
     """
 
     def __init__(self, *, width: float = 1.0, middle_blocks: int = 16, coarse_mask: bool = True) -> None:

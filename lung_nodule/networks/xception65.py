@@ -16,7 +16,7 @@ class AlignedXception65(nn.Module):
     Args:
         in_channels: channels of the image.
         width: factor on the published channel counts.
-        middle_blocks: residual blocks of the middle flow (16 published).
+        middle_blocks: number of residual blocks of the middle flow (16 published).
     """
 
     def __init__(self, in_channels: int = 3, *, width: float = 1.0, middle_blocks: int = 16) -> None:

@@ -1,4 +1,4 @@
-"""From the network's outputs for one nodule to the nodule, through its method's view."""
+"""Aggregate the network's outputs for one nodule with its method's view."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Aggregate(Transform):
     * ``segmentation``, of a view that segments: bool ``[S, H, W]``, the mask on the patch's grid.
 
     Args:
-        view: the method's.
-        channels: names of the channels of ``pred``, where a network was asked for some of the view's alone.
-        score: what the network was trained to say, ``malignancy_prob`` or ``nodule_prob``.
-        measure: whether the prediction says what the view measures of the nodule.
+        view: view of the method.
+        channels: names of the channels of ``pred``, where the network gives only some of the view's.
+        score: name of the score that the network was trained to predict, ``malignancy_prob`` or ``nodule_prob``.
+        measure: whether the prediction includes the view's measurements of the nodule.
     """
 
     def __init__(

@@ -27,11 +27,11 @@ def write_model(
     several ranks, rank 0 does. On every rank the network has these weights then, as the read-out is fitted with it.
 
     Args:
-        path: the ``.pt`` file.
+        path: path of the ``.pt`` file.
         network: the whole network.
-        stages: for each submodule's name, its stage's ``best.pt``.
-        settings: written to the side file, with the SHA-256 of the weights, the software's versions and, by stage, what
-            :func:`~lung_nodule.training.checkpoints.training_record` says.
+        stages: ``best.pt`` of the stage by name of the submodule.
+        settings: settings for the side file, with the SHA-256 of the weights, the software's versions and, by stage,
+            what :func:`~lung_nodule.training.checkpoints.training_record` says.
 
     Raises:
         InputError: a stage has not been trained, or was trained on other weights of its upstream stage.
@@ -65,7 +65,7 @@ def _write(path: str | Path, network: torch.nn.Module, stages: dict[str, str | P
 
 
 def _versions() -> dict[str, str]:
-    """Of this library, with its commit in a git checkout, and of what trained with it."""
+    """Versions of this library, with its commit in a git checkout, and of the packages of the training."""
     packages = {name: version(name) for name in ("torch", "monai", "numpy")}
     return {"lung_nodule": this_software().name, "python": platform.python_version(), **packages}
 
@@ -74,7 +74,7 @@ def refuse_stale_stages(stages: dict[str, str | Path]) -> None:
     """Refuse a stage whose upstream weights, with which it was trained, no longer exist.
 
     Args:
-        stages: for each submodule's name, its stage's ``best.pt``; the stage's ``last.pt`` is next to it.
+        stages: ``best.pt`` of the stage by name of the submodule; the stage's ``last.pt`` is next to it.
     """
     hashes = {file_sha256(checkpoint) for checkpoint in stages.values()}
     for name, checkpoint in stages.items():

@@ -1,4 +1,4 @@
-"""What an engine takes from a batch."""
+"""Image and targets of a batch, for an engine."""
 
 from __future__ import annotations
 

@@ -41,13 +41,13 @@ class StageCheckpoints:
     Attach it after the handlers that validate.
 
     Args:
-        directory: the stage's folder.
+        directory: folder of the stage.
         network: the module whose weights are the stage's result.
-        state: what a resumed run needs (optimizer, learning-rate schedule), by name.
-        evaluator: the validation engine; its key metric picks the best epoch (greater is better).
-            Without one the last epoch is kept.
-        result: the module that has the weights to keep; ``network`` when not given.
-        settings: what the checkpoint was made with; a run with others refuses to resume it.
+        state: objects that a resumed run needs (optimizer, learning-rate schedule), by name.
+        evaluator: validation engine; its key metric picks the best epoch (greater is better). Without one the last
+            epoch is kept.
+        result: module with the weights to keep; ``network`` when not given.
+        settings: settings of the run; a run with other settings refuses to resume the checkpoint.
         schedule: settings that may follow from the number of epochs: others are refused unless that has changed.
         upstream: ``best.pt`` of the earlier stage whose weights this one is trained with.
     """
@@ -120,7 +120,7 @@ class StageCheckpoints:
         return upstream is not None and upstream != self.settings.get("upstream")
 
     def _keep_stale(self, saved: dict[str, Any]) -> None:
-        """Move what was trained with other upstream weights to its own folder; the stage starts from scratch."""
+        """Move the results of other upstream weights to a separate folder; the stage starts from scratch."""
         kept = self.directory / f"upstream_{saved['settings']['upstream'][:12]}"
         idist.barrier()  # every rank has read
         if idist.get_rank() == 0:
@@ -209,12 +209,12 @@ class StageCheckpoints:
 
 
 def planned_epochs(saved: dict[str, Any]) -> int:
-    """How many epochs the run that wrote a ``last.pt`` was meant to have."""
+    """Planned number of epochs of the run that wrote a ``last.pt``."""
     return saved["max_epochs"] if "max_epochs" in saved else saved["settings"]["max_epochs"]
 
 
 def training_record(last: str | Path) -> dict[str, Any]:
-    """What a stage's ``last.pt`` says about its training, for a model's side file.
+    """Record of a stage's training from its ``last.pt``, for a model's side file.
 
     Returns:
         ``epochs`` seen; ``extended``: for each change of length ``after`` (epochs), ``from`` and ``to``; ``minutes`` of
@@ -233,7 +233,7 @@ def training_record(last: str | Path) -> dict[str, Any]:
 
 
 def _difference(name: str, found: Any, expected: Any) -> str:
-    """How a setting of a checkpoint differs; of nodules, which are compared by a hash, what may have chosen others."""
+    """Difference of a setting; of nodules, which are compared by a hash, the options that may have chosen others."""
     if name in ("training", "validation"):
         return f"other {name} nodules (--fold, --dataset_dir, --min_readers and their like choose them)"
     return f"{name}={found!r}, not {expected!r}"

@@ -1,4 +1,4 @@
-"""How a bundle's command ends when its input is wrong."""
+"""One-line errors of a bundle's command for wrong input."""
 
 from __future__ import annotations
 

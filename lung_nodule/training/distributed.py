@@ -44,7 +44,7 @@ def start_ranks(device: str | torch.device) -> None:
     """Join the process group, by NCCL between GPUs and by gloo between CPUs; ranks above 0 log nothing.
 
     Args:
-        device: of this rank.
+        device: device of this rank.
 
     Raises:
         InputError: the process was not started by torchrun.
@@ -70,15 +70,15 @@ def part_of_rank(items: Sequence[Item]) -> Sequence[Item]:
 
 
 def distributed_data_parallel(network: nn.Module, *, find_unused_parameters: bool = False) -> nn.Module:
-    """What a trainer runs in place of a network: gradients averaged over the ranks, which start from rank 0's weights.
+    """Wrap a network for a trainer: gradients are averaged over the ranks, which start from rank 0's weights.
 
     The network itself stays as it is, for validation and for checkpoints (whose names gain no ``module.``). On GPUs
     its batch norms are turned into ``SyncBatchNorm`` in place, so that they see the whole batch; that does not exist
     on a CPU, where each rank takes the statistics of its own part.
 
     Args:
-        network: on this rank's device.
-        find_unused_parameters: where a part of it is frozen or gets no gradient in some step.
+        network: network on this rank's device.
+        find_unused_parameters: whether a part of it is frozen or gets no gradient in some step.
 
     Returns:
         the wrapped network; the network itself where nothing in it is trainable, or in a single process.
@@ -100,7 +100,7 @@ class BroadcastBuffers:
     """Give every rank rank 0's buffers (batch-norm statistics) before it validates: they are what is saved.
 
     Args:
-        network: the module that is validated.
+        network: module to be validated.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""How a network is run: in mixed precision on any device, and slice by slice."""
+"""Inferers: mixed precision on any device, and slice by slice."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class AutocastInferer(Inferer):
     instructions for bfloat16 autocast is off (:func:`~lung_nodule.training.mixed_precision.has_bfloat16`).
 
     Args:
-        inferer: what runs the network; MONAI's ``SimpleInferer`` when not given.
-        enabled: without it, autocast is off.
+        inferer: inferer that runs the network; MONAI's ``SimpleInferer`` when not given.
+        enabled: whether autocast is on.
     """
 
     def __init__(self, inferer: Inferer | None = None, *, enabled: bool = True) -> None:
@@ -38,7 +38,7 @@ class EachSlice(Inferer):
     MONAI's ``SliceInferer`` puts maps back into a volume; scores have no place in one.
 
     Args:
-        batch_size: slices that the network sees at once.
+        batch_size: number of slices that the network sees at once.
     """
 
     def __init__(self, *, batch_size: int = 16) -> None:

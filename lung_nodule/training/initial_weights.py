@@ -1,4 +1,4 @@
-"""What a stage starts from: an earlier stage's weights, or pretrained weights."""
+"""Initial weights of a stage: an earlier stage's weights, or pretrained weights."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ class LoadStageWeights:
 
     Args:
         checkpoint: ``best.pt`` of the earlier stage.
-        network: the module that takes the weights; by name and shape, so that layers of its own keep their
-            initialization.
+        network: module that takes the weights; by name and shape, so that layers of its own keep their initialization.
     """
 
     def __init__(self, *, checkpoint: str | Path, network: torch.nn.Module) -> None:
@@ -54,9 +53,9 @@ class Pretrained:
     Attach it after the handler that resumes: a resumed stage keeps what it has and does not read the file again.
 
     Args:
-        checkpoint: the file; None for random weights.
-        network: the module that takes them, by name and shape.
-        layout: how the file names its tensors, a key of :data:`lung_nodule.networks.LAYOUTS`.
+        checkpoint: path of the file; None for random weights.
+        network: module that takes the weights, by name and shape.
+        layout: layout of the file's names, a key of :data:`lung_nodule.networks.LAYOUTS`.
     """
 
     def __init__(self, *, checkpoint: str | Path | None, network: torch.nn.Module, layout: str) -> None:
@@ -83,7 +82,7 @@ class Pretrained:
 
 
 def pretrained_hash(checkpoint: str | Path | None) -> str | None:
-    """SHA-256 of pretrained weights, by which a resumed run and the side file know them; None for a random start.
+    """SHA-256 of pretrained weights, for a resumed run and the side file; None for a random start.
 
     Raises:
         InputError: there is no such file.

@@ -15,10 +15,10 @@ class TrainingLoader(DataLoader):
     """Shuffled whole batches: MONAI's ``DataLoader``, whose batch size counts all ranks together.
 
     Args:
-        dataset: what is trained on, with the random transforms as its ``transform``; a batch is no larger than it.
-        batch_size: items of all ranks together.
-        multiple_of: what each rank's batch is a multiple of (2 for a loss of pairs).
-        options: as ``DataLoader``.
+        dataset: training dataset, with the random transforms as its ``transform``; a batch is no larger than it.
+        batch_size: number of items of all ranks together.
+        multiple_of: number that each rank's batch is a multiple of (2 for a loss of pairs).
+        options: options of ``DataLoader``.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class ValidationLoader(DataLoader):
     """One nodule a batch, in the dataset's order: MONAI's ``DataLoader``, each nodule on one of the ranks.
 
     Args:
-        dataset: nodules, each with all of its slices.
-        options: as ``DataLoader``.
+        dataset: dataset of nodules, each with all of its slices.
+        options: options of ``DataLoader``.
     """
 
     def __init__(self, dataset: Dataset, **options: Any) -> None:

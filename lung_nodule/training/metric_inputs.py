@@ -1,4 +1,4 @@
-"""What MONAI's metric handlers take from an engine's output."""
+"""Inputs of MONAI's metric handlers from an engine's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether mixed precision is worth having on a device."""
+"""Support of mixed precision by a device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 
 BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
-"""Of a CPU, in the names of ``torch.cpu.get_capabilities``."""
+"""CPU instructions by their names in ``torch.cpu.get_capabilities``."""
 logger = logging.getLogger(__name__)
 
 
@@ -17,7 +17,7 @@ def has_bfloat16(device_type: str) -> bool:
     """Whether a device computes in bfloat16 itself; one that imitates it is slower than in float32.
 
     On a CPU with AVX-512 but without bfloat16 instructions, torch 2.13 trains convolutions three times as fast in
-    float32. The answer is logged once, where it is no.
+    float32. A negative answer is logged once.
 
     Args:
         device_type: ``cpu``, ``cuda`` or another of ``torch.device.type``.

@@ -1,4 +1,4 @@
-"""Kinds of options: what a value must be, and its description."""
+"""Kinds of options: the allowed values and their description."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LARGEST_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Kind:
-    """What an option takes.
+    """Allowed values of an option.
 
     Args:
-        allowed: in words, after "must be".
-        accepts: whether a value is one; may raise an InputError of its own that says more.
+        allowed: allowed values in words, after "must be".
+        accepts: function that tells whether a value is allowed; may raise a more specific InputError.
     """
 
     allowed: str
@@ -41,17 +41,17 @@ class Kind:
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number; True and False are none."""
+    """Whether a value is a whole number; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number; True and False are none."""
+    """Whether a value is a finite number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def whole(*, least: int = 1, most: int | None = None, multiple_of: int = 1) -> Kind:
-    """Options that count something."""
+    """Options that are a count."""
     multiple = f", a multiple of {multiple_of}," if multiple_of > 1 else ""
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
 
@@ -62,13 +62,13 @@ def whole(*, least: int = 1, most: int | None = None, multiple_of: int = 1) -> K
 
 
 def number(*, least: float = 0.0, most: float = math.inf) -> Kind:
-    """Options that weigh or bound something."""
+    """Options that are a weight or a bound."""
     bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
     return Kind(f"a number {bounds}", lambda value: is_number(value) and least <= value <= most)
 
 
 def one_of(*choices: object) -> Kind:
-    """Options that choose; a number is not taken for True or False."""
+    """Options that are one of several choices; a number is not accepted for True or False."""
     said = " or ".join(map(str, choices)) if len(choices) < 3 else f"one of {', '.join(map(str, choices))}"
     return Kind(said, lambda value: any(value == choice and type(value) is type(choice) for choice in choices))
 
@@ -99,9 +99,8 @@ def fold_of(count: int) -> Kind:
 
 
 def evaluated_fold_of(count: int) -> Kind:
-    """What may be evaluated: a numbered fold, or the hold-out."""
-    numbered = fold_of(count)
-    return numbered.or_("holdout")
+    """Folds to evaluate: a numbered fold, or the hold-out."""
+    return fold_of(count).or_("holdout")
 
 
 def folds(of: Kind) -> Kind:
@@ -114,8 +113,8 @@ def folds(of: Kind) -> Kind:
     return Kind(f"{of.allowed}, or a list of such", accepts)
 
 
-def some_of(*known: str) -> Kind:
-    """Options that name one thing or several of some, or nothing."""
+def subset_of(*known: str) -> Kind:
+    """Options that are a list of known names, which may be empty."""
 
     def accepts(value: object) -> bool:
         return isinstance(value, list | tuple) and all(name in known for name in value)
@@ -123,13 +122,15 @@ def some_of(*known: str) -> Kind:
     return Kind(f"a list of some of {', '.join(known)}", accepts)
 
 
-def names(*known: str) -> Kind:
-    """Options that name one thing or several of some."""
+def nonempty_subset_of(*known: str) -> Kind:
+    """Options that are a non-empty list of known names."""
 
     def accepts(value: object) -> bool:
-        return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and set(value) <= set(known)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return False
+        return bool(value) and all(name in known for name in value)
 
-    return Kind(f"a list of some of {', '.join(known)}", accepts)
+    return Kind(f"a non-empty list of {', '.join(known)}", accepts)
 
 
 def _device_is_there(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What every option of every bundle takes, by its name."""
+"""Kinds of all options of all bundles, by name."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from lung_nodule.training.option_kinds import (
     fold_of,
     folds,
     is_number,
-    names,
+    nonempty_subset_of,
     number,
     one_of,
-    some_of,
+    subset_of,
     whole,
 )
 from lung_nodule.training.readout_fit import read_readout
@@ -73,7 +73,7 @@ SHARED: dict[str, Kind] = {
     "val_interval": whole(),
     "flips": FLAG,
     "readout_features": NAMES,
-    "readout_attributes": some_of(*ATTRIBUTES),
+    "readout_attributes": subset_of(*ATTRIBUTES),
     "readout_file": checked_by(read_readout, "a file with a read-out").or_none(),
     "kept_epoch": one_of("best", "last"),
     "average_decay": Kind("a number above 0 and below 1", lambda v: is_number(v) and 0 < v < 1).or_none(),
@@ -84,7 +84,7 @@ SHARED: dict[str, Kind] = {
 
 OF_BUNDLE: dict[str, dict[str, Kind]] = {
     "mtnet": {
-        "readout_features": some_of(*feature_names(SlicesView)),
+        "readout_features": subset_of(*feature_names(SlicesView)),
         "middle_blocks": whole(),
         "coarse_mask": FLAG,
         "encoder_weights": FILE.or_none(),
@@ -107,7 +107,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "rank_margin": number(),
     },
     "mtmrnet": {
-        "readout_features": some_of(*feature_names(SquareView)),
+        "readout_features": subset_of(*feature_names(SquareView)),
         "width": number(least=1 / 64),
         "image_size": whole(),
         "regression": FLAG,
@@ -129,7 +129,7 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "soft_target": FLAG,
     },
     "mtcnn": {
-        "readout_features": some_of(*feature_names(PlanesView)),
+        "readout_features": subset_of(*feature_names(PlanesView)),
         "image_size": whole(),
         "malignancy": one_of("mean", "median"),
         "task": one_of(*TASKS),
@@ -143,14 +143,14 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "patience": whole(),
     },
     "e2emtl": {
-        "readout_features": some_of(*feature_names(CubeView)),
+        "readout_features": subset_of(*feature_names(CubeView)),
         "malignancy_threshold": number(least=1, most=5),
         "exclude_score": Kind(
             "a rating from 1 to 5, or False", lambda v: v is None or v is False or number(least=1, most=5).accepts(v)
         ),
         "norm": one_of(*NORMS),
         "multi_task": FLAG,
-        "channels": names(*CHANNELS),
+        "channels": nonempty_subset_of(*CHANNELS),
         "slic_segments": whole(),
         "slic_compactness": POSITIVE,
         "rotate90_prob": SHARE,
@@ -162,16 +162,16 @@ OF_BUNDLE: dict[str, dict[str, Kind]] = {
         "soft_label": FLAG,
     },
 }
-"""A bundle's own options, and what it takes differently."""
+"""Options of one bundle, and shared options with other allowed values."""
 
 
 def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = FOLDS) -> dict[str, Kind]:
-    """What each option of a bundle's ``train``, ``evaluate`` or ``inference`` configuration takes.
+    """Kind of each option of a bundle's ``train``, ``evaluate`` or ``inference`` configuration.
 
     Args:
-        bundle: its name.
-        workflow: which configuration.
-        folds_in_all: numbered folds of the task's data.
+        bundle: name of the bundle.
+        workflow: name of the configuration.
+        folds_in_all: number of folds of the task's data.
     """
     fold, tested = fold_of(folds_in_all), evaluated_fold_of(folds_in_all)
     of_workflow = {

@@ -16,16 +16,16 @@ from lung_nodule.training.unknown_keys import refuse_unknown_keys
 from monai.bundle import ConfigExpression, ConfigParser
 
 FROM_THE_MODEL = "@settings"
-"""What an evaluation takes from the model's side file is not an option that a user gave."""
+"""Options read from the model's side file are not checked as user input."""
 
 
 def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
     """Check every key and every option of the configuration that calls this, as the first of its `initialize`.
 
     Args:
-        bundle: the bundle's name, for what its options take.
+        bundle: name of the bundle, which determines the kinds of its options.
         workflow: ``train``, ``evaluate`` or ``inference``.
-        bundle_root: the bundle's folder, whose own ``configs/<workflow>.json`` is compared with.
+        bundle_root: folder of the bundle, whose own ``configs/<workflow>.json`` is compared with.
 
     Raises:
         InputError: a key that nothing reads, with the nearest one that is read; an option's wrong value; or, of a
@@ -48,7 +48,7 @@ def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
 
 
 def _check_training(parser: ConfigParser) -> None:
-    """What single options do not show: validation, folds, crops of a task without masks, the network's own rules."""
+    """Check options in combination: validation, folds, crops of a task without masks, the network's own rules."""
     options = parser.get()
     epochs = {name: option_value(parser, name) for name in options if name.endswith("max_epochs")}
     kept = option_value(parser, "kept_epoch")
@@ -81,7 +81,7 @@ def _check_training(parser: ConfigParser) -> None:
 def require_folds(
     *, test: int | str, validation: int | None, training: int | Sequence[int], kept_epoch: str = "best"
 ) -> None:
-    """Test, validation and training folds share none; the hold-out has no number, so that nothing is trained on it.
+    """Refuse overlapping test, validation and training folds; the hold-out has no number and is never trained on.
 
     Raises:
         InputError: a fold is in two parts; or every fold is trained on, and the best epoch is to be kept.
@@ -99,7 +99,7 @@ def require_folds(
 
 
 def require_validation(*, val_interval: int, **max_epochs: int) -> None:
-    """Every stage is validated once at least: the validation picks the weights that are kept.
+    """Refuse a stage that is never validated, as the validation picks the weights that are kept.
 
     Raises:
         InputError: a stage ends before its first validation.
@@ -138,7 +138,7 @@ def option_value(parser: ConfigParser, name: str) -> Any:
 
 
 def _folds_in_all(options: Mapping[str, Any]) -> int:
-    """Numbered folds of the task that is asked for; of what a model knows itself, the most that there are."""
+    """Number of folds of the requested task; the largest number of any task where the model's side file names it."""
     task = options.get("task", "malignancy")
     if _is_expression(task):
         return max(task.folds for task in TASKS.values())

@@ -1,4 +1,4 @@
-"""Fixed randomness: of a run, which leaves the process unchanged, of a network's start, of every epoch."""
+"""Fixed randomness of a run, of a network's initial weights, and of every epoch."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run(engine: Engine, *, seed: int) -> State:
     """Run a trainer or an evaluator with fixed randomness; the random state is restored at the end, however it ends.
 
     Args:
-        engine: what runs.
-        seed: of all random generators.
+        engine: engine to run.
+        seed: seed of all random generators.
 
     Returns:
         the engine's state.
@@ -34,9 +34,9 @@ def seeded_weights(network: nn.Module, options: Mapping[str, Any], *, seed: int)
     """Give a network the initial weights that a seed determines; the process's own random state stays unchanged.
 
     Args:
-        network: fresh, and built with these options.
-        options: of its class.
-        seed: of the weights.
+        network: new network, built with these options.
+        options: options of its class.
+        seed: seed of the weights.
 
     Returns:
         the network itself.
@@ -53,7 +53,7 @@ def fixed_randomness(seed: int) -> Iterator[None]:
     MONAI's ``set_determinism`` does as much for the whole process and cannot restore the earlier state.
 
     Args:
-        seed: taken modulo 2 ** 32, as NumPy takes no more.
+        seed: seed, taken modulo 2 ** 32, as NumPy takes no more.
     """
     python, numpy = random.getstate(), np.random.get_state()
     flags = cudnn.deterministic, cudnn.benchmark
@@ -78,8 +78,8 @@ class SeedEpochs:
     draws what it would have drawn among the others. Each rank draws its own.
 
     Args:
-        seed: of the training.
-        transform: the random transforms of the training set.
+        seed: seed of the training.
+        transform: random transforms of the training set.
     """
 
     def __init__(self, *, seed: int, transform: Randomizable) -> None:

@@ -33,12 +33,12 @@ from torch.utils.data import DataLoader
 logger = logging.getLogger(__name__)
 
 PENALTY = 1.0
-"""Of the logistic regression (L2, on standardized features)."""
+"""Penalty of the logistic regression (L2, on standardized features)."""
 MEDIAN_PENALTY = 0.01
-"""Of the attributes' median regressions (L1, on standardized features)."""
+"""Penalty of the attributes' median regressions (L1, on standardized features)."""
 KNOWN = ("nodule_id", "patient_id", "malignant")
 MEASURED = ("mask_", "ball_", "core_")
-"""How the names of measurements begin."""
+"""Prefixes of the names of measurements."""
 
 
 def fit_readout(
@@ -57,19 +57,19 @@ def fit_readout(
     """Fit a trained network's read-out on validation nodules, or take a fitted one; write it into the side file.
 
     Nothing is done without features. Of several ranks, each runs its own nodules, and the first fits on all of them.
-    What is fitted: :func:`fitted_readout`.
+    The fit is that of :func:`fitted_readout`.
 
     Args:
-        model_path: the ``.pt`` file, whose side file gets the entry ``readout``.
-        network: gives the view's one tensor.
-        data: a datalist of validation nodules, with ``malignant`` and the attributes' means.
-        load: makes arrays of an item.
-        inferer: runs the network.
-        view: of the model, with its flips, without a read-out.
-        features: names, of :func:`lung_nodule.core.features_of`.
-        attributes: the ratings to be read out.
-        file: a read-out that was fitted elsewhere, such as the benchmark's; nothing is fitted then.
-        device: of the network.
+        model_path: path of the ``.pt`` file, whose side file gets the entry ``readout``.
+        network: network that gives the view's one tensor.
+        data: datalist of validation nodules, with ``malignant`` and the attributes' means.
+        load: function that loads the arrays of an item.
+        inferer: inferer that runs the network.
+        view: view of the model, with its flips, without a read-out.
+        features: names of :func:`lung_nodule.core.features_of`.
+        attributes: ratings to be read out.
+        file: file of a read-out that was fitted elsewhere, such as the benchmark's; nothing is fitted then.
+        device: device of the network.
 
     Raises:
         InputError: the network gives no malignancy, a feature does not exist, no nodule has all of them, or the file
@@ -93,9 +93,9 @@ def require_score(has_score: bool, *, features: Sequence[str], file: str | Path 
     """Refuse a read-out of a network that gives no malignancy.
 
     Args:
-        has_score: whether it does, as :attr:`lung_nodule.core.NoduleView.has_score`.
-        features: of the read-out; empty for none.
-        file: a read-out that was fitted elsewhere.
+        has_score: whether the network gives malignancy, as :attr:`lung_nodule.core.NoduleView.has_score`.
+        features: features of the read-out; empty for no read-out.
+        file: file of a read-out that was fitted elsewhere.
 
     Raises:
         InputError: there is a read-out and no malignancy.
@@ -111,7 +111,7 @@ def read_readout(path: str | Path) -> dict[str, Any]:
     """A fitted read-out from a file.
 
     Raises:
-        InputError: the file is missing, or holds none.
+        InputError: the file is missing, or does not hold a read-out.
     """
     try:
         readout = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ def _rows(
 
 
 def _store(path: Path, readout: dict[str, Any]) -> None:
-    """Put a read-out into the side file of weights, and the patients whom it was fitted on among those seen."""
+    """Put a read-out into the side file of weights, and add the patients used for the fit to `patients_seen`."""
     settings, patients = read_settings(path), readout.pop("patients")
     seen = sorted({*settings["patients_seen"], *patients})
     write_json(path.with_suffix(".json"), {**settings, "patients_seen": seen, "readout": readout})
@@ -151,18 +151,19 @@ def _store(path: Path, readout: dict[str, Any]) -> None:
 
 
 def fitted_readout(table: pd.DataFrame, *, features: Sequence[str], attributes: Sequence[str] = ()) -> dict[str, Any]:
-    """The read-out as :meth:`lung_nodule.core.Readout.from_settings` takes it, and what it was fitted on.
+    """Fit a read-out, in the form that :meth:`lung_nodule.core.Readout.from_settings` takes.
 
-    ``nodules`` counts those with a class where malignancy alone is read out; ``patients`` names everyone in it.
+    ``nodules`` counts those with a class where malignancy alone is read out; ``patients`` lists those of the fit.
 
     Malignancy is read from ``features``, an attribute from the network's own rating of it, its ``logit``, the logits of
     its attributes, and every measurement. The attributes' regressions are of the median, as their error is an absolute
     one and their ratings pile up at the ends of the scales; an L1 penalty leaves out what does not help.
 
     Args:
-        table: a row per nodule with ``patient_id``, the features, ``malignant`` (1, 0 or NaN) and ``<attribute>_mean``.
+        table: table with a row per nodule: ``patient_id``, the features, ``malignant`` (1, 0 or NaN) and
+            ``<attribute>_mean``.
         features: names of its columns.
-        attributes: the ratings to be read out.
+        attributes: ratings to be read out.
 
     Raises:
         InputError: a feature does not exist, or the nodules that have all of them lack a class.

@@ -1,4 +1,4 @@
-"""Which options a stage must be resumed with, because they decide what it learns."""
+"""Options that a stage must be resumed with because they decide what it learns."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOT_COMPARED: dict[str, dict[str, set[str]]] = {
             "fold", "validation_fold", "training_folds", "min_readers", "max_slice_thickness_mm", "malignancy",
             "malignancy_threshold", "exclude_score",
         },
-        "how the work is done, not which": {"device", "num_workers", "cache_rate", "cache_workers"},
-        "an advice in a log": {"small_version"},
-        "what is predicted with, not trained": {"flips"},
+        "how the work is done, not its result": {"device", "num_workers", "cache_rate", "cache_workers"},
+        "logged advice only": {"small_version"},
+        "used for prediction, not for training": {"flips"},
         "fitted when the training is done": {"readout_features", "readout_attributes", "readout_file"},
         "a stage may go on with another number of epochs": {
             "max_epochs", "segmentation_max_epochs", "classifier_max_epochs",
@@ -58,9 +58,9 @@ def resume_settings(bundle: str, stage: str, **others: Any) -> dict[str, Any]:
     """Everything in the calling configuration that decides what a stage learns: its options and its nodules.
 
     Args:
-        bundle: the bundle's name.
-        stage: the stage's name.
-        others: what decides it besides them.
+        bundle: name of the bundle.
+        stage: name of the stage.
+        others: further settings that decide what the stage learns.
 
     Returns:
         by name; what a :class:`~lung_nodule.training.Stage` compares before it is resumed.

@@ -12,7 +12,7 @@ def three_rates(max_epochs: int) -> Callable[[int], float]:
     """The factor of the learning rate by epoch: 1 in the first half, then 0.1, in the last quarter 0.05.
 
     Args:
-        max_epochs: of the training.
+        max_epochs: number of epochs of the training.
 
     Returns:
         what ``torch.optim.lr_scheduler.LambdaLR`` takes.
@@ -33,9 +33,9 @@ def continue_schedule(scheduler: LRScheduler, *, first_rates: Sequence[float], s
     """Bring a schedule that was built for another length to the position where an earlier one stopped.
 
     Args:
-        scheduler: as it was built, with no step taken.
-        first_rates: the rates of its optimizer when it was built, by parameter group.
-        steps: how many steps the earlier schedule had taken.
+        scheduler: schedule as it was built, with no step taken.
+        first_rates: learning rates of its optimizer when it was built, by parameter group.
+        steps: number of steps that the earlier schedule had taken.
     """
     for group, rate in zip(scheduler.optimizer.param_groups, first_rates, strict=True):
         group["lr"] = rate

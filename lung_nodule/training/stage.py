@@ -1,4 +1,4 @@
-"""One stage of a training: what is learnt from which data, how, and how it is validated."""
+"""One stage of a training: its data, optimization and validation."""
 
 from __future__ import annotations
 
@@ -37,38 +37,39 @@ class Stage:
     own nodules, and rank 0 alone logs.
 
     Args:
-        name: of the stage, for the log.
-        directory: the stage's folder, which takes ``last.pt``, ``best.pt`` and the TensorBoard ``events``.
-        device: of both engines.
-        network: what the trainer runs, on that device.
-        trained: the part of ``network`` whose weights are the stage's result; all of it when not given.
+        name: name of the stage, for the log.
+        directory: folder of the stage, for ``last.pt``, ``best.pt`` and the TensorBoard ``events``.
+        device: device of both engines.
+        network: network that the trainer runs, on that device.
+        trained: part of ``network`` whose weights are the stage's result; all of it when not given.
         dataloader: training batches.
         targets: keys of a batch that the loss takes, as :class:`~lung_nodule.training.PrepareTargets` has them.
-        inferer: runs the network in training.
-        loss: of the network's output and the targets; the ``terms`` of a loss that has them are logged one by one.
-        optimizer: of the trained weights.
-        lr_scheduler: of the optimizer.
+        inferer: inferer of the training.
+        loss: loss of the network's output and the targets; the ``terms`` of a loss that has them are logged one by one.
+        optimizer: optimizer of the trained weights.
+        lr_scheduler: learning-rate schedule of the optimizer.
         steps_by_epoch: whether the schedule takes its step after an epoch; after every batch otherwise.
-        memory_format: of the training images, where the network has one of its own.
+        memory_format: memory format of the training images, where the network has one of its own.
         find_unused_parameters: whether a part of the network gets no gradient in some step (several processes).
         upstream: ``best.pt`` of the stage before this one: none of its weights may change while this one is trained.
-        initialized: the modules that take the upstream weights when this stage starts.
+        initialized: modules that take the upstream weights when this stage starts.
         pretrained: weights from elsewhere that the stage starts from.
         validation_loader: validation batches; of no nodule where none is set aside (``kept_epoch`` must be ``"last"``).
-        validation_network: what the validator runs; ``network`` when not given.
-        validation_targets: as ``targets``; the same when not given.
-        validation_inferer: runs the network in validation.
-        postprocessing: of the validator's outputs.
-        key_metric: by its name; the epoch where it is largest gives the stage's weights, the last of equals.
+        validation_network: network that the validator runs; ``network`` when not given.
+        validation_targets: keys for the validation, as ``targets``, which is used when not given.
+        validation_inferer: inferer of the validation.
+        postprocessing: transform of the validator's outputs.
+        key_metric: key metric by its name; the epoch where it is largest gives the stage's weights, the last of equals.
         kept_epoch: ``"best"``, by the key metric, or ``"last"``: the weights of the last epoch.
-        average_decay: validate and keep a running average of the weights, as :class:`WeightAverage` takes it; their
-            last values when not given.
-        additional_metrics: by name, for the log.
-        val_interval: epochs from one validation to the next.
-        settings: what a resumed run must agree on, as :func:`~lung_nodule.training.resume_settings` collects it.
+        average_decay: decay of a running average of the weights, which is validated and kept, as :class:`WeightAverage`
+            takes it; their last values when not given.
+        additional_metrics: further metrics by name, for the log.
+        val_interval: number of epochs from one validation to the next.
+        settings: settings that a resumed run must agree on, as :func:`~lung_nodule.training.resume_settings` collects
+            it.
         schedule: settings that may follow from the number of epochs.
-        checkpoints: the handler that keeps and resumes the stage.
-        seed: of all random numbers.
+        checkpoints: handler that keeps and resumes the stage.
+        seed: seed of all random numbers.
         small_version: options of a version that a CPU can train, for the log.
         handlers: more handlers of the trainer, after the stage's own.
         validation_handlers: more handlers of the validator, before those that log.
@@ -97,7 +98,7 @@ class Stage:
     initialized: Sequence[nn.Module] = ()
     pretrained: Pretrained | None = None
     validation_network: nn.Module | None = None
-    validation_targets: str | None = None
+    validation_targets: str | Sequence[str] | None = None
     postprocessing: Transform | None = None
     additional_metrics: Mapping[str, Metric] = field(default_factory=dict)
     val_interval: int = 1
@@ -113,7 +114,7 @@ class Stage:
         """The training engine; it starts, validates, keeps and resumes the stage when it runs.
 
         Args:
-            max_epochs: how many epochs the stage has in all.
+            max_epochs: total number of epochs of the stage.
         """
         engine = SupervisedTrainer(
             max_epochs=max_epochs,
@@ -239,8 +240,8 @@ def trainer_of(stage: Stage, *, max_epochs: int) -> SupervisedTrainer:
     """A stage's trainer, as a configuration builds it: MONAI looks for ``max_epochs`` among the trainer's arguments.
 
     Args:
-        stage: what is trained.
-        max_epochs: how many epochs it has in all.
+        stage: stage to train.
+        max_epochs: total number of epochs of the stage.
     """
     return stage.trainer(max_epochs=max_epochs)
 

@@ -1,4 +1,4 @@
-"""How long a stage takes: one line near its start, then a bar on a terminal and lines in a log."""
+"""Time that a stage takes: one line near its start, then a bar on a terminal and lines in a log."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 MEASURED_STEPS = 4
-"""How many steps the first estimate is measured on, after one that warms up."""
+"""Number of steps of the first estimate, after one warm-up step."""
 SLOW_STEP_S = 20.0
-"""From here on the estimate waits for no further step, and a first step counts as any other."""
+"""If the first step takes longer than this, it is itself the estimate."""
 LOG_EVERY_S = 60.0
 LONG_S = 3600.0
 
@@ -33,10 +33,10 @@ class TimeLeft:
     Attach it as the last handler: what resumes and validates comes first.
 
     Args:
-        stage: its name.
-        unit: what a step is.
-        small_version: options of a version that a CPU can train, as a command line has them; none for no advice.
-        validator: the engine that validates, run by an earlier handler; greater values of its key metric are better.
+        stage: name of the stage.
+        unit: name of a step.
+        small_version: options of a version that a CPU can train, as on a command line; no advice when not given.
+        validator: validation engine, run by an earlier handler; greater values of its key metric are better.
     """
 
     def __init__(

@@ -23,11 +23,11 @@ OTHER_NAMES = {
     "gpu": "device",
     "workers": "num_workers",
 }
-"""What other bundles and tools call an option, where its spelling does not lead to ours."""
+"""Names of options in other bundles and tools that are not spelt like those here."""
 
 
 EXPRESSION_OF_ONE = f"{ConfigExpression.prefix}{ReferenceResolver.ref}"
-"""What an expression begins with that is a reference and nothing else."""
+"""Beginning of an expression that is only a reference."""
 
 
 def refuse_unknown_keys(
@@ -40,10 +40,10 @@ def refuse_unknown_keys(
     of that name; one within a plain dictionary, where the bundle's own file has it or another part refers to it.
 
     Args:
-        parser: what is about to be run.
+        parser: parser of the configuration to run.
         shipped: the bundle's own file of this workflow, as it is on disk.
         ids: names that the workflow runs (``run_id`` and others).
-        listed_in: the file's name, for the message.
+        listed_in: name of the file, for the message.
 
     Raises:
         InputError: one line with every unknown key and the nearest known one.

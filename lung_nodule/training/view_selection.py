@@ -25,8 +25,8 @@ class ViewSelection:
     ``label`` ``[N, 1]``.
 
     Args:
-        network: the nine networks.
-        patience: validations without a better AUC after which a view stops.
+        network: network of the nine views.
+        patience: number of validations without a better AUC after which a view stops.
         kept_epoch: ``"best"`` as described, or ``"last"``: every view is trained to the end, and its weight is that of
             the last validation; the same for all views where nothing is validated.
 
@@ -118,7 +118,7 @@ class ViewCheckpoints(StageCheckpoints):
 
     Args:
         views: the selection; it is part of the state that is resumed.
-        options: as :class:`StageCheckpoints`.
+        options: options of :class:`StageCheckpoints`.
     """
 
     def __init__(self, *, views: ViewSelection, **options: Any) -> None:

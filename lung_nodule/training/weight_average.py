@@ -1,4 +1,4 @@
-"""The running average of a stage's weights: what is validated and kept instead of the last step's."""
+"""Running average of a stage's weights, validated and kept instead of those of the last step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class WeightAverage:
     Its state belongs to what a resumed stage restores.
 
     Args:
-        network: what is trained.
+        network: network that is trained.
         decay: share of the average that stays at each step; 0.99 averages over about a hundred steps.
 
     Attributes:
-        lent: the handler of the validator that has it run with the averaged weights.
+        lent: handler that makes the validator run with the averaged weights.
     """
 
     def __init__(self, *, network: nn.Module, decay: float) -> None:
@@ -45,8 +45,8 @@ class LentWeights:
     """While an engine runs, one network has the weights of another and that one its own.
 
     Args:
-        network: what the engine runs, or a part of it.
-        other: the same network with other weights.
+        network: network that the engine runs, or a part of it.
+        other: same network with other weights.
     """
 
     def __init__(self, network: nn.Module, other: nn.Module) -> None:

@@ -49,8 +49,8 @@ def remove_unfinished(tasks: Sequence[CandidateTask], kept: dict[str, dict[str, 
     """Remove VOIs that no record of ``kept`` lists, and half-written files, and nothing else.
 
     Args:
-        tasks: of all scans.
-        kept: the records of those that are finished, by scan.
+        tasks: tasks of all scans.
+        kept: records of the finished scans, by scan.
     """
     dataset = tasks[0].dataset
     vois = {voi_path(task.scan, row) for task in tasks for row in task.candidates["row"]}

@@ -28,11 +28,11 @@ class CandidateTask:
     Attributes:
         dataset: folder that ``convert`` wrote.
         scan: name of the scan, e.g. ``LIDC-IDRI-0006_s0``.
-        series_uid: of the scan.
-        fold: text, 0-9 or ``holdout``.
+        series_uid: UID of the scan's series.
+        fold: fold as text, 0-9 or ``holdout``.
         ct: path of the whole CT, relative to the dataset.
-        candidates: ``row``, the centre in RAS mm and ``label``.
-        settings: what the files depend on.
+        candidates: table with ``row``, the centre in RAS mm and ``label``.
+        settings: settings that the files depend on.
         sources: SHA-256 of the candidates' table and of the CT.
     """
 
@@ -72,7 +72,7 @@ def drawn_rows(task: CandidateTask, inside: np.ndarray) -> list[int]:
     of the hold-out get no VOIs: these are for training.
 
     Args:
-        task: of the scan.
+        task: task of the scan.
         inside: bool [candidates], whether each lies inside the CT.
     """
     if task.fold == HOLDOUT:

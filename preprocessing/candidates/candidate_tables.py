@@ -23,15 +23,12 @@ logger = logging.getLogger(__name__)
 
 SPACING = ["spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
 CANDIDATE_COLUMNS = [
-    *("candidate_id", "patient_id", "series_uid", "scan", "subset", "fold", "label"),
-    *CENTER,
-    *("slice_thickness_mm", *SPACING, "ct", "voi", "finding_id"),
-]
+    "candidate_id", "patient_id", "series_uid", "scan", "subset", "fold", "label", *CENTER,
+    "slice_thickness_mm", *SPACING, "ct", "voi", "finding_id",
+]  # fmt: skip
 FINDING_COLUMNS = [
-    *("finding_id", "patient_id", "series_uid", "scan", "subset", "fold"),
-    *CENTER,
-    *("diameter_mm", "excluded"),
-]
+    "finding_id", "patient_id", "series_uid", "scan", "subset", "fold", *CENTER, "diameter_mm", "excluded",
+]  # fmt: skip
 SCAN_COLUMNS = ["scan", "patient_id", "series_uid", "subset", "fold", "candidates", "nodules", "ct"]
 LEFT_OUT_COLUMNS = ["series_uid", "candidates", "nodules", "reason"]
 
@@ -49,13 +46,13 @@ def write_folder(
     """Write the tables, candidates.json and MANIFEST.sha256 from the records of all scans.
 
     Args:
-        dataset: the dataset's folder.
-        scans: all of its scans.
-        chosen: those with a subset, with ``subset`` and ``fold``.
+        dataset: folder of the dataset.
+        scans: all scans of the dataset.
+        chosen: scans with a subset, with ``subset`` and ``fold``.
         source: LUNA16's tables.
-        records: of the scans whose candidates are written, by name.
+        records: records of the scans whose candidates are written, by name.
         refused: reasons for the other scans, by name.
-        settings: of the files.
+        settings: settings of the files.
 
     Returns:
         Counts: scans, candidates, nodules, VOIs, and what was left out.
@@ -119,7 +116,7 @@ def _scan_candidates(scan: Any, source: Source, record: Record, findings: pd.Dat
 
 
 def _hit(centers: np.ndarray, findings: pd.DataFrame) -> list[str]:
-    """Id of the nearest finding that contains each centre, annotated nodules first; empty if there is none."""
+    """Id of the nearest finding that contains each centre, annotated nodules first; empty without one."""
     if not len(findings) or not len(centers):
         return [""] * len(centers)
     places = findings[CENTER].to_numpy(dtype=float)
@@ -184,8 +181,12 @@ def _log_left_out(left_out: pd.DataFrame, out: Path) -> None:
     for reason, rows in left_out.groupby("reason"):
         logger.warning(
             "left out %d candidates and %d nodules of %d series (%s): %s; all are in %s",
-            *(rows["candidates"].sum(), rows["nodules"].sum(), len(rows), ", ".join(rows["series_uid"].head(3))),
-            *(reason, out / "left_out.csv"),
+            rows["candidates"].sum(),
+            rows["nodules"].sum(),
+            len(rows),
+            ", ".join(rows["series_uid"].head(3)),
+            reason,
+            out / "left_out.csv",
         )
 
 

@@ -44,15 +44,15 @@ def write_candidates(dataset: Path, tables: Tables, *, settings: CandidateSettin
     kept, so an interrupted run resumes where it stopped.
 
     Args:
-        dataset: a folder that ``convert`` wrote.
-        tables: LUNA16's.
-        settings: of the files.
+        dataset: folder that ``convert`` wrote.
+        tables: LUNA16's tables.
+        settings: settings of the files.
 
     Returns:
         Names of the scans whose CT could not be read; also listed in ``left_out.csv``.
 
     Raises:
-        InputError: a table is missing or broken, the folder is no dataset, or no candidate is of any of its scans.
+        InputError: a table is missing or broken, the folder is not a dataset, or no candidate is of any of its scans.
     """
     scans = _dataset_scans(dataset)
     check_folder(dataset)

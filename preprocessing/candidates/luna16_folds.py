@@ -19,8 +19,8 @@ def scan_folds(scans: pd.DataFrame, subsets: Mapping[str, int], *, holdout: Coll
     in several subsets (LUNA16's 888 scans are of 887 patients: LIDC-IDRI-0332 has two) has all of them in the lowest.
 
     Args:
-        scans: with ``patient_id`` and ``series_uid``.
-        subsets: of every series.
+        scans: table of scans with ``patient_id`` and ``series_uid``.
+        subsets: subset of every series.
         holdout: patients that no numbered fold may hold.
     """
     chosen = scans[scans["series_uid"].isin(list(subsets))].copy()
@@ -30,7 +30,9 @@ def scan_folds(scans: pd.DataFrame, subsets: Mapping[str, int], *, holdout: Coll
     for row in chosen[(chosen["subset"] != lowest) & ~held].itertuples():
         logger.warning(
             "%s is of %s, who has another scan in a lower subset: it is in that scan's fold instead of %d",
-            *(row.series_uid, row.patient_id, row.subset),
+            row.series_uid,
+            row.patient_id,
+            row.subset,
         )
     chosen["fold"] = lowest.astype(str).mask(held, HOLDOUT)
     return chosen.reset_index(drop=True)

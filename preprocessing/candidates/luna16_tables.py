@@ -48,7 +48,7 @@ def read_candidates(path: Path) -> pd.DataFrame:
             coordinates in LPS mm.
 
     Raises:
-        InputError: no such table, a column is missing, a coordinate is no number, or a class is neither 0 nor 1.
+        InputError: no such table, a column is missing, a coordinate is not a number, or a class is neither 0 nor 1.
     """
     table = read_table(path, ["seriesuid", *COORDINATES, "class"], numeric=[*COORDINATES, "class"])
     wrong = ~table["class"].isin([0, 1])
@@ -104,7 +104,7 @@ def read_subsets(path: Path) -> dict[str, int]:
             (or some of them) with their ``<seriesuid>.mhd`` files.
 
     Raises:
-        InputError: neither, a subset is none of 0-9, or a series is in two.
+        InputError: neither, a subset is not one of 0-9, or a series is in two.
     """
     pairs = _subsets_of_folder(path) if path.is_dir() else _subsets_of_table(path)
     found: dict[str, int] = {}

@@ -2,11 +2,11 @@
 
 from preprocessing.convert.conversion import convert
 from preprocessing.convert.layouts import Located, locate
-from preprocessing.convert.scan_task import Refused
+from preprocessing.convert.scan_task import SkippedScan
 
 __all__ = [
     "Located",
-    "Refused",
+    "SkippedScan",
     "convert",
     "locate",
 ]

@@ -14,7 +14,7 @@ from preprocessing.convert.coverage import check_complete, coverage
 from preprocessing.convert.earlier_scans import check_earlier_scans, refuse_mixture
 from preprocessing.convert.layouts import Located, locate
 from preprocessing.convert.output_folder import check_output, is_dataset, remove_unfinished_tables
-from preprocessing.convert.scan_task import Refused, ScanTask
+from preprocessing.convert.scan_task import ScanTask, SkippedScan
 from preprocessing.convert.skipped import read_skipped, write_skipped
 from preprocessing.convert.unfinished import remove_unfinished
 from preprocessing.convert.workers import STOPS_EVERY_SCAN, attempt, in_processes
@@ -34,7 +34,7 @@ def convert(
     settings: ConversionSettings,
     scheduler: str | None = None,
     complete: bool = False,
-) -> list[Refused]:
+) -> list[SkippedScan]:
     """Convert every scan of the patients found under ``dicom_root``, then assemble the dataset.
 
     Finished scans are kept, so an interrupted run resumes where it stopped, and patients can be added in later runs:
@@ -42,12 +42,12 @@ def convert(
 
     Args:
         dicom_root: folder of the download; see ``layouts.locate``.
-        out: the dataset's folder.
-        patients: only these; None for all that are found.
+        out: folder of the dataset.
+        patients: patients to convert; None for all that are found.
         workers: number of processes on this machine.
-        settings: of the files.
+        settings: settings of the files.
         scheduler: address of a Dask scheduler whose workers convert the scans instead.
-        complete: every scan of the patients named, or of the database, must be found and converted.
+        complete: whether every scan of the patients named, or of the database, must be found and converted.
 
     Returns:
         The scans that were refused, and what could not be read; they are also listed in ``skipped.csv``.
@@ -85,7 +85,7 @@ def convert(
 
 def _convert_located(
     located: Located, out: Path, *, workers: int, settings: ConversionSettings, scheduler: str | None
-) -> list[Refused]:
+) -> list[SkippedScan]:
     """Convert the located scans that are not finished; returns the refusals."""
     tasks = plan(located, out, settings)
     if is_dataset(out):
@@ -94,7 +94,7 @@ def _convert_located(
     waiting = [task for task in tasks if finished_record(out, task.record_path) is None]
     if len(waiting) < len(tasks):
         logger.info("%d of %d scans are already finished", len(tasks) - len(waiting), len(tasks))
-    refused = [Refused(None, f"cannot read {path}: {why}") for path, why in located.unreadable.items()]
+    refused = [SkippedScan(None, f"cannot read {path}: {why}") for path, why in located.unreadable.items()]
     for item in refused:
         logger.warning("%s", item.reason)
     refused += _convert_scans(waiting, out, refused, workers=workers, scheduler=scheduler)
@@ -146,10 +146,10 @@ def _stopping_on_a_full_disk(out: Path) -> Iterator[None]:
 
 
 def _convert_scans(
-    tasks: Sequence[ScanTask], out: Path, known: Sequence[Refused], *, workers: int, scheduler: str | None
-) -> list[Refused]:
+    tasks: Sequence[ScanTask], out: Path, known: Sequence[SkippedScan], *, workers: int, scheduler: str | None
+) -> list[SkippedScan]:
     """Convert scans, adding each refusal to skipped.csv as it occurs; returns the refusals ordered by scan."""
-    refused: list[Refused] = []
+    refused: list[SkippedScan] = []
     with progress(len(tasks), description="convert", unit="scan") as step:
         for outcome in _outcomes(tasks, workers, scheduler):
             if outcome is not None:
@@ -160,7 +160,7 @@ def _convert_scans(
     return sorted(refused, key=lambda item: item.name)
 
 
-def _outcomes(tasks: Sequence[ScanTask], workers: int, scheduler: str | None) -> Iterable[Refused | None]:
+def _outcomes(tasks: Sequence[ScanTask], workers: int, scheduler: str | None) -> Iterable[SkippedScan | None]:
     """Convert scans in this process, in several, or on a cluster, yielding each outcome as it comes."""
     if scheduler is not None:
         from preprocessing.convert.scheduler import on_cluster

@@ -1,4 +1,4 @@
-"""Which of the requested patients and scans are present, and which scans are missing."""
+"""Coverage of a request: patients and scans that are present, and missing scans."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def check_complete(names: Collection[str], wanted: Sequence[ScanRecord], *, wher
     """Raise InputError if a requested scan is not present; the first missing ones are listed.
 
     Args:
-        names: of the scans that are present.
+        names: names of the scans that are present.
         wanted: the requested scans.
-        where: what they are missing from, for the message.
-        remedy: what to do, for the message.
+        where: source that lacks them, for the message.
+        remedy: advice on what to do, for the message.
     """
     missing = [scan.name for scan in wanted if scan.name not in names]
     if missing:

@@ -35,7 +35,9 @@ def check_earlier_scans(out: Path, settings: ConversionSettings) -> None:
         logger.warning(
             "%s holds scans that another version wrote (%s; this is %s): they are kept, scans.csv names each one's "
             "version; for one version throughout give another --out",
-            *(out, listed, own),
+            out,
+            listed,
+            own,
         )
 
 
@@ -61,9 +63,9 @@ def refuse_mixture(records: Sequence[Record], sources: Sequence[Sources], out: P
     One header of the download is read, and none if the dataset has no scans yet.
 
     Args:
-        records: of the dataset's finished scans.
+        records: records of the dataset's finished scans.
         sources: files of the scans to convert.
-        out: the dataset's folder, for the message.
+        out: folder of the dataset, for the message.
 
     Raises:
         InputError: one is real and the other synthetic.

@@ -30,9 +30,9 @@ class Located:
 
     Attributes:
         wanted: the scans of the requested patients, or all of the database.
-        sources: scan's name -> its files, for all scans of the patients of whom something was found.
+        sources: files by the name of the scan, for all scans of the patients of whom something was found.
         found: names of the scans with images, judging by names and headers.
-        unreadable: unreadable path that cannot be attributed to a scan -> reason.
+        unreadable: reasons by unreadable path that cannot be attributed to a scan.
     """
 
     wanted: tuple[ScanRecord, ...]
@@ -48,7 +48,7 @@ class _Tree:
     Attributes:
         named: folders whose name is a key; not searched.
         loose: files elsewhere that may be images.
-        unreadable: unreadable path -> reason.
+        unreadable: reasons by unreadable path.
         empty: whether the root is empty.
     """
 
@@ -67,7 +67,7 @@ def locate(root: Path, patients: Sequence[str] | None = None) -> Located:
 
     Args:
         root: the folder; may itself be that of a patient or a series.
-        patients: only these; None for all.
+        patients: patients to look for; None for all.
 
     Raises:
         InputError: the folder is missing or holds nothing of LIDC-IDRI, or a patient is unknown or has no files.

@@ -36,7 +36,7 @@ class ScanTask:
 
 
 @dataclass(frozen=True)
-class Refused:
+class SkippedScan:
     """A scan that was not converted, and why; ``scan`` is None for unreadable files of an unknown scan."""
 
     scan: ScanRecord | None
@@ -48,7 +48,7 @@ class Refused:
         return "" if self.scan is None else self.scan.name
 
 
-def convert_scan(task: ScanTask) -> Refused | None:
+def convert_scan(task: ScanTask) -> SkippedScan | None:
     """Convert one scan unless it is already finished. Runs in a worker process.
 
     Returns:
@@ -63,7 +63,7 @@ def convert_scan(task: ScanTask) -> Refused | None:
         level = task.settings.consensus
         nodules = [build_nodule(nodule, series, level=level) for nodule in database.nodules(task.scan)]
     except InputError as error:
-        return Refused(task.scan, str(error))
+        return SkippedScan(task.scan, str(error))
     written = _write_scan(task, series, nodules)
     write_json(task.record_path, _record(task, series, nodules, written))
     finish(task.out, task.scan)

@@ -7,23 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from lung_nodule.io.cluster import on_workers
-from preprocessing.convert.scan_task import Refused, ScanTask
+from preprocessing.convert.scan_task import ScanTask, SkippedScan
 from preprocessing.convert.workers import attempt
 
 
-def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[Refused | None]:
+def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[SkippedScan | None]:
     """Convert scans on a Dask cluster, yielding each outcome as it comes.
 
     Args:
-        tasks: the scans.
-        address: of the scheduler, ``tcp://host:port``.
+        tasks: tasks of the scans.
+        address: address of the scheduler, ``tcp://host:port``.
 
     Raises:
         InputError: as :func:`lung_nodule.io.cluster.on_workers`.
     """
     tasks = [_with_absolute_paths(task) for task in tasks]
     folders = {folder for task in tasks for folder in _folders(task)}
-    return on_workers(attempt, tasks, address, folders=folders, killed=lambda task, why: Refused(task.scan, why))
+    return on_workers(attempt, tasks, address, folders=folders, killed=lambda task, why: SkippedScan(task.scan, why))
 
 
 def _with_absolute_paths(task: ScanTask) -> ScanTask:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lung_nodule.io import read_table, write_table
-from preprocessing.convert.scan_task import Refused
+from preprocessing.convert.scan_task import SkippedScan
 
 SKIPPED_COLUMNS = ["scan", "patient_id", "series_uid", "reason"]
 
@@ -23,11 +23,11 @@ def read_skipped(out: Path) -> pd.DataFrame:
     return table.fillna("")
 
 
-def write_skipped(out: Path, refused: Collection[Refused], *, finished: Collection[str] = ()) -> None:
+def write_skipped(out: Path, refused: Collection[SkippedScan], *, finished: Collection[str] = ()) -> None:
     """Add refusals to skipped.csv and remove scans that have been finished since; the header always remains.
 
     Args:
-        out: the dataset's folder.
+        out: folder of the dataset.
         refused: all refusals of this run so far; a scan's new reason replaces an earlier one.
         finished: names of all scans that are in the dataset.
     """

@@ -21,10 +21,10 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the files of a scan are.
+    """Locations of the files of a scan.
 
     Attributes:
-        folders: named after its patient or series; searched recursively.
+        folders: folders named after its patient or series; searched recursively.
         files: single files identified by their headers, and unreadable ones in the same folders.
     """
 

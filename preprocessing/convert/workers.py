@@ -12,12 +12,12 @@ from concurrent.futures.process import BrokenProcessPool
 
 from lung_nodule.errors import InputError
 from lung_nodule.io.processes import process_pool
-from preprocessing.convert.scan_task import Refused, ScanTask, convert_scan
+from preprocessing.convert.scan_task import ScanTask, SkippedScan, convert_scan
 
 STOPS_EVERY_SCAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-def attempt(task: ScanTask) -> Refused | None:
+def attempt(task: ScanTask) -> SkippedScan | None:
     """Convert one scan; any error becomes a one-line refusal, so that the run continues with the others.
 
     Raises:
@@ -26,15 +26,15 @@ def attempt(task: ScanTask) -> Refused | None:
     try:
         return convert_scan(task)
     except InputError as error:
-        return Refused(task.scan, str(error))
+        return SkippedScan(task.scan, str(error))
     except MemoryError:
-        return Refused(task.scan, "not enough memory: run again with fewer --workers")
+        return SkippedScan(task.scan, "not enough memory: run again with fewer --workers")
     except OSError as error:
         if error.errno in STOPS_EVERY_SCAN:
             raise
-        return Refused(task.scan, f"{error.strerror or error}: {error.filename or ''}")
+        return SkippedScan(task.scan, f"{error.strerror or error}: {error.filename or ''}")
     except Exception as error:
-        return Refused(task.scan, _unexpected(error))
+        return SkippedScan(task.scan, _unexpected(error))
 
 
 def _unexpected(error: Exception) -> str:
@@ -43,7 +43,7 @@ def _unexpected(error: Exception) -> str:
     return f"unexpected {type(error).__name__} at {os.path.basename(at.filename)}:{at.lineno}: {message}"
 
 
-def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | None]:
+def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[SkippedScan | None]:
     """Convert scans in spawned processes, yielding each outcome as it comes.
 
     If a process dies (killed when out of memory, for instance), the scans in progress are retried one by one, each in a
@@ -55,9 +55,9 @@ def in_processes(tasks: Sequence[ScanTask], workers: int) -> Iterator[Refused | 
             yield _alone(task)
 
 
-def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[Refused | None, None, list[ScanTask]]:
+def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[SkippedScan | None, None, list[ScanTask]]:
     """Work through the queue; if a process dies, return early with the scans in progress."""
-    running: dict[Future[Refused | None], ScanTask] = {}
+    running: dict[Future[SkippedScan | None], ScanTask] = {}
     with process_pool(workers) as pool:
         while queue or running:
             # At most one scan per process, so that those in progress are known.
@@ -80,9 +80,11 @@ def _until_a_process_dies(queue: deque[ScanTask], workers: int) -> Generator[Ref
     return []
 
 
-def _alone(task: ScanTask) -> Refused | None:
+def _alone(task: ScanTask) -> SkippedScan | None:
     with process_pool(1) as pool:
         try:
             return pool.submit(attempt, task).result()
         except BrokenProcessPool:
-            return Refused(task.scan, "its process was killed twice (out of memory?): run again with fewer --workers")
+            return SkippedScan(
+                task.scan, "its process was killed twice (out of memory?): run again with fewer --workers"
+            )

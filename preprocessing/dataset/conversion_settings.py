@@ -16,12 +16,11 @@ class ConversionSettings:
     """Settings that affect the files of a scan.
 
     Attributes:
-        consensus: how many of the readers must have marked a voxel: a policy in the notation of
+        consensus: number of readers that must have marked a voxel, as a policy in the notation of
             :func:`lung_nodule.lidc.consensus_policy`.
         margin_mm: half the edge in mm of the cube around a nodule's centre that its VOI covers.
-        duplicates: how to handle a scan with different slices at one position: ``refuse`` it, or use the ``first`` or
-            ``last`` slice by InstanceNumber. It affects only such scans, so it is in their records and not in
-            ``as_dict``.
+        duplicates: rule for different slices at one position: ``refuse`` it, or use the ``first`` or ``last`` slice by
+            InstanceNumber. It affects only such scans, so it is in their records and not in ``as_dict``.
     """
 
     consensus: float | str = 0.5

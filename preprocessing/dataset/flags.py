@@ -31,9 +31,9 @@ def scan_flags(scan: ScanRecord, series: Series, nodules: Sequence[NoduleRecord]
     """Flags of a scan, in the order of SCAN_FLAGS.
 
     Args:
-        scan: its record in the database.
-        series: the volume, with its remarks.
-        nodules: all of its nodules; a flag holds if it holds for one of them.
+        scan: record of the scan in the database.
+        series: series with the volume and its remarks.
+        nodules: all nodules of the scan; a flag holds if it holds for one of them.
     """
     own = {
         "flipped": orientation(series) != USUAL_ORIENTATION,

@@ -17,7 +17,7 @@ def write_manifest(folder: Path, digests: Mapping[str, str], others: Sequence[st
     """Write the manifest of a folder, ordered by path.
 
     Args:
-        folder: where it is written.
+        folder: folder in which it is written.
         digests: SHA-256 of files, by path relative to the folder, from the scans' records.
         others: further files, whose SHA-256 is computed here.
     """

@@ -14,18 +14,15 @@ from preprocessing.lidc.quality import nodule_flags
 from preprocessing.lidc.records import ScanRecord
 
 SCAN_COLUMNS = [
-    *("scan", "patient_id", "study_uid", "series_uid", "slices", "rows", "columns"),
-    *SPACING_COLUMNS,
-    *("orientation", "manufacturer", "nodules", "annotations", "ct", "nodule_labels"),
-    *("dicom_slices", "flags", "remarks", "software"),
-]
+    "scan", "patient_id", "study_uid", "series_uid", "slices", "rows", "columns", *SPACING_COLUMNS, "orientation",
+    "manufacturer", "nodules", "annotations", "ct", "nodule_labels", "dicom_slices", "flags", "remarks", "software",
+]  # fmt: skip
 NODULE_COLUMNS = [
-    *("nodule_id", "patient_id", "series_uid", "readers"),
-    *SPACING_COLUMNS,
-    *("center_x_ras", "center_y_ras", "center_z_ras", "diameter_mm", "volume_mm3"),
+    "nodule_id", "patient_id", "series_uid", "readers", *SPACING_COLUMNS,
+    "center_x_ras", "center_y_ras", "center_z_ras", "diameter_mm", "volume_mm3",
     *(f"{name}_{how}" for name in CHARACTERISTICS for how in ("mean", "median")),
-    *("ct", "mask", "reader_masks", "scan", "label", "flags", "soft_mask"),
-]
+    "ct", "mask", "reader_masks", "scan", "label", "flags", "soft_mask",
+]  # fmt: skip
 
 
 def voi_paths(nodule_id: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ def read_record(path: Path) -> Record:
     if not isinstance(record, dict) or not all(
         isinstance(record.get(part), kind) for part, kind in RECORD_PARTS.items()
     ):
-        raise InputError(f"{path} is no record of a converted scan: remove it, the scan is then redone")
+        raise InputError(f"{path} is not a record of a converted scan: remove it, the scan is then redone")
     return record
 
 
@@ -76,8 +76,8 @@ def as_written(path: Path, entry: Mapping[str, Any], record_written: int) -> boo
     """Whether a file is unchanged since its record was written.
 
     Args:
-        path: the file.
-        entry: as returned by :func:`fingerprint`.
+        path: path of the file.
+        entry: entry of the file as returned by :func:`fingerprint`.
         record_written: modification time of the record in ns; the checksum of a newer file is computed.
     """
     if not path.is_file():

@@ -34,12 +34,10 @@ from preprocessing.lidc.records import NoduleRecord, ScanRecord
 CONSENSUS = 0.5
 # The database has no x and y origin: in the plane the centre is given in pixels of the stored slices.
 COHORT_NODULE_COLUMNS = [
-    *("nodule_id", "patient_id", "series_uid", "readers"),
-    *SPACING_COLUMNS,
-    *("center_column", "center_row", "center_z_ras", "diameter_mm", "volume_mm3"),
-    *(f"{name}_{how}" for name in CHARACTERISTICS for how in ("mean", "median")),
-    *("scan", *FLAGS),
-]
+    "nodule_id", "patient_id", "series_uid", "readers", *SPACING_COLUMNS, "center_column", "center_row", "center_z_ras",
+    "diameter_mm", "volume_mm3", *(f"{name}_{how}" for name in CHARACTERISTICS for how in ("mean", "median")),
+    "scan", *FLAGS,
+]  # fmt: skip
 COHORT_ANNOTATION_COLUMNS = [*ANNOTATION_COLUMNS, *FLAGS]
 
 
@@ -63,7 +61,7 @@ def build_cohort(preset: Preset) -> Cohort:
     nodules: list[Row] = []
     annotations: list[Row] = []
     for scan, nodule, row in tqdm(chosen_nodules(preset), desc=preset.name, unit="nodule", disable=None):
-        details, marks = _drawn(nodule, scan)
+        details, marks = _draw(nodule, scan)
         nodules.append(row | details)
         annotations.extend(marks)
     return Cohort(
@@ -82,7 +80,7 @@ def chosen_nodules(preset: Preset) -> list[tuple[ScanRecord, NoduleRecord, Row]]
 @functools.cache
 def _every_nodule() -> list[tuple[ScanRecord, NoduleRecord, Row]]:
     return [
-        (scan, nodule, _described(nodule, scan))
+        (scan, nodule, _describe(nodule, scan))
         for scan in tqdm(database.scans(), desc="clusters", unit="scan", disable=None)
         for nodule in database.nodules(scan)
     ]
@@ -120,7 +118,7 @@ def class_counts(nodules: pd.DataFrame, patients: Sequence[str], *, statistic: s
 
     Args:
         nodules: table with ``patient_id`` and ``malignancy_<statistic>``.
-        patients: the rows of the result.
+        patients: patients, the rows of the result.
         statistic: ``mean`` or ``median`` of the readers' ratings.
     """
     rating = nodules[f"malignancy_{statistic}"].astype("float64")
@@ -142,7 +140,7 @@ def write_cohort(cohort: Cohort, out: Path) -> None:
     write_table(out / "folds.csv", committed_folds(cohort.patients))
 
 
-def _described(nodule: NoduleRecord, scan: ScanRecord) -> Row:
+def _describe(nodule: NoduleRecord, scan: ScanRecord) -> Row:
     """The columns of a nodule's row that presets select by."""
     return {
         "nodule_id": nodule.nodule_id,
@@ -160,7 +158,7 @@ def _described(nodule: NoduleRecord, scan: ScanRecord) -> Row:
 
 
 @functools.cache
-def _drawn(nodule: NoduleRecord, scan: ScanRecord) -> tuple[Row, list[Row]]:
+def _draw(nodule: NoduleRecord, scan: ScanRecord) -> tuple[Row, list[Row]]:
     """Centre, volume and flags of the consensus mask, and the annotations' rows with their flags."""
 
     def slice_of(z: float) -> int:

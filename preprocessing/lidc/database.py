@@ -34,7 +34,7 @@ def scans(patients: Sequence[str] | None = None) -> list[ScanRecord]:
     """Scans of the database, ordered by patient and number within the patient.
 
     Args:
-        patients: e.g. ``["LIDC-IDRI-0006"]``; None for all 1010.
+        patients: patients, e.g. ``["LIDC-IDRI-0006"]``; None for all 1010.
 
     Raises:
         InputError: a patient is not in the database.

@@ -28,7 +28,7 @@ def committed_folds(patients: Iterable[str] | None = None) -> pd.DataFrame:
     """The committed folds.
 
     Args:
-        patients: in any order, with or without repetitions; None for all 1010.
+        patients: patients in any order, with or without repetitions; None for all 1010.
 
     Returns:
         Table of ``patient_id`` and ``fold`` (text: ``0`` to ``4`` or ``holdout``), ordered by patient.

@@ -54,7 +54,7 @@ def consensus(masks: Sequence[np.ndarray] | np.ndarray, *, level: float | str) -
 
     Args:
         masks: one bool array per reader, all of one shape.
-        level: a policy, as :func:`lung_nodule.lidc.consensus_policy` takes it.
+        level: policy as :func:`lung_nodule.lidc.consensus_policy` takes it.
 
     Raises:
         ValueError: the policy is unknown.

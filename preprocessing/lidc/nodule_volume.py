@@ -19,8 +19,8 @@ class NoduleVolume:
     """A nodule's masks in the tight box around all of its readers' contours.
 
     Attributes:
-        nodule: its record in the database.
-        box: the tight box on the scan's grid, [x, y, z] slices with start and stop.
+        nodule: record of the nodule in the database.
+        box: tight box on the scan's grid, [x, y, z] slices with start and stop.
         readers: bool [x, y, z, reader], in the order of the annotations' ids.
         mask: bool [x, y, z], the consensus.
         center_index: float [3], centroid of the consensus mask as voxel index of the scan.
@@ -72,8 +72,8 @@ def build_nodule(nodule: NoduleRecord, series: Series, *, level: float | str) ->
     takes the masks of the nearest slice, and none inside an unmeasured gap.
 
     Args:
-        nodule: its record in the database.
-        series: its scan.
+        nodule: record of the nodule in the database.
+        series: series of the scan.
         level: consensus policy, see :func:`lung_nodule.lidc.consensus_policy`.
 
     Raises:

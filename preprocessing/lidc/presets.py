@@ -1,4 +1,4 @@
-"""Named cohorts of LIDC-IDRI: which scans, which nodules, and how the readers' malignancy ratings become a class.
+"""Named cohorts of LIDC-IDRI: their scans, nodules, and classes from the readers' malignancy ratings.
 
 Every rule uses the annotation database alone. If a paper prints other counts than its rule gives, both are reported.
 """
@@ -51,10 +51,10 @@ class Preset:
     """A cohort's rule.
 
     Attributes:
-        name: on the command line.
-        rule: in words.
-        takes_scan: whether a scan belongs to the cohort.
-        takes_nodule: whether a nodule of such a scan does, by its row of nodules.csv.
+        name: name on the command line.
+        rule: rule in words.
+        takes_scan: function that tells whether a scan belongs to the cohort.
+        takes_nodule: function that tells whether a nodule of such a scan does, by its row of nodules.csv.
         statistic: ``mean`` or ``median`` of the readers' malignancy ratings, compared with 3.
         printed: counts printed in the paper, if any.
         note: remarks on these counts.
@@ -128,7 +128,7 @@ def preset_named(name: object) -> Preset:
     """The preset with this name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no preset of that name.
     """
     if not isinstance(name, str) or name not in PRESETS:
         raise InputError(f"--preset is one of {', '.join(PRESETS)}, got {name!r}")

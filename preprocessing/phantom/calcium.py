@@ -6,7 +6,7 @@ import numpy as np
 
 from preprocessing.phantom.distance_fields import Field, coverage
 
-POPCORN, LAMINATED, SOLID, OFF_CENTRE, CENTRAL, ABSENT = 1, 2, 3, 4, 5, 6
+POPCORN, LAMINATED, SOLID, OFF_CENTRE, CENTRAL = 1, 2, 3, 4, 5
 
 
 def calcium(
@@ -15,11 +15,11 @@ def calcium(
     """HU that a pattern of calcification adds to a nodule.
 
     Args:
-        kind: the reader's rating, 1-6.
+        kind: the reader's rating, 1-6; 6 is absent.
         depth: 0 at the nodule's surface to 1 at its deepest voxel.
         axes: x, y, z in mm from the nodule's centre, broadcasting to ``depth``.
-        radius: the nodule's, in mm.
-        rng: for the positions of popcorn grains.
+        radius: radius of the nodule in mm.
+        rng: random generator for the positions of popcorn grains.
     """
     within = coverage(depth - 0.1, 0.1)
     least = 0.6 * float(np.diff(axes[2].ravel()).mean()) if axes[2].size > 1 else 0.0  # no grain falls between slices

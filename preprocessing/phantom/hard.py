@@ -23,9 +23,9 @@ class HardCase:
     """A hard case, and how its series is written. This class changes nothing: the scan itself is the case.
 
     Attributes:
-        name: on the command line.
-        patient: of the case, outside the hold-out.
-        about: what is unusual, in one line.
+        name: name on the command line.
+        patient: patient of the case, outside the hold-out.
+        about: irregularity in one line.
         refused: whether ``convert`` must refuse the scan (True) or handle it (False).
         turned: whether the pixels are stored rotated by 180 degrees in the plane.
     """

@@ -50,9 +50,9 @@ def write_series(out: Path, scan: ScanRecord, drawing: Drawing, case: HardCase =
     """Write the series to a temporary folder, then move it into place.
 
     Args:
-        out: the phantom's root.
-        scan: geometry and identity.
-        drawing: the voxels.
+        out: root of the phantom.
+        scan: record with geometry and identity.
+        drawing: drawn voxels.
         case: irregularity of the files.
 
     Returns:

@@ -95,7 +95,7 @@ def paint_lungs(
     """Paint arteries, veins and airways of both lungs (``volume`` int16 [z, y, x] in HU, in place).
 
     Args:
-        sites: nodules; the trees avoid them.
+        sites: sites of the nodules, which the trees avoid.
     """
     hu = VESSEL_HU + 0.5 * (anatomy.blood_hu - 48)
     airways = _windpipe(anatomy)

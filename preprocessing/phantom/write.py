@@ -32,18 +32,11 @@ DEFAULT_PATIENTS: tuple[str, ...] = tuple(
     f"LIDC-IDRI-{number}" for number in ("0012", "0018", "0061", "0078", "0135", "0179", "0188", "0208", "0248", "0916")
 )
 # Thirty small scans outside the hold-out, the ten among them (3602 slices, 1.9 GB).
-DEFAULT_30: tuple[str, ...] = tuple(
-    sorted(
-        DEFAULT_PATIENTS
-        + tuple(
-            f"LIDC-IDRI-{number}"
-            for number in (
-                *("0040", "0053", "0081", "0093", "0124", "0193", "0200", "0210", "0213", "0228"),
-                *("0245", "0254", "0271", "0282", "0287", "0289", "0578", "0800", "0832", "0868"),
-            )
-        )
-    )
-)
+FURTHER_20 = (
+    "0040", "0053", "0081", "0093", "0124", "0193", "0200", "0210", "0213", "0228",
+    "0245", "0254", "0271", "0282", "0287", "0289", "0578", "0800", "0832", "0868",
+)  # fmt: skip
+DEFAULT_30: tuple[str, ...] = tuple(sorted([*DEFAULT_PATIENTS, *(f"LIDC-IDRI-{number}" for number in FURTHER_20)]))
 NAMED_SETS: dict[str, tuple[str, ...]] = {"default": DEFAULT_PATIENTS, "default30": DEFAULT_30, "none": ()}
 NOTICE_FILE = "PHANTOM.txt"
 NOTE = """These DICOM series are SYNTHETIC. Their geometry, outlines and ratings are those of LIDC-IDRI (Armato et al.,
@@ -61,7 +54,7 @@ def write_phantom(
 
     Args:
         out: folder to write to; created if missing.
-        patients: all scans of these patients are drawn; None for ``DEFAULT_PATIENTS``.
+        patients: patients whose scans are all drawn; None for ``DEFAULT_PATIENTS``.
         hard: names of HARD_CASES, or ``all``; their patients are added.
         workers: number of processes; each needs about 0.4 GB of memory.
 
@@ -90,7 +83,9 @@ def write_phantom(
 def _check_no_download(out: Path) -> None:
     """Synthetic slices must not be mixed with those of a real series, which has the same UID."""
     if not (out / NOTICE_FILE).is_file() and any(out.glob("LIDC-IDRI-*")):
-        raise InputError(f"{out} holds patients that are no phantom (no {NOTICE_FILE} beside them): give another --out")
+        raise InputError(
+            f"{out} holds patients that are not a phantom (no {NOTICE_FILE} beside them): give another --out"
+        )
 
 
 def _write_missing(out: Path, wanted: Sequence[tuple[ScanRecord, HardCase]], workers: int) -> None:
@@ -98,7 +93,7 @@ def _write_missing(out: Path, wanted: Sequence[tuple[ScanRecord, HardCase]], wor
     if len(missing) < len(wanted):
         logger.info("%d of %d phantom series already exist", len(wanted) - len(missing), len(wanted))
     tasks = [(out, scan, tuple(database.nodules(scan)), case) for scan, case in missing]
-    for folder in tqdm(_written(tasks, workers), desc="phantom", unit="scan", total=len(tasks), disable=None):
+    for folder in tqdm(_write_all(tasks, workers), desc="phantom", unit="scan", total=len(tasks), disable=None):
         logger.debug("wrote %s", folder)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
 
@@ -126,7 +121,7 @@ def plan(patients: Sequence[str] | None, hard: Sequence[str] = ()) -> list[tuple
 Task = tuple[Path, ScanRecord, tuple[NoduleRecord, ...], HardCase]
 
 
-def _written(tasks: Sequence[Task], workers: int) -> Iterator[Path]:
+def _write_all(tasks: Sequence[Task], workers: int) -> Iterator[Path]:
     """Draw and write scans in this process or in several, yielding each folder when it is finished."""
     if workers == 1 or len(tasks) < 2:
         yield from map(_write, tasks)

@@ -15,7 +15,7 @@ import torch
 
 from ci.bundle_tools.archive import LARGEST, bundles_named
 from ci.bundle_tools.built import BuiltBundle
-from ci.bundle_tools.checks import CHECKS, Broken
+from ci.bundle_tools.checks import CHECKS, BrokenError
 from ci.bundle_tools.code_style import complaints
 from ci.bundle_tools.verification import verify_bundle
 from lung_nodule.errors import InputError
@@ -122,7 +122,7 @@ BROKEN = {
     "md5 called sha256": (
         "large files",
         lambda b: large_file(b, hash_val="0" * 32, hash_type="sha256"),
-        "is no sha256",
+        "is not a sha256",
     ),
     "no hash type": ("large files", lambda b: large_file(b, hash_val="0" * 64, hash_type=""), "has no hash_type"),
     "torchvision": ("imports", edits("train", lambda c: c["imports"].append("$import torchvision")), "torchvision"),
@@ -140,7 +140,7 @@ def test_what_is_broken_is_named(bundle: Path, case: str) -> None:
     check, damage, said = BROKEN[case]
     CHECKS[check](bundle)
     damage(bundle)
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(BrokenError) as broken:
         CHECKS[check](bundle)
     assert said in str(broken.value)
 
@@ -150,7 +150,7 @@ def test_an_unused_import_is_named(with_a_library: Path) -> None:
     broken = with_a_library / "lung_nodule" / "broken.py"
     broken.write_text("from __future__ import annotations\n\nimport os\n")
     complaints.cache_clear()
-    with pytest.raises(Broken, match="F401 'os' imported but unused"):
+    with pytest.raises(BrokenError, match="F401 'os' imported but unused"):
         CHECKS["code style"](with_a_library)
 
 
@@ -168,19 +168,19 @@ def test_a_network_with_two_outputs_and_a_missing_property(
     sound = (bundle / "configs" / "inference.json").read_text()
     several = {"_target_": "lung_nodule.networks.MTNet", "width": 0.125, "middle_blocks": 1}
     edit(bundle, "inference", lambda c: c.update(network_def=several))
-    with pytest.raises(Broken, match=r"network_def of inference\.json"):
+    with pytest.raises(BrokenError, match=r"network_def of inference\.json"):
         built.check_shipped()
     edit(bundle, "inference", lambda c: c.update(network_def={"_target_": "torch.nn.Identity"}))
-    with pytest.raises(Broken, match="channel number `1` doesn't match: `3`"):
+    with pytest.raises(BrokenError, match="channel number `1` doesn't match: `3`"):
         built.check_shipped()
     (bundle / "configs" / "inference.json").write_text(sound)
     edit(bundle, "evaluate", lambda c: c.pop("inferer"))
-    with pytest.raises(Broken, match=r"evaluate\.json"):
+    with pytest.raises(BrokenError, match=r"evaluate\.json"):
         built.check_properties()
     weights = tmp_path / "out" / "model.pt"
     state = {f"network.{name}": value for name, value in torch.load(weights, weights_only=True).items()}
     torch.save(state, weights)
-    with pytest.raises(Broken, match=r"ckpt_export: .*Missing key"):
+    with pytest.raises(BrokenError, match=r"ckpt_export: .*Missing key"):
         built.check_shipped()
 
 

@@ -83,10 +83,10 @@ def test_without_a_mask_or_a_diameter_the_density_at_the_centre_is_measured() ->
     inside = np.linalg.norm(np.moveaxis(np.indices(ct.shape), 0, -1) - 20, axis=-1)
     ct[inside <= 3] = 600.0
     prediction = Prediction(view.patch(ct.shape, (1.0, 1.0, 1.0), (20.0, 20.0, 20.0)), 0.5)
-    measured = view.measured(prediction, ct)
+    measured = view.measure_nodule(prediction, ct)
     assert set(measured) == {"core_hu_mean", "core_hu_std", "core_hu_10", "core_hu_50", "core_hu_90", "core_calcified"}
     assert measured["core_calcified"] == pytest.approx((inside <= 3).sum() / (inside <= 5).sum())
-    assert SquareView(image_size=32).measured(prediction, ct) == {}
+    assert SquareView(image_size=32).measure_nodule(prediction, ct) == {}
 
 
 def test_a_mask_is_made_once() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from lung_nodule.core import PlanesView, check_voi
 from lung_nodule.data import LoadVOI, RandAugmentViews, ViewNodule, nodule_datalist
-from lung_nodule.data.augment_planes import shifted
+from lung_nodule.data.augment_planes import shift_view
 
 VIEW = ViewNodule(PlanesView(patch_mm=32.0, image_size=32))
 
@@ -70,7 +70,7 @@ def test_a_fifth_of_the_draws_is_left_as_it_is() -> None:
 
 def test_a_shift_repeats_the_edge() -> None:
     image = np.arange(12.0).reshape(3, 4)
-    np.testing.assert_array_equal(shifted(image, 1, -1), [[1, 2, 3, 3], [1, 2, 3, 3], [5, 6, 7, 7]])
+    np.testing.assert_array_equal(shift_view(image, 1, -1), [[1, 2, 3, 3], [1, 2, 3, 3], [5, 6, 7, 7]])
 
 
 def test_the_same_seed_draws_the_same_views() -> None:

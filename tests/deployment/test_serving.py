@@ -155,7 +155,7 @@ BAD = {
     "huge_spacing": ({"spacing": (1e9, 1, 1)}, "spacing must be"),
     "spacing_in_metres": ({"spacing": (7e-4, 7e-4, 1e-3)}, "spacing must be in mm"),
     "scaled_to_1": ({"data": np.linspace(0, 1, 2640).reshape(22, 20, 6)}, "no voxel below -500 HU.*not scaled"),
-    "scaled_up": ({"data": np.full((22, 20, 6), -850e30)}, "are no HU"),
+    "scaled_up": ({"data": np.full((22, 20, 6), -850e30)}, "are not HU"),
     "very_large": ({"data": np.full((330, 330, 330), -850.0)}, "35937000 voxels, at most 33554432"),
     "nan_spacing": ({"spacing": (1, np.nan, 1)}, "spacing must be three finite numbers"),
     "center_outside": ({"center": (3, 3, 40)}, "lies outside the VOI"),

@@ -178,5 +178,7 @@ def test_one_logit_of_a_network_with_several_outputs(tmp_path: Path) -> None:
 
 
 def test_an_unknown_layer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no layer 'exit' for activation maps; it begins with features, head"):
+    with pytest.raises(
+        InputError, match="no layer 'exit' for activation maps; its top-level modules are features, head"
+    ):
         SaveActivationMaps(network=Known([[1.0, 0.0]]), target_layers="exit", output_dir=tmp_path)

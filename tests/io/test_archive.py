@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lung_nodule.errors import InputError
-from lung_nodule.io import archive, read_ct, unpacked
+from lung_nodule.io import archive, read_ct, unpack
 from tests.user_ct import write_dicom
 
 OPTIONS = {"stored": lambda k: np.full((5, 4), 100 + k, dtype=np.int16), "pixel_spacing": (0.9, 0.8)}
@@ -50,7 +50,7 @@ def test_a_zip_is_its_folder_and_nothing_leaves_it(prefix: str, folder: Path, tm
     others = {"DICOMDIR.txt": b"", "__MACOSX/._000001.dcm": b"\0", "inner.zip": b"PK"}
     path = zipped(tmp_path / "Scan.ZIP", {**contents(folder, prefix), **others})
     before = {file for file in tmp_path.rglob("*") if temporary not in file.parents}
-    with unpacked(path) as inside:
+    with unpack(path) as inside:
         found, expected = read_ct(inside), read_ct(folder)
         assert {file.parent for file in temporary.rglob("*") if file.is_file()} == {inside}
         assert {file for file in tmp_path.rglob("*") if temporary not in file.parents} == before
@@ -64,7 +64,7 @@ def test_nothing_is_left_whatever_happens(
     error: type[BaseException], folder: Path, tmp_path: Path, temporary: Path
 ) -> None:
     def use() -> None:
-        with unpacked(zipped(tmp_path / "scan.zip", contents(folder))) as inside:
+        with unpack(zipped(tmp_path / "scan.zip", contents(folder))) as inside:
             assert len(list(inside.iterdir())) == 30
             raise error
 
@@ -119,9 +119,9 @@ def other_method(path: Path) -> None:
 
 REFUSED = [
     (encrypted, "scan.zip is encrypted: unpack it, and give the folder"),
-    (cut_short, "scan.zip is no zip file, or damaged"),
-    (one_bit_flipped, "scan.zip is no zip file, or damaged"),
-    (larger_than_it_says, "scan.zip is no zip file, or damaged"),
+    (cut_short, "scan.zip is not a zip file, or is damaged"),
+    (one_bit_flipped, "scan.zip is not a zip file, or is damaged"),
+    (larger_than_it_says, "scan.zip is not a zip file, or is damaged"),
     (two_series, r"2 CT series under \S*scan.zip: name one with --series_uid"),
     (no_image, r"no DICOM CT image under \S*scan.zip"),
     (other_method, "scan.zip is compressed by another method than deflate"),
@@ -134,7 +134,7 @@ def test_what_holds_no_ct_series_is_refused(
 ) -> None:
     path = zipped(tmp_path / "scan.zip", contents(folder))
     spoil(path)
-    with pytest.raises(InputError, match=message) as caught, unpacked(path) as inside:
+    with pytest.raises(InputError, match=message) as caught, unpack(path) as inside:
         read_ct(inside)
     assert "\n" not in str(caught.value)
     assert str(temporary) not in str(caught.value)
@@ -142,17 +142,17 @@ def test_what_holds_no_ct_series_is_refused(
 
 
 @pytest.mark.parametrize(("name", "value"), [("MOST_BYTES", 10_000), ("MOST_FILES", 29)])
-def test_too_much_is_refused_before_it_is_unpacked(
+def test_too_much_is_refused_before_it_is_unpack(
     name: str, value: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = zipped(tmp_path / "scan.zip", contents(folder))
     monkeypatch.setattr(archive, name, value)
     monkeypatch.setattr(zipfile.ZipFile, "open", None)
-    with pytest.raises(InputError, match=r"scan.zip unpacks to 30 files of .* GiB, more than"), unpacked(path):
+    with pytest.raises(InputError, match=r"scan.zip unpacks to 30 files of .* GiB, more than"), unpack(path):
         pass
 
 
 def test_what_is_no_zip_stays_where_it_is(folder: Path, tmp_path: Path) -> None:
     for path in (folder, tmp_path / "scan.nii.gz", tmp_path / "missing.zip"):
-        with unpacked(path) as inside:
+        with unpack(path) as inside:
             assert inside == path

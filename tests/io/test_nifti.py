@@ -96,7 +96,7 @@ def test_a_damaged_header_and_voxels_that_are_no_numbers_are_named(tmp_path: Pat
             read_nifti(tmp_path / name)
     colours = np.zeros((3, 3, 3), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nibabel.save(nibabel.Nifti1Image(colours, AFFINE), tmp_path / "rgb.nii")
-    with pytest.raises(InputError, match=r"the voxels of .*rgb.nii are no numbers"):
+    with pytest.raises(InputError, match=r"the voxels of .*rgb.nii are not numbers"):
         read_nifti(tmp_path / "rgb.nii")
 
 

@@ -35,5 +35,7 @@ def test_naming_nobody_is_refused(given: object) -> None:
 
 
 def test_what_is_no_name_is_named() -> None:
-    with pytest.raises(InputError, match=r"--patients holds what is no patient's name, 'default31', 7\.8: give"):
+    with pytest.raises(
+        InputError, match=r"--patients holds a value that is not a patient's name, 'default31', 7\.8: give"
+    ):
         patient_names(["0306", "default31", 7.8], "--patients")

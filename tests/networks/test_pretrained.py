@@ -140,8 +140,8 @@ def test_resnet50_by_torchvisions_names(wrap: str | None, tmp_path: Path) -> Non
         (published.xception, "cannot be read as tensors alone"),
         (3, "holds no state dict"),
         ({"epoch": 3}, "holds no state dict"),
-        ({"some.other.weight": torch.zeros(3)}, "0 of its 1 tensors have a known name"),
-        ({"conv1.weight": torch.zeros(32, 3, 3, 3)}, "1 of its 1 tensors have a known name, 0 the shape"),
+        ({"some.other.weight": torch.zeros(3)}, "0 of its 1 tensors match by name"),
+        ({"conv1.weight": torch.zeros(32, 3, 3, 3)}, "1 of its 1 tensors match by name, none of them by shape"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(content: object, message: str, tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ CORE_MM = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a network is given for one nodule.
+    """Network input of one nodule.
 
     Attributes:
         images: float32 ``[N, C, ...]`` in 0..1, the batch that the network takes.
-        patch: where the images lie in the VOI; it brings maps back onto the VOI's grid.
+        patch: position of the images in the VOI; it brings maps back onto the VOI's grid.
     """
 
     images: np.ndarray
@@ -38,7 +38,7 @@ class Prepared:
 
 
 class NoduleView(ABC):
-    """How one method samples a nodule. Training, evaluation, inference and the served steps all use it.
+    """View of a nodule by one method, shared by training, evaluation, inference and the served steps.
 
     Images are float32 in 0..1 with the batch first. The axes of a VOI are x (to the patient's left), y (to posterior)
     and z (to superior); those of an image are named by the subclass.
@@ -51,7 +51,7 @@ class NoduleView(ABC):
     segments: bool = False
     """Whether the method gives a mask."""
     readout: Readout | None = None
-    """What joins the network's scores with measurements of the nodule; without one, the scores are the network's."""
+    """Read-out that joins the network's scores with measurements; without one, the scores are the network's."""
     flips: bool = False
     """Whether a prediction is the mean over the images and their mirrored copies (:mod:`.flips`)."""
 
@@ -96,7 +96,7 @@ class NoduleView(ABC):
 
     @property
     def reach_diameters(self) -> float:
-        """What :meth:`reach_mm` grows by per mm of the declared diameter."""
+        """Increase of :meth:`reach_mm` per mm of the declared diameter."""
         return 0.0
 
     @abstractmethod
@@ -112,37 +112,37 @@ class NoduleView(ABC):
 
     @abstractmethod
     def patch(self, shape: Shape, spacing: Vector, center: Vector, diameter: float | None = None) -> Patch:
-        """Where the images of a nodule lie in its VOI.
+        """Position of a nodule's images in its VOI.
 
         Args:
-            shape: voxels of the VOI, (x, y, z).
+            shape: number of voxels of the VOI, (x, y, z).
             spacing: voxel size in mm.
-            center: of the nodule, a fractional voxel index of the VOI.
+            center: centre of the nodule as a fractional voxel index of the VOI.
             diameter: as :meth:`reach_mm`.
         """
 
     @abstractmethod
-    def images(self, ct: np.ndarray, patch: Any) -> np.ndarray:
+    def images(self, ct: np.ndarray, patch: Patch) -> np.ndarray:
         """The images of a patch: CT ``[X, Y, Z]`` in HU -> float32 ``[N, C, ...]`` in 0..1."""
 
-    def batch(self, ct: np.ndarray, patch: Any) -> np.ndarray:
-        """What the network is given for a prediction: :meth:`images`, with :attr:`flips` their mirrored copies, too."""
+    def batch(self, ct: np.ndarray, patch: Patch) -> np.ndarray:
+        """Network input of a prediction: :meth:`images` and, with :attr:`flips`, their mirrored copies."""
         images = self.images(ct, patch)
         return with_flips(images) if self.flips else images
 
     @abstractmethod
-    def aggregate(self, outputs: Mapping[str, np.ndarray], patch: Any) -> Prediction:
-        """From the network's outputs for a nodule's images to the nodule.
+    def aggregate(self, outputs: Mapping[str, np.ndarray], patch: Patch) -> Prediction:
+        """Aggregate the network's outputs for a nodule's images to one prediction.
 
         Args:
-            outputs: by name of :attr:`channels`, float32 ``[N, ...]``, a map or a score per image.
-            patch: of the images.
+            outputs: network outputs by name of :attr:`channels`, float32 ``[N, ...]``, a map or a score per image.
+            patch: patch of the images.
         """
 
     def predict(
         self,
         outputs: Mapping[str, np.ndarray],
-        patch: Any,
+        patch: Patch,
         ct: np.ndarray,
         diameter: float | None = None,
         *,
@@ -153,23 +153,23 @@ class NoduleView(ABC):
         With :attr:`flips`, maps and scores are means over the copies, and ``draws`` holds each copy's score.
 
         Args:
-            outputs: as :meth:`aggregate`, for what :meth:`batch` gives.
-            patch: of the images.
+            outputs: network outputs as for :meth:`aggregate`, for the images of :meth:`batch`.
+            patch: patch of the images.
             ct: VOI ``[X, Y, Z]`` in HU.
             diameter: as :meth:`reach_mm`.
-            measure: whether to measure the nodule where no read-out needs it, too.
+            measure: whether to measure the nodule even where no read-out needs it.
         """
         prediction = self._aggregated(outputs, patch)
         readout = None if prediction.score is None else self.readout
         if measure or readout is not None:
-            prediction = prediction.with_values(measured=self.measured(prediction, ct, diameter))
+            prediction = prediction.with_values(measured=self.measure_nodule(prediction, ct, diameter))
         if readout is None:
             return prediction
         draws = tuple(readout(prediction.with_values(score=score)).score for score in prediction.draws)
         return readout(prediction).with_values(draws=draws)
 
-    def _aggregated(self, outputs: Mapping[str, np.ndarray], patch: Any) -> Prediction:
-        """Without the read-out."""
+    def _aggregated(self, outputs: Mapping[str, np.ndarray], patch: Patch) -> Prediction:
+        """The prediction without the read-out."""
         if not self.flips:
             return self.aggregate(outputs, patch)
         copies = without_flips(outputs, len(self.image_shape) - 1)
@@ -179,7 +179,7 @@ class NoduleView(ABC):
             return prediction
         return prediction.with_values(draws=tuple(self.aggregate(copy, patch).score for copy in copies))
 
-    def measured(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
+    def measure_nodule(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
         """Measurements of the nodule by name.
 
         ``mask_...`` within the method's own mask; of a method without one ``ball_...`` within the ball of the declared
@@ -187,7 +187,7 @@ class NoduleView(ABC):
         :data:`CORE_MM` around the centre, which says nothing of the size.
 
         Args:
-            prediction: for the nodule.
+            prediction: prediction for the nodule.
             ct: VOI ``[X, Y, Z]`` in HU.
             diameter: as :meth:`reach_mm`.
         """
@@ -205,15 +205,15 @@ class NoduleView(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What a client needs to prepare images and to read outputs: numbers, texts and lists of them, by name."""
+        """Parameters for a client that prepares images and reads outputs: numbers, texts and lists of them, by name."""
 
     def prepare(self, ct: np.ndarray, spacing: Any, center: Any, diameter: float | None = None) -> Prepared:
-        """A nodule's images and where they lie.
+        """A nodule's images and their position.
 
         Args:
             ct: VOI ``[X, Y, Z]`` in HU.
             spacing: ``[3]`` voxel size in mm.
-            center: ``[3]`` of the nodule, a fractional voxel index of ``ct``.
+            center: ``[3]`` centre of the nodule as a fractional voxel index of ``ct``.
             diameter: as :meth:`reach_mm`.
         """
         x, y, z = ct.shape
@@ -224,8 +224,8 @@ class NoduleView(ABC):
         """The network's one tensor ``[N, C, ...]`` as :meth:`aggregate` takes it.
 
         Args:
-            tensor: float32.
-            channels: what it holds; :attr:`channels` when not given.
+            tensor: float32 network output.
+            channels: names of its channels; :attr:`channels` when not given.
 
         Raises:
             ValueError: it has another number of channels.
@@ -243,7 +243,7 @@ def floats(values: Any) -> Vector:
 
 
 def measurement_names(view: type[NoduleView]) -> list[tuple[str, str]]:
-    """Where a view measures (``mask``, ``ball`` or ``core``) and what, as :meth:`NoduleView.measured` does."""
+    """Region (``mask``, ``ball`` or ``core``) and name of each measurement of :meth:`NoduleView.measure_nodule`."""
     if view.segments:
         return [("mask", name) for name in MEASUREMENTS]
     if "diameter_mm" in view.needs:
@@ -252,5 +252,5 @@ def measurement_names(view: type[NoduleView]) -> list[tuple[str, str]]:
 
 
 def feature_names(view: type[NoduleView]) -> list[str]:
-    """What a read-out of a view's model may join, its attributes' ratings apart (see :func:`features_of`)."""
+    """Features that a read-out of a view's model may join, apart from attribute ratings (see :func:`features_of`)."""
     return ["logit", *(f"{place}_{name}" for place, name in measurement_names(view))]

@@ -30,13 +30,13 @@ class CubeView(NoduleView):
         hu_window: HU that become 0 and 1.
         channel_options: ``names`` of the image's channels, of which ``ct`` is the windowed cube, and how the others are
             made; ``ct`` alone when not given.
-        make_channels: makes these channels; the core can make only ``ct``.
+        make_channels: function that makes these channels; the core can make only ``ct``.
         multi_task: whether the network also classifies.
         readout: joins the score with measurements of the mask.
         flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
-        InputError: ``hu_window`` is no window.
+        InputError: ``hu_window`` is not a window.
 
     Example:
         >>> import numpy as np
@@ -134,7 +134,7 @@ class CubeView(NoduleView):
 
         Args:
             outputs: ``mask`` and, of a network that classifies, ``malignancy`` and the attributes, ``[1, x, y, z]``.
-            patch: of the cube.
+            patch: patch of the cube.
         """
         maps = {"probability": np.ascontiguousarray(np.moveaxis(outputs["mask"][0], 2, 0))}
         scores = {name: float(values[0, 0, 0, 0]) for name, values in outputs.items() if name != "mask"}

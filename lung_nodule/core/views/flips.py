@@ -29,11 +29,11 @@ def with_flips(images: np.ndarray) -> np.ndarray:
 
 
 def without_flips(outputs: Mapping[str, np.ndarray], axes: int) -> list[dict[str, np.ndarray]]:
-    """What a network gave for each copy, its maps mirrored back.
+    """Network outputs of each copy, with the maps mirrored back.
 
     Args:
-        outputs: by name ``[F * N, ...]``, a map with the axes of an image or a score per image.
-        axes: of an image.
+        outputs: network outputs by name, ``[F * N, ...]``, a map with the axes of an image or a score per image.
+        axes: mirrored axes of an image.
 
     Returns:
         for each copy, by name ``[N, ...]``.

@@ -47,9 +47,9 @@ class PlanesView(NoduleView):
     Args:
         patch_mm: edge of the cube in mm.
         image_size: voxels along that edge, so pixels along a plane's.
-        order: of the resampling, 3 (cubic spline, published) or 1 (linear).
+        order: interpolation order of the resampling, 3 (cubic spline, published) or 1 (linear).
         hu_window: HU that become 0 and 1.
-        weights: of the planes' probabilities, ``[9]``; None while they are being trained.
+        weights: weights of the planes' probabilities, ``[9]``; None while they are being trained.
         readout: joins the score with the density at the nodule's centre.
         flips: whether a prediction is the mean over the images and their mirrored copies.
 
@@ -121,7 +121,7 @@ class PlanesView(NoduleView):
 
         Args:
             outputs: ``view_1`` to ``view_9``, ``[1]`` each.
-            patch: of the planes.
+            patch: patch of the planes.
 
         Raises:
             ValueError: the view has no weights, or not one per plane.
@@ -205,7 +205,7 @@ def fused_score(probabilities: np.ndarray, weights: Sequence[float]) -> float:
 
     Args:
         probabilities: ``[V]`` in 0..1.
-        weights: ``[V]``, of :func:`fusion_weights`.
+        weights: ``[V]``, from :func:`fusion_weights`.
 
     Raises:
         ValueError: the numbers of views differ.

@@ -19,14 +19,14 @@ class Prediction:
     """A nodule's scores and, where the method segments, its maps.
 
     Attributes:
-        patch: where the maps lie in the VOI.
-        score: probability of malignancy, or of what else the network was trained to predict; None if the method has no
-            score, NaN if this network was built without its classifier.
+        patch: position of the maps in the VOI.
+        score: probability of the class that the network was trained to predict, as a rule malignancy; None if the
+            method has no score, NaN if this network was built without its classifier.
         maps: probability maps float32 ``[S, H, W]`` on the patch's grid, by name; the mask is made of the last one.
         attributes: the readers' characteristics on their own scales, by name.
         attribute_probs: probability that a characteristic is high, by name.
         other_scores: further probabilities besides ``score``, by name.
-        measured: of the nodule, by name, where the view was asked to.
+        measured: measurements of the nodule by name, where the view was asked for them.
         draws: the score of each mirrored copy, where the view made some.
     """
 
@@ -43,7 +43,7 @@ class Prediction:
         """The prediction with other values beside its maps; a mask that was made of them is kept.
 
         Args:
-            changes: attributes but ``patch`` and ``maps``.
+            changes: new values of attributes other than ``patch`` and ``maps``.
         """
         changed = replace(self, **changes)
         if "mask" in vars(self):
@@ -52,9 +52,9 @@ class Prediction:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The smallest and the largest score of the mirrored copies; None where there are none.
+        """The smallest and the largest score of the mirrored copies; None without copies.
 
-        How far the score moves when nothing of the nodule changes; no confidence interval.
+        It shows how far the score moves when nothing about the nodule changes, and is not a confidence interval.
         """
         return (min(self.draws), max(self.draws)) if self.draws else None
 
@@ -72,7 +72,6 @@ class Prediction:
     def on_patch(self, name: str | None = None) -> np.ndarray:
         """bool ``[S, H, W]``: a map (the last one) at 0.5, within the scan, restricted to the central component."""
         chosen = self.probability if name is None else self.maps[name]
-        assert chosen is not None, "a prediction without maps has no mask"
         mask = chosen >= MASK_THRESHOLD
         inside = self.patch.inside
         if inside is not None:
@@ -87,5 +86,4 @@ class Prediction:
     def mask(self) -> np.ndarray:
         """The mask that a user gets: bool ``[X, Y, Z]`` on the VOI's grid."""
         patch, probability = self.patch, self.probability
-        assert probability is not None, "a prediction without maps has no mask"
         return nodule_mask(patch.restore(probability), np.array(patch.center), np.array(patch.spacing))

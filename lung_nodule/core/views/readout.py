@@ -1,4 +1,4 @@
-"""A linear read-out that joins a network's scores with what the nodule measures."""
+"""A linear read-out that joins a network's scores with measurements of the nodule."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SMALLEST_PROBABILITY = 1e-6
 NETWORK_SCORE = "network_prob"
 """The name under which a prediction keeps the network's own score."""
 OF_NETWORK = "_network"
-"""How the names end under which it keeps the network's own ratings."""
+"""Suffix of the names under which it keeps the network's own ratings."""
 LOGIT = "_logit"
-"""How the names of its attributes' logits end."""
+"""Suffix of the names of its attributes' logits."""
 MOMENTS = ("mean", "deviation")
 
 
@@ -38,8 +38,8 @@ class Readout:
     """From a nodule's features to its malignancy (logistic) and its attributes (linear), fitted after the training.
 
     Attributes:
-        mean: of each feature where it was fitted, by the names of :func:`features_of`.
-        deviation: standard deviation of each feature there, above 0.
+        mean: mean of each feature on the nodules of the fit, by the names of :func:`features_of`.
+        deviation: standard deviation of each feature on these nodules, above 0.
         outputs: ``malignancy``, its logit, and the ratings that are read out, on the readers' scales.
     """
 
@@ -49,7 +49,7 @@ class Readout:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any] | None) -> Readout | None:
-        """From a side file's ``readout``; None where there is none.
+        """Read-out from a side file's ``readout``; None if the side file has none.
 
         Raises:
             ValueError: an output takes a feature without a mean or a deviation above 0, or there is no malignancy.
@@ -69,13 +69,13 @@ class Readout:
         return cls(mean, deviation, outputs)
 
     def __call__(self, prediction: Prediction) -> Prediction:
-        """The prediction with what is read out in place of the network's own, which is kept in ``other_scores``.
+        """The prediction with the read-out values in place of the network's own, which ``other_scores`` keeps.
 
         The network's score is kept as :data:`NETWORK_SCORE`, its ratings as ``<attribute>_network``.
 
         Args:
-            prediction: of the network, with what is measured of the nodule. Where one measurement is not a number (an
-                empty mask) the prediction stays the network's.
+            prediction: the network's prediction with the measurements of the nodule. Where one measurement is not a
+                number (an empty mask) the prediction stays the network's.
         """
         assert prediction.score is not None, "a read-out needs a network with a score"
         found = features_of(prediction)

@@ -30,7 +30,7 @@ class SlicesView(NoduleView):
         flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
-        InputError: ``hu_window`` is no window.
+        InputError: ``hu_window`` is not a window.
 
     Example:
         >>> import numpy as np
@@ -105,7 +105,7 @@ class SlicesView(NoduleView):
         Args:
             outputs: ``coarse`` and, where they are asked for, ``fine``, ``[S, H, W]``, and ``malignancy``, ``[S]``
                 or ``[S, H, W]`` with one value over a whole slice.
-            patch: of the slices.
+            patch: patch of the slices.
         """
         maps = {name: outputs[name] for name in ("coarse", "fine") if name in outputs}
         if "malignancy" not in outputs:
@@ -131,7 +131,7 @@ def slice_weights(coarse: np.ndarray, patch: SlicePatch) -> np.ndarray:
 
     Args:
         coarse: ``[S, H, W]`` coarse probability.
-        patch: the patch that the slices belong to.
+        patch: patch of the slices.
 
     Returns:
         float32 ``[S]`` with sum 1.

@@ -20,13 +20,14 @@ from .readout import Readout
 
 @dataclass(frozen=True)
 class AdaptiveSquare:
-    """Which square around a nodule is sampled, and how its HU are scaled to 0..1.
+    """Square around a nodule that is sampled, and the scaling of its HU to 0..1.
 
     Args:
         factor: edge of the square over the declared diameter.
         minimum_mm: smallest edge in mm.
         central: share of the edge that is sampled without augmentation.
-        stretch_each: scale every slice from its own darkest to its own brightest pixel instead of by the HU window.
+        stretch_each: whether to scale every slice from its own darkest to its own brightest pixel instead of by the HU
+            window.
     """
 
     factor: float = 1.5
@@ -38,7 +39,7 @@ class AdaptiveSquare:
         """Edge of the square in mm.
 
         Raises:
-            ValueError: the diameter is no positive length.
+            ValueError: the diameter is not a positive length.
         """
         if diameter_mm is None or not (np.isfinite(diameter_mm) and diameter_mm > 0):
             raise ValueError(
@@ -78,7 +79,7 @@ class SquareView(NoduleView):
         flips: whether a prediction is the mean over the images and their mirrored copies.
 
     Raises:
-        InputError: ``crop`` or ``hu_window`` is none of those.
+        InputError: ``crop`` or ``hu_window`` is not valid.
 
     Example:
         >>> import numpy as np
@@ -163,7 +164,7 @@ class SquareView(NoduleView):
 
         Args:
             outputs: ``malignancy`` and, where they are predicted, the eight attributes, ``[S]`` each in 0..1.
-            patch: of the slices.
+            patch: patch of the slices.
         """
         means = np.stack([outputs[name] for name in self.channels], axis=1).mean(axis=0, dtype=np.float64)
         ratings = original_scale(means[1:]).tolist() if self.attributes else []

@@ -41,7 +41,7 @@ from lung_nodule.io import (
     refuse_own_input,
     remove_earlier_masks,
     slice_numbers,
-    unpacked,
+    unpack,
     write_json,
     write_table,
 )
@@ -139,7 +139,7 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
     Raises:
         InputError: as :func:`predict_ct`.
     """
-    with unpacked(case.ct) as source, only_writer(out):
+    with unpack(case.ct) as source, only_writer(out):
         read_once = functools.cache(lambda: read_ct(source, series_uid=case.series_uid))
         keep = {"patient_id": case.patient_id, "series_uid": case.series_uid}
         table = read_nodule_source(

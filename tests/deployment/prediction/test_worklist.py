@@ -163,7 +163,7 @@ def test_what_fails_does_not_stop_the_rest(work: Path, tmp_path: Path, answered:
     assert run(work, out, name=write_list(work / "cases.csv", rows).name) == 2
     assert summary(out) == {"first": "failed", "second": "failed", "007": "done"}
     table = pd.read_csv(out / SUMMARY, dtype=str, keep_default_na=False)
-    assert "broken.zip is no zip file, or damaged" in table["error"][0]
+    assert "broken.zip is not a zip file, or is damaged" in table["error"][0]
     assert "lies outside the CT" in table["error"][1]
     assert table["error"][2] == ""
     assert answered == ["nodule_0"]

@@ -231,7 +231,7 @@ def test_cases_are_outside_the_hold_out_and_distinct() -> None:
     [
         (["--patients", "none"], "no patient named"),
         (["--hard", "upside_down"], "no hard case named upside_down: there are flip, non_uniform_z"),
-        (["--patients", "default31"], "--patients holds what is no patient's name, 'default31'"),
+        (["--patients", "default31"], "--patients holds a value that is not a patient's name, 'default31'"),
         (["--hard"], "--hard takes names"),
     ],
 )

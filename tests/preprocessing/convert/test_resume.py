@@ -24,7 +24,7 @@ from preprocessing.__main__ import main
 from preprocessing.convert import workers
 from preprocessing.convert.conversion import convert, plan
 from preprocessing.convert.layouts import locate
-from preprocessing.convert.scan_task import Refused, ScanTask
+from preprocessing.convert.scan_task import ScanTask, SkippedScan
 from preprocessing.convert.skipped import read_skipped, write_skipped
 from preprocessing.convert.workers import attempt, in_processes
 from preprocessing.dataset import ConversionSettings, scan_records, verify
@@ -237,8 +237,8 @@ def test_a_damaged_skipped_csv_is_reported_before_the_work(small_root: Path, tmp
 def test_a_new_reason_replaces_the_old_one(small_root: Path, tmp_path: Path) -> None:
     (task,) = plan(locate(small_root), tmp_path, SETTINGS)
     other = replace(task.scan, patient_id="LIDC-IDRI-0208")
-    write_skipped(tmp_path, [Refused(task.scan, "first"), Refused(other, "other, with a comma")])
-    write_skipped(tmp_path, [Refused(task.scan, "second")])
+    write_skipped(tmp_path, [SkippedScan(task.scan, "first"), SkippedScan(other, "other, with a comma")])
+    write_skipped(tmp_path, [SkippedScan(task.scan, "second")])
     reasons = read_skipped(tmp_path).set_index("scan")["reason"].to_dict()
     assert reasons == {f"{SMALL}_s0": "second", "LIDC-IDRI-0208_s0": "other, with a comma"}
     write_skipped(tmp_path, [], finished={f"{SMALL}_s0"})

@@ -203,7 +203,7 @@ def test_a_series_whose_first_file_is_broken_is_drawn_again(tmp_path: Path, thin
 
 def test_a_real_download_is_no_place_for_a_phantom(tmp_path: Path) -> None:
     (tmp_path / "LIDC-IDRI-0006").mkdir()
-    with pytest.raises(InputError, match="holds patients that are no phantom"):
+    with pytest.raises(InputError, match="holds patients that are not a phantom"):
         write_phantom(out=tmp_path, patients=[DEFAULT_PATIENTS[0]])
     assert [path.name for path in tmp_path.iterdir()] == ["LIDC-IDRI-0006"]
 
