@@ -215,10 +215,11 @@ def _classification_summary(classification: dict[str, Any] | None) -> list[str]:
 
 def _attribute_summary(attributes: dict[str, dict[str, Any]] | None) -> list[str]:
     """Number of attributes with a smaller error than their constant."""
-    rated = [entry for entry in (attributes or {}).values() if entry.get("baseline_mae") is not None]
-    binary = [entry for entry in (attributes or {}).values() if "baseline_accuracy" in entry]
-    better = sum(entry["mae"] < entry["baseline_mae"] for entry in rated)
-    above = sum(entry["accuracy"] > entry["baseline_accuracy"] for entry in binary)
+    entries = list((attributes or {}).values())
+    rated = [one for one in entries if None not in (one.get("mae"), one.get("baseline_mae"))]
+    binary = [one for one in entries if None not in (one.get("accuracy"), one.get("baseline_accuracy"))]
+    better = sum(one["mae"] < one["baseline_mae"] for one in rated)
+    above = sum(one["accuracy"] > one["baseline_accuracy"] for one in binary)
     return [
         f"{better} of {len(rated)} attributes below the constant's error" if rated else "",
         f"{above} of {len(binary)} attributes above the majority" if binary else "",

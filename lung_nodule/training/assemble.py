@@ -14,6 +14,7 @@ from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, write_json
 from lung_nodule.io.software import this_software
 from lung_nodule.training.checkpoints import save_tensors, training_record
+from lung_nodule.training.finite import all_finite
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,11 @@ def _load_stages(path: str | Path, network: torch.nn.Module, stages: dict[str, s
     refuse_stale_stages(stages)
     for name, checkpoint in stages.items():
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if not all_finite(weights):
+            raise InputError(
+                f"{checkpoint} has weights that are NaN or infinite: remove {Path(checkpoint).parent}, "
+                "and train this stage with a lower learning rate"
+            )
         network.get_submodule(name).load_state_dict(weights)
 
 

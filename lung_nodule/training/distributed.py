@@ -40,6 +40,20 @@ def device_of_rank() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
 
 
+def require_process_group() -> None:
+    """Refuse several processes that do not know of each other: each would do all the work and write the same files.
+
+    Raises:
+        InputError: torchrun started them, and the configuration joins no process group.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes > 1 and idist.backend() is None:
+        raise InputError(
+            f"torchrun started {processes} processes, but this configuration is for one: add the bundle's "
+            "multi_gpu_train.json or multi_gpu_evaluate.json to --config_file"
+        )
+
+
 def start_ranks(device: str | torch.device) -> None:
     """Join the process group, by NCCL between GPUs and by gloo between CPUs; ranks above 0 log nothing.
 

@@ -51,6 +51,7 @@ def _check_training(parser: ConfigParser) -> None:
     """Check options in combination: validation, folds, crops of a task without masks, the network's own rules."""
     options = parser.get()
     epochs = {name: option_value(parser, name) for name in options if name.endswith("max_epochs")}
+    epochs["train#trainer#max_epochs"] = option_value(parser, "train#trainer#max_epochs")
     kept = option_value(parser, "kept_epoch")
     if option_value(parser, "fold") == EVERY_FOLD and options.get("readout_features") and not options["readout_file"]:
         raise InputError(
@@ -84,10 +85,15 @@ def require_folds(
     """Refuse overlapping test, validation and training folds; the hold-out has no number and is never trained on.
 
     Raises:
-        InputError: a fold is in two parts; or every fold is trained on, and the best epoch is to be kept.
+        InputError: a fold is in two parts; every fold is trained on, and one is to be validated or the best epoch
+            kept; or a numbered fold is tested and none is validated.
     """
     if test == EVERY_FOLD and kept_epoch == "best":
         raise InputError("--fold all leaves no fold to validate: keep the last epoch, with --kept_epoch last")
+    if test == EVERY_FOLD and validation is not None:
+        raise InputError("--fold all trains on every fold: leave --validation_fold out")
+    if test != EVERY_FOLD and validation is None:
+        raise InputError("--validation_fold must be a fold; only --fold all has none")
     training = [training] if isinstance(training, int) else list(training)
     together = [fold for fold in (test, validation, *training) if fold is not None]
     shared = sorted({fold for fold in together if together.count(fold) > 1})

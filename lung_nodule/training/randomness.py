@@ -11,6 +11,7 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events, State
+from lung_nodule.training.distributed import require_process_group
 from monai.transforms import Randomizable
 from torch import nn
 from torch.backends import cudnn
@@ -25,7 +26,11 @@ def run(engine: Engine, *, seed: int) -> State:
 
     Returns:
         the engine's state.
+
+    Raises:
+        InputError: torchrun started several processes, and the configuration is for one.
     """
+    require_process_group()
     with fixed_randomness(seed):
         return engine.run()
 

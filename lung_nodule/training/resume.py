@@ -17,7 +17,9 @@ NOT_COMPARED: dict[str, dict[str, set[str]]] = {
             "fold", "validation_fold", "training_folds", "min_readers", "max_slice_thickness_mm", "malignancy",
             "malignancy_threshold", "exclude_score",
         },
-        "how the work is done, not its result": {"device", "num_workers", "cache_rate", "cache_workers"},
+        "how the work is done; more or fewer workers draw other random numbers, as other devices round differently": {
+            "device", "num_workers", "cache_rate", "cache_workers",
+        },
         "logged advice only": {"small_version"},
         "used for prediction, not for training": {"flips"},
         "fitted when the training is done": {"readout_features", "readout_attributes", "readout_file"},
@@ -83,4 +85,6 @@ def compared_options(bundle: str, stage: str) -> set[str]:
 def _compared(name: str, value: Any) -> Any:
     if name in WEIGHT_FILES:
         return pretrained_hash(value)
+    if isinstance(value, list | tuple):
+        return [_compared("", item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -14,6 +14,7 @@ from ignite.metrics import Metric
 from lung_nodule.training.batches import PrepareTargets
 from lung_nodule.training.checkpoints import StageCheckpoints
 from lung_nodule.training.distributed import BroadcastBuffers, distributed_data_parallel
+from lung_nodule.training.finite import StopAtNonFinite
 from lung_nodule.training.initial_weights import LoadStageWeights, Pretrained
 from lung_nodule.training.loaders import TrainingLoader
 from lung_nodule.training.randomness import SeedEpochs
@@ -130,6 +131,7 @@ class Stage:
                 *self._upstream_weights(),
                 SeedEpochs(seed=self.seed, transform=self.dataloader.transform),
                 self._rates(),
+                StopAtNonFinite(stage=self.name, network=self._result, optimizer=self.optimizer),
                 *self._validation(),
                 self._checkpoints(),  # after the validation, whose best epoch it keeps
                 *([self.pretrained] if self.pretrained is not None else []),  # after what resumes

@@ -98,7 +98,10 @@ class ViewSelection:
         have no influence.
         """
         validated = any(self.epochs)
-        weights = fusion_weights(self.aucs if validated else [1.0] * len(self.aucs)).tolist()
+        ranked = validated and any(self.aucs)
+        if validated and not ranked:
+            logger.warning("every view's validation AUC is 0: all views get the same weight")
+        weights = fusion_weights(self.aucs if ranked else [1.0] * len(self.aucs)).tolist()
         aucs = list(self.aucs) if validated else []
         return {"view_weights": weights, "view_aucs": aucs, "view_epochs": list(self.epochs)}
 

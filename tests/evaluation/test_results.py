@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from lung_nodule.evaluation.results import evaluation_results, plain
+from lung_nodule.evaluation.results import _attribute_summary, evaluation_results, plain
 
 
 def test_figures_are_rounded_and_settings_are_not() -> None:
@@ -31,3 +31,12 @@ def test_figures_are_rounded_and_settings_are_not() -> None:
 def test_json_types() -> None:
     value = {"a": np.float32(0.5), "b": (np.int64(3), float("nan")), "c": True}
     assert json.dumps(plain(value)) == '{"a": 0.5, "b": [3, null], "c": true}'
+
+
+def test_attributes_without_a_figure_are_not_counted() -> None:
+    attributes = {
+        "texture": {"mae": 0.3, "baseline_mae": 0.5},
+        "margin": {"mae": None, "baseline_mae": 0.5},
+        "calcification": {"accuracy": None, "baseline_accuracy": 0.9},
+    }
+    assert _attribute_summary(attributes) == ["1 of 1 attributes below the constant's error", ""]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ignite.engine import Engine
 from torch import nn
 
 from lung_nodule.errors import InputError
-from lung_nodule.training import device_of_rank, distributed, distributed_data_parallel, part_of_rank, start_ranks
+from lung_nodule.training import device_of_rank, distributed, distributed_data_parallel, part_of_rank, run, start_ranks
 
 
 def test_each_rank_takes_its_gpu_or_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +43,10 @@ def test_a_frozen_network_is_not_wrapped_nor_one_that_runs_alone(monkeypatch: py
     assert distributed_data_parallel(frozen) is frozen
     with pytest.raises(ValueError, match="process group"):
         distributed_data_parallel(alone)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun without the multi-GPU configuration: each would write the same files."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"torchrun started 2 processes, .* add the bundle's multi_gpu_train.json"):
+        run(Engine(lambda engine, item: None), seed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,13 @@ def test_the_multi_gpu_overlays_pass(bundle: str, workflow: str, initialized: Ca
         ),
         ("mtnet", "train", {"validation_fold": 0}, "fold 0 is in two of --fold 0, --validation_fold 0"),
         ("mtnet", "train", {"val_interval": 7, "max_epochs": 5}, "--val_interval 7 is above --max_epochs 5"),
+        (
+            "mtcnn",
+            "train",
+            {"val_interval": 2, "train#trainer#max_epochs": 1},
+            "--val_interval 2 is above --train#trainer#max_epochs 1",
+        ),
+        ("mtcnn", "train", {"fold": "all", "validation_fold": 2, "kept_epoch": "last"}, "leave --validation_fold out"),
         ("mtmrnet", "train", {"regression": False, "bidirectional": True}, "bidirectional needs the attribute branch"),
         ("mtnet", "evaluate", {"fold": 7}, "--fold must be a fold from 0 to 4, or holdout, got 7"),
         ("mtnet", "evaluate", {"slices": "all"}, "--slices must be patch or mask, got 'all'"),
@@ -294,12 +302,32 @@ def test_folds_that_share_none_pass(folds: tuple) -> None:
     [
         ((0, 0, [1, 2]), "fold 0 is in two of --fold 0, --validation_fold 0"),
         ((0, 1, [1, 2]), r"fold 1 is in two of .* --training_folds \[1, 2\]"),
+        (("all", 2, [0, 1, 3, 4]), "--fold all trains on every fold: leave --validation_fold out"),
+        ((0, None, [1, 2]), "--validation_fold must be a fold"),
     ],
 )
 def test_folds_that_share_one_are_refused(folds: tuple, message: str) -> None:
     test, validation, training = folds
     with pytest.raises(InputError, match=message):
-        require_folds(test=test, validation=validation, training=training)
+        require_folds(test=test, validation=validation, training=training, kept_epoch="last")
+
+
+def references(value: Any, pattern: str, at: str = "") -> set[str]:
+    """Ids of a configuration whose text refers to a pattern."""
+    if isinstance(value, dict):
+        found = [references(item, pattern, f"{at}#{key}" if at else key) for key, item in value.items()]
+        return set().union(*found)
+    if isinstance(value, list):
+        return set().union(*(references(item, pattern, at) for item in value))
+    return {at} if isinstance(value, str) and re.search(pattern, value) else set()
+
+
+@pytest.mark.parametrize("bundle", OF_BUNDLE)
+def test_everything_that_depends_on_the_epochs_follows_monai_s_own_id(bundle: str) -> None:
+    """`train#trainer#max_epochs` is MONAI's property `max_epochs`: a schedule that read the option would not follow."""
+    defaults = {"segmentation_max_epochs", "classifier_max_epochs"} if bundle == "mtnet" else set()
+    found = references(shipped(bundle, "train"), r"@(classifier_)?max_epochs\b")
+    assert found == {"train#trainer#max_epochs"} | defaults
 
 
 def test_a_stage_without_a_validation_is_refused() -> None:

@@ -96,6 +96,12 @@ def test_a_stage_is_resumed_whatever_another_stage_learns_at(painted: Path) -> N
     assert classifier["classifier_learning_rate"] == 0.5 != before[2]["classifier_learning_rate"]
 
 
+def test_a_tuple_is_the_list_that_it_was_resumed_from(painted: Path) -> None:
+    (as_list,) = settings_of("mtcnn", painted, hu_window=[-1000.0, 400.0])
+    (as_tuple,) = settings_of("mtcnn", painted, hu_window=(-1000.0, 400.0))
+    assert as_list == as_tuple
+
+
 def test_other_nodules_are_seen(painted: Path) -> None:
     (before,), (after,) = settings_of("mtcnn", painted), settings_of("mtcnn", painted, training_folds=[2, 3])
     assert {name for name in before if before[name] != after[name]} == {"training"}

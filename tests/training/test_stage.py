@@ -155,3 +155,36 @@ def test_the_terms_of_a_loss_are_logged(tmp_path: Path) -> None:
 def test_a_configuration_names_the_epochs_with_the_trainer(tmp_path: Path) -> None:
     trainer = trainer_of(toy(tmp_path), max_epochs=7)
     assert trainer.state.max_epochs == 7
+
+
+class Diverges(Terms):
+    """Finite for a number of steps."""
+
+    def __init__(self, *, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        return super().forward(output, target) * (1.0 if self.left >= 0 else float("inf"))
+
+
+def test_a_training_that_diverges_stops_and_keeps_the_last_finite_state(tmp_path: Path) -> None:
+    """Two steps an epoch: the fourth is the second epoch's last."""
+    with pytest.raises(InputError, match=r"stage toy: the loss is NaN or infinite in epoch 2, at a learning rate"):
+        toy(tmp_path, loss=Diverges(steps=3)).trainer(max_epochs=3).run()
+    last = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert last["epoch"] == 1
+    assert all(tensor.isfinite().all() for tensor in last["network"].values())
+    again = toy(tmp_path)
+    again.trainer(max_epochs=3).run()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 3
+
+
+def test_weights_that_the_last_step_made_infinite_are_not_kept(tmp_path: Path) -> None:
+    one = toy(tmp_path)
+    for group in one.optimizer.param_groups:
+        group["lr"] = 1e38
+    with pytest.raises(InputError, match=r"stage toy: (the loss|a weight) is NaN or infinite in epoch 1"):
+        one.trainer(max_epochs=1).run()
+    assert not (tmp_path / "last.pt").exists()

@@ -139,3 +139,11 @@ def test_without_a_validation_the_views_weigh_the_same() -> None:
     settings = ViewSelection(network=MTCNN(width=0.125, image_size=24), kept_epoch="last").settings()
     assert settings["view_weights"] == [pytest.approx(1 / 9)] * 9
     assert settings["view_aucs"] == []
+
+
+def test_views_of_no_use_get_equal_weights(caplog: pytest.LogCaptureFixture) -> None:
+    """All nine validated, none with an AUC above 0: as many nodules of one class as of two."""
+    selection = ViewSelection(network=MTCNN(width=0.125, image_size=24), patience=2, kept_epoch="last")
+    selection.update([0.0] * 9, epoch=1)
+    assert selection.settings()["view_weights"] == pytest.approx([1 / 9] * 9)
+    assert "all views get the same weight" in caplog.text
