@@ -33,7 +33,8 @@ def export(
             models/model.pt of the bundle or else out/<bundle>/model.pt.
         engine: onnxruntime; openvino, for a CPU; or tensorrt, whose plans are then built on the machine with the GPU
             (build_plans).
-        precision: Of the nets' weights and arithmetic: fp32, fp16 (onnxruntime, tensorrt) or bf16 (openvino, tensorrt).
+        precision: Precision of the nets' weights and arithmetic: fp32, fp16 (onnxruntime, tensorrt) or bf16
+            (openvino, tensorrt).
     """
     source, target = path_text(bundle, "--bundle"), path_text(repository, "--repository")
 
@@ -47,14 +48,14 @@ def export(
 
 
 def build_plans(repository: str, tf32: bool = False) -> Job:
-    """Build the TensorRT plans of a model repository, and try each on a canary before it is kept.
+    """Build the TensorRT plans of a model repository and test each on a canary before it is kept.
 
     The same as build_plans.py in the repository, which needs neither this library nor torch. Needs TensorRT and the GPU
     that will serve.
 
     Args:
         repository: The folder that export --engine tensorrt wrote.
-        tf32: Computes float32 as TF32: faster, as exact as float16.
+        tf32: Compute float32 as TF32: faster; 10-bit mantissa, as float16.
     """
     folder = Path(path_text(repository, "--repository"))
 
@@ -70,13 +71,33 @@ def build_plans(repository: str, tf32: bool = False) -> Job:
     return Job(action)
 
 
-def roll_back(repository: str) -> Job:
-    """Exchange a model repository with that of before its last export; a second time brings it back.
-
-    A running server goes on with what it has loaded: start it again.
+def check_plans(repository: str) -> Job:
+    """Check that the TensorRT plans of a model repository fit this machine's TensorRT, GPU and the ONNX files.
 
     Args:
-        repository: The folder that export wrote; the earlier one lies beside it as <repository>.previous.
+        repository: The folder for which build_plans has built the plans.
+    """
+    folder = Path(path_text(repository, "--repository"))
+
+    def action() -> int:
+        from lung_nodule.deployment.repository import build_plans as plans
+
+        try:
+            logger.info("%d plans fit this machine", plans.check_plans(folder))
+        except plans.PlanError as error:
+            raise InputError(str(error)) from None
+        return 0
+
+    return Job(action)
+
+
+def roll_back(repository: str) -> Job:
+    """Swap a model repository with its version before the last export; a second call undoes the swap.
+
+    A running server keeps the models that it has loaded: restart it.
+
+    Args:
+        repository: The folder that export wrote; the earlier version is next to it, as <repository>.previous.
     """
     folder = path_text(repository, "--repository")
 
@@ -109,12 +130,12 @@ def serve(
         http_port: Port of the HTTP endpoint; 0 chooses a free one.
         grpc_port: Port of the gRPC endpoint, the one predict talks to by default; 0 chooses a free one.
         metrics_port: Port of the Prometheus metrics; 0 chooses a free one.
-        log_file: Keeps the server's own log; without it the log is deleted when the server stops.
-        address: Of the endpoints. Anything but 127.0.0.1 is open to the network without encryption or password: put a
-            reverse proxy in front (triton_repo/README.md).
-        guard: A gRPC proxy in front, without which a client that hangs up can end this version of Triton.
-        config_name: Takes configs/<name>.pbtxt of each net that has one, such as ort_tensorrt; without a GPU
-            that is ONNX Runtime alone.
+        log_file: File for the server's own log; without it the log is deleted when the server stops.
+        address: Address to bind. Any address other than 127.0.0.1 exposes the server without encryption or password:
+            put a reverse proxy in front (triton_repo/README.md).
+        guard: Run a gRPC proxy in front; without it a client that disconnects can crash this version of Triton.
+        config_name: Use configs/<name>.pbtxt of each net that has one, such as ort_tensorrt, which without a GPU runs
+            ONNX Runtime alone.
     """
     folder = path_text(repository, "--repository")
     given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
@@ -152,36 +173,36 @@ def predict(
     retries: int = 5,
     shared_memory: bool | None = None,
 ) -> Job:
-    """Ask a running server about the nodules of a CT, or of many; write masks, a table and a report.
+    """Predict the nodules of one or many CTs with a running server; write masks, a table and a report.
 
     Writes into the output folder: masks/<nodule_id>.nii.gz and nodules.nii.gz on the CT's own grid, nodules.csv with
-    probabilities, volumes and diameters, and report.html; of a DICOM series also nodules_seg.dcm, a segmentation, and
+    probabilities, volumes and diameters, and report.html; for a DICOM series also nodules_seg.dcm, a segmentation, and
     nodules_sr.dcm, a structured report. Research use only, not for diagnosis. With a worklist, the exit status is 1
-    where a case failed; the same command again does only what is not done.
+    if a case failed; running the same command again predicts only the unfinished cases.
 
     Args:
         ct: A NIfTI file in HU, or the folder or zip of a DICOM series.
         nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known
-            (of the other columns patient_id and series_uid say whose rows they are); or a NIfTI label map, in which
-            every connected part of a label is a nodule; or, of a DICOM series, its DICOM segmentation or structured
-            report (TID 1500); or the JSON of boxes that MONAI's lung_nodule_ct_detection writes.
+            (the columns patient_id and series_uid, if present, identify the scan); or a NIfTI label map, in which
+            every connected component of a label is a nodule; or, for a DICOM series, its DICOM segmentation or
+            structured report (TID 1500); or the JSON of boxes that MONAI's lung_nodule_ct_detection writes.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint, or http://host:port of its HTTP endpoint; grpcs:// or https:// for
             a proxy with TLS, whose access token is taken from the environment variable LUNG_NODULE_TOKEN.
-        model: Name of a served model; nodule_panel, which asks every method, or the server's one model by default.
-        patient_id: Takes only this patient's rows of the table (of LIDC-IDRI also as 0306 or 306).
-        series_uid: Takes only this series' rows of the table, and this series of a folder or zip that holds several.
-        threshold: Detections of a lower score are left out.
+        model: Name of a served model. Default: nodule_panel, which runs every method, or else the server's only model.
+        patient_id: Use only this patient's rows of the table (for LIDC-IDRI also as 0306 or 306).
+        series_uid: Use only this series' rows of the table, and this series of a folder or zip that holds several.
+        threshold: Minimum score of a detection.
         note: A line for the top of the report, such as that the CT is synthetic.
-        dicom_results: False writes no nodules_seg.dcm and nodules_sr.dcm.
+        dicom_results: Whether to write nodules_seg.dcm and nodules_sr.dcm for a DICOM series.
         worklist: In place of ct and nodules, a CSV (or a JSON list) with the columns ct and nodules and, optionally,
             name, patient_id and series_uid; paths are relative to it. Each case gets a folder of its name in out, and
-            worklist.csv there says what became of it.
-        explain: True asks up to 125 times more for each nodule, with one cube of it or its surroundings replaced by
-            lung each time, and writes how the malignancy probability changes to occlusion/<nodule_id>.nii.gz, and as a
-            map that can be switched on in the report.
-        retries: How often a request is sent again when the server has answered before and is now busy or away.
-        shared_memory: True or False; by default VOIs go through shared memory to a server on this machine.
+            worklist.csv there lists the outcomes.
+        explain: Write occlusion maps: up to 125 further requests per nodule, each with one cube of the nodule or its
+            surroundings replaced by lung. The change of the malignancy probability is written to
+            occlusion/<nodule_id>.nii.gz and shown as an optional map in the report.
+        retries: Retries per request once the server has answered at least once.
+        shared_memory: Whether to send VOIs through shared memory. Default: True for a server on this machine.
     """
     connection = {
         "retries": whole_number(retries, "--retries", least=0),
@@ -205,31 +226,11 @@ def predict(
         from lung_nodule.deployment.prediction.predict import predict_ct
         from lung_nodule.deployment.prediction.predict_worklist import predict_worklist
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for requests under way, as after Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for running requests, as after Ctrl-C
         server = {"url": url, "model": model, "connection": connection}
         if worklist is not None:
             return 1 if predict_worklist(**paths, out=folder, **server, **options) else 0
         predict_ct(**paths, out=folder, **server, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
-        return 0
-
-    return Job(action)
-
-
-def check_plans(repository: str) -> Job:
-    """Check that the TensorRT plans of a model repository fit this machine's TensorRT, GPU and the ONNX files.
-
-    Args:
-        repository: The folder for which build_plans has built them.
-    """
-    folder = Path(path_text(repository, "--repository"))
-
-    def action() -> int:
-        from lung_nodule.deployment.repository import build_plans as plans
-
-        try:
-            logger.info("%d plans fit this machine", plans.check_plans(folder))
-        except plans.PlanError as error:
-            raise InputError(str(error)) from None
         return 0
 
     return Job(action)
@@ -250,33 +251,33 @@ def benchmark(
     min_readers: int | None = None,
     max_slice_thickness_mm: float | None = None,
 ) -> Job:
-    """Train and test bundles by patient-grouped cross-validation, and compare them with what needs no network.
+    """Train and test bundles by patient-grouped cross-validation and compare them with baselines without a network.
 
-    Writes benchmark.md, benchmark.json, predictions.csv (every nodule, every method) and pictures. A finished
-    training is kept, so the same command continues a stopped one. The exit status is 1 when a training or an evaluation
-    failed; the others are in the tables.
+    Writes benchmark.md, benchmark.json, predictions.csv (every nodule, every method) and pictures. Finished
+    trainings are kept, so the same command resumes a stopped run. The exit status is 1 if a training or an evaluation
+    failed; the tables then hold the others.
 
     Args:
-        dataset_dir: A dataset as `python -m preprocessing convert` writes it.
+        dataset_dir: Dataset written by `python -m preprocessing convert`.
         out: The folder to write to.
-        bundles: Their names, separated by commas. Default: all.
-        seeds: Trainings per fold, with the seeds 0, 1, ...
-        folds: How many folds are tested, beginning with 0; or their numbers, separated by commas ("3," for one).
-        processes: Trainings side by side on this machine, each with its share of the cores.
-        scheduler: tcp://host:port of a Dask scheduler whose workers train instead.
-        options: A JSON file with options by bundle that are added to the training, {"mtcnn": {"max_epochs": 5}}.
-        evaluate_only: Trains nothing; tests given weights on all nodules, the hold-out included, and refuses patients
-            that their training saw.
+        bundles: Bundle names, separated by commas. Default: all.
+        seeds: Number of trainings per fold, with the seeds 0, 1, ...
+        folds: Number of test folds, starting at 0; or their numbers, separated by commas ("3," for one).
+        processes: Number of parallel trainings on this machine, each with its share of the cores.
+        scheduler: tcp://host:port of a Dask scheduler, whose workers train instead.
+        options: JSON file with additional training options by bundle, such as {"mtcnn": {"max_epochs": 5}}.
+        evaluate_only: Do not train; test given weights on all nodules, the hold-out included. Patients that were seen
+            in training are refused.
         weights: The folder of <bundle>/model.pt for evaluate_only. Default: the bundles' own in bundles/. In the output
-            folder of a cross-validation, the model with the seed 0 that tests a nodule's fold is taken.
+            folder of a cross-validation, each fold is tested with its own model of seed 0.
         fit_dir: With evaluate_only, a dataset of other patients on which the baselines are fitted.
-        min_readers: With evaluate_only, readers that must have outlined a nodule, if not three.
-        max_slice_thickness_mm: With evaluate_only, of a scan, if not 2.5.
+        min_readers: With evaluate_only, minimum number of readers per nodule (default 3).
+        max_slice_thickness_mm: With evaluate_only, maximum slice thickness in mm (default 2.5).
     """
-    from lung_nodule.benchmark.arguments import planned
+    from lung_nodule.benchmark.arguments import plan_benchmark
 
     return Job(
-        planned(
+        plan_benchmark(
             dataset_dir=dataset_dir,
             out=out,
             bundles=bundles,
@@ -298,7 +299,7 @@ COMMANDS = (export, build_plans, check_plans, roll_back, serve, predict, benchma
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (the process's own arguments by default); returns the exit status."""
+    """Run the command line (``sys.argv`` by default) and return the exit status."""
     return run({command.__name__: command for command in COMMANDS}, name="lung_nodule", arguments=arguments)
 
 

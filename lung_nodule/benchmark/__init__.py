@@ -1,1 +1,1 @@
-"""Cross-validated comparison of the bundles with each other and with what needs no network."""
+"""Cross-validated comparison of the bundles with each other and with baselines without a network."""

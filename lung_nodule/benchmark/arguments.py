@@ -1,4 +1,4 @@
-"""The benchmark's command line: what it was given, checked before anything heavy is imported."""
+"""Arguments of the benchmark command, checked before any heavy import."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lung_nodule.lidc import FOLDS
 FAILED = 1
 
 
-def planned(**given: Any) -> Callable[[], int]:
-    """What the command will do, as a function that returns the exit status.
+def plan_benchmark(**given: Any) -> Callable[[], int]:
+    """Check the arguments and return the command as a function that returns the exit status.
 
     Args:
-        given: the command's flags.
+        given: command-line flags by name.
 
     Raises:
-        InputError: one of them is wrong, or two do not go together.
+        InputError: an argument is invalid, or two exclude each other.
     """
     if not given["evaluate_only"]:
         for flag in ("weights", "fit_dir", *COHORT):
@@ -30,17 +30,17 @@ def planned(**given: Any) -> Callable[[], int]:
         seeds, folds = whole_number(given["seeds"], "--seeds", least=1), tested_folds(given["folds"])
     else:
         if given["options"] is not None:
-            raise InputError("--options are of trainings: leave them out with --evaluate_only")
+            raise InputError("--options applies to trainings only: leave it out with --evaluate_only")
         seeds, folds = 0, []
     paths = {flag: path_text(given[flag], f"--{flag}") for flag in PATHS if given[flag] is not None}
     out = output_folder(given["out"], "--out")
     bundles = names(given["bundles"], "--bundles")
     processes = whole_number(given["processes"], "--processes", least=1)
-    how = {"processes": processes, "scheduler": paths.get("scheduler")}
+    execution = {"processes": processes, "scheduler": paths.get("scheduler")}
     if given["evaluate_only"]:
         cohort = {flag: check(given[flag], f"--{flag}") for flag, check in COHORT.items() if given[flag] is not None}
-        return lambda: _evaluate_only(paths, out, bundles, cohort, how)
-    return lambda: _cross_validate(paths, out, bundles, seeds, folds, how)
+        return lambda: _evaluate_only(paths, out, bundles, cohort, execution)
+    return lambda: _cross_validate(paths, out, bundles, seeds, folds, execution)
 
 
 PATHS = ("dataset_dir", "options", "weights", "fit_dir", "scheduler")
@@ -51,10 +51,10 @@ COHORT: dict[str, Callable[[object, str], float]] = {
 
 
 def tested_folds(value: object) -> list[int]:
-    """The test folds: a number of them, or their numbers.
+    """Parse the test folds, given as a count or as fold numbers.
 
     Raises:
-        InputError: there is no such fold.
+        InputError: a fold does not exist.
     """
     folds = range(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if isinstance(folds, str):
@@ -74,25 +74,35 @@ def _cross_validate(
     bundles: list[str] | None,
     seeds: int,
     folds: Sequence[int],
-    how: Mapping[str, Any],
+    execution: Mapping[str, Any],
 ) -> int:
     from lung_nodule.benchmark.plan import read_options
-    from lung_nodule.benchmark.run import How, cross_validated
+    from lung_nodule.benchmark.run import Execution, cross_validate
 
     chosen = _known(bundles)
     options = read_options(paths.get("options"), chosen)
-    failed = cross_validated(
-        Path(paths["dataset_dir"]), out, bundles=chosen, seeds=seeds, folds=folds, options=options, how=How(**how)
+    failed = cross_validate(
+        Path(paths["dataset_dir"]),
+        out,
+        bundles=chosen,
+        seeds=seeds,
+        folds=folds,
+        options=options,
+        execution=Execution(**execution),
     )
     return FAILED if failed else 0
 
 
 def _evaluate_only(
-    paths: Mapping[str, str], out: Path, bundles: list[str] | None, cohort: Mapping[str, Any], how: Mapping[str, Any]
+    paths: Mapping[str, str],
+    out: Path,
+    bundles: list[str] | None,
+    cohort: Mapping[str, Any],
+    execution: Mapping[str, Any],
 ) -> int:
-    from lung_nodule.benchmark.run import How, of_given_weights
+    from lung_nodule.benchmark.run import Execution, evaluate_weights
 
-    failed = of_given_weights(
+    failed = evaluate_weights(
         Path(paths["dataset_dir"]),
         out,
         weights=paths.get("weights"),
@@ -100,7 +110,7 @@ def _evaluate_only(
         known=_known(None),
         fit_dir=Path(paths["fit_dir"]) if "fit_dir" in paths else None,
         cohort=cohort,
-        how=How(**how),
+        execution=Execution(**execution),
     )
     return FAILED if failed else 0
 

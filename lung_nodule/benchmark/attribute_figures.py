@@ -9,18 +9,18 @@ from lung_nodule.evaluation.metrics import area_under_curve
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
 
-def rated(rows: pd.DataFrame) -> list[str]:
+def rated_attributes(rows: pd.DataFrame) -> list[str]:
     """Attributes whose rating a method predicts."""
     return [name for name in ATTRIBUTES if f"{name}_pred" in rows and rows[f"{name}_pred"].notna().any()]
 
 
-def binarised(rows: pd.DataFrame) -> list[str]:
-    """Attributes of which a method says whether they are high."""
+def binarised_attributes(rows: pd.DataFrame) -> list[str]:
+    """Attributes for which a method predicts high against low."""
     return [name for name in ATTRIBUTE_THRESHOLDS if f"{name}_prob" in rows and rows[f"{name}_prob"].notna().any()]
 
 
 def attribute_score(rows: pd.DataFrame, name: str) -> np.ndarray:
-    """What ranks nodules by an attribute: ``<attribute>_score`` where a method has one, else its probability."""
+    """Ranking score of an attribute: ``<attribute>_score`` where a method has one, else its probability."""
     probability = rows[f"{name}_prob"]
     score = rows[f"{name}_score"].fillna(probability) if f"{name}_score" in rows else probability
     return score.to_numpy(dtype=float)
@@ -35,18 +35,18 @@ def attribute_figures(rows: pd.DataFrame) -> dict[str, float]:
     """Figures of one method and seed.
 
     Args:
-        rows: with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both; the AUC is of
-            ``<attribute>_score`` where there is one.
+        rows: table with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both; the AUC uses
+            ``<attribute>_score`` if present.
 
     Returns:
         ``<attribute>_mae`` and ``_spearman`` of ratings, ``_auc`` and ``_accuracy`` of high against low.
     """
     figures: dict[str, float] = {}
-    for name in rated(rows):
+    for name in rated_attributes(rows):
         known = rows[rows[f"{name}_pred"].notna()]
         figures[f"{name}_mae"] = float((known[f"{name}_pred"] - known[f"{name}_mean"]).abs().mean())
         figures[f"{name}_spearman"] = rank_correlation(known[f"{name}_pred"], known[f"{name}_mean"])
-    for name in binarised(rows):
+    for name in binarised_attributes(rows):
         known = rows[rows[f"{name}_prob"].notna()]
         probability, high = known[f"{name}_prob"].to_numpy(dtype=float), is_high(known, name).to_numpy()
         figures[f"{name}_auc"] = area_under_curve(attribute_score(known, name), high)

@@ -1,4 +1,4 @@
-"""The rows of the baselines that use no network, fitted inside the folds."""
+"""Table rows of the baselines without a network, fitted inside the folds."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
 
 def fitted_rows(splits: Sequence[Split]) -> pd.DataFrame:
-    """All baselines that are fitted: their test nodules, method by method."""
-    tables = [rows for split in splits for rows in _fitted(split)]
+    """Fit all baselines on every split and return their test rows, method by method."""
+    tables = [rows for split in splits for rows in _fit_all(split)]
     return pd.concat(tables, ignore_index=True)
 
 
-def _fitted(split: Split) -> list[pd.DataFrame]:
+def _fit_all(split: Split) -> list[pd.DataFrame]:
     measured = radiomics_columns(split.train)
     radiomics, four = malignancy_columns(split, measured), split.with_validation()
     of_four = malignancy_columns(four, measured).assign(malignancy_threshold=radiomics["malignancy_threshold"])
@@ -55,10 +55,10 @@ def _fitted(split: Split) -> list[pd.DataFrame]:
 
 
 def mask_rows(nodules: pd.DataFrame) -> pd.DataFrame:
-    """The masks that need nothing to be fitted.
+    """Rows of the mask baselines that need no fitting.
 
     Args:
-        nodules: the test nodules with ``threshold_dice`` and ``region_dice``.
+        nodules: test nodules with ``threshold_dice`` and ``region_dice``.
     """
     found = {THRESHOLD: "threshold_dice", REGION: "region_dice"}
     tables = [
@@ -69,7 +69,7 @@ def mask_rows(nodules: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking_rows(nodules: pd.DataFrame) -> pd.DataFrame:
-    """Diameter and crop extent where nothing is fitted: they rank the nodules, and give no probability."""
+    """Rows of diameter and crop extent as ranking scores without a probability, where nothing is fitted."""
     found = {CROP_EXTENT: "crop_extent_mm", DIAMETER: "diameter_mm"}
     tables = [
         rows_of(method, nodules).assign(malignancy_prob=np.nan, malignancy_score=nodules[column])
@@ -79,19 +79,19 @@ def ranking_rows(nodules: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_of(method: Baseline, nodules: pd.DataFrame, *columns: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the long table: a method's columns beside the keys and references of the nodules."""
+    """Rows of the long table: a method's columns next to the keys and references of the nodules."""
     kept = nodules[[column for column in (*KEYS, *REFERENCES) if column in nodules]]
     seed = nodules.get("seed", np.nan)
     return pd.concat([kept.assign(method=method.name, seed=seed), *columns], axis=1)
 
 
 def _single(split: Split, column: str) -> pd.DataFrame:
-    """A measurement alone: it ranks the nodules itself, a logistic regression makes a probability of it."""
+    """Rank by a single measurement; its probability comes from a logistic regression."""
     return malignancy_columns(split, [column]).assign(malignancy_score=split.test[column])
 
 
 def _constant(split: Split) -> pd.DataFrame:
-    """The same for every nodule; one score for all folds, as their shares would rank the folds."""
+    """Predict the same for every nodule; one score for all folds, as the class shares would rank the folds."""
     share = float(split.train["malignant"].mean())
     medians = {f"{name}_pred": float(split.train[f"{name}_mean"].median()) for name in ATTRIBUTES}
     high = {

@@ -1,4 +1,4 @@
-"""A cell of the benchmark: one bundle, one seed, one test fold; what it runs, what it leaves, when it is done."""
+"""A cell of the benchmark (one bundle, one seed, one test fold): its commands, output files and completion state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lung_nodule.io import write_json
 
 RECORD, BEGUN, OPTIONS = "cell.json", "begun.json", "options.json"
 GIVEN = "given weights"
-"""What a cell has instead of a seed where it trains nothing."""
+"""Replaces the seed in the name of a cell that does not train."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Step:
     """A command of MONAI's bundles.
 
     Attributes:
-        name: for messages: ``training``, ``test``, ``validation``.
-        arguments: after ``python -m monai.bundle run``.
-        leaves: the file without which it has failed.
+        name: step name for messages: ``training``, ``test``, ``validation``.
+        arguments: arguments of ``python -m monai.bundle run``.
+        leaves: output file; the step has failed without it.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Cell:
     """One bundle, one seed, one test fold.
 
     Attributes:
-        bundle: name.
-        seed: of its training; None where weights are given.
-        fold: that it tests, a number or ``holdout``.
-        folder: absolute; ``log.txt``, ``begun.json``, ``options.json``, ``cell.json``, ``model.pt``, ``test/``,
-            ``validation/``.
-        dataset_dir: absolute; what is trained and tested on.
-        weights: absolute; the ``model.pt`` that is tested, next to its side file.
-        steps: its commands, in order.
-        made_with: everything that its figures depend on, as JSON: compared before a finished cell is kept, or a
-            training that was stopped is continued.
-        options: of its training, the content of ``options.json``, which its command names; without any there is none.
+        bundle: bundle name.
+        seed: training seed; None for given weights.
+        fold: test fold, a number or ``holdout``.
+        folder: absolute path of the folder with ``log.txt``, ``begun.json``, ``options.json``, ``cell.json``,
+            ``model.pt``, ``test/`` and ``validation/``.
+        dataset_dir: absolute path of the dataset.
+        weights: absolute path of the tested ``model.pt``, next to its side file.
+        steps: commands in order.
+        made_with: everything that the figures depend on, as JSON; compared before a finished cell is kept or a
+            stopped training is resumed.
+        options: training options, the content of ``options.json``; the file is not written if empty.
     """
 
     bundle: str
@@ -60,17 +60,17 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name of the cell for messages."""
         return f"{self.bundle}, {GIVEN if self.seed is None else f'seed {self.seed}'}, fold {self.fold}"
 
     @property
     def log(self) -> Path:
-        """Where the output of its commands goes."""
+        """Log file of the commands."""
         return self.folder / "log.txt"
 
     @property
     def shown_log(self) -> Path:
-        """The log as seen from the benchmark's folder."""
+        """Path of the log relative to the benchmark's folder."""
         return self.log.relative_to(self.benchmark)
 
     @property
@@ -79,14 +79,14 @@ class Cell:
         return self.folder.parents[3]
 
     def predictions(self, split: str) -> Path:
-        """The table of a split, ``test`` or ``validation``."""
+        """Path of the predictions of a split, ``test`` or ``validation``."""
         return self.folder / split / "predictions.csv"
 
     def is_done(self) -> bool:
-        """Whether it is finished, all its files included.
+        """Whether the cell is finished and all its files exist.
 
         Raises:
-            InputError: it was begun or finished with other settings, of another dataset or other weights.
+            InputError: it was begun or finished with other settings, another dataset or other weights.
         """
         self._refuse_other(self.folder / BEGUN, "begun")
         record = self.folder / RECORD
@@ -96,7 +96,7 @@ class Cell:
         return True
 
     def _refuse_other(self, record: Path, done: str) -> None:
-        """Raise InputError where a record has other settings; a missing one has none."""
+        """Raise InputError if the record exists and has other settings."""
         if not record.is_file():
             return
         try:
@@ -112,20 +112,20 @@ class Cell:
             )
 
     def begin(self) -> None:
-        """Record what a training is made with, before it leaves anything; tests of given weights leave no part."""
+        """Record the settings of a training before it writes anything; tests of given weights need no such record."""
         if self.seed is not None:
             write_json(self.folder / BEGUN, self.made_with)
         if self.options:
             write_json(self.folder / OPTIONS, self.options)
 
     def finish(self, **more: Any) -> None:
-        """Record that it is done: the last file that is written."""
+        """Record that the cell is done; this file is written last."""
         write_json(self.folder / RECORD, {**self.made_with, **more})
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A cell that did not end well, and why in one line."""
+class CellFailure:
+    """A cell that failed, with the reason in one line."""
 
     cell: str
     reason: str

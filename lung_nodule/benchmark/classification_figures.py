@@ -13,7 +13,7 @@ BINS = 10
 
 
 def ranking_score(rows: pd.DataFrame) -> pd.Series:
-    """What ranks the nodules: ``malignancy_score`` where a method has one, else its probability."""
+    """Ranking score: ``malignancy_score`` where a method has one, else its probability."""
     if "malignancy_score" not in rows:
         return rows["malignancy_prob"]
     return rows["malignancy_score"].fillna(rows["malignancy_prob"])
@@ -23,12 +23,13 @@ def classification_figures(rows: pd.DataFrame) -> dict[str, float]:
     """Figures of one method and seed over its nodules of all folds together.
 
     Args:
-        rows: with ``malignancy_prob``, ``malignant`` (NaN at score 3), ``malignancy_mean``, ``malignancy_threshold``.
+        rows: table with ``malignancy_prob``, ``malignant`` (NaN at score 3), ``malignancy_mean`` and
+            ``malignancy_threshold``.
 
     Returns:
         ``auc``; ``accuracy``, ``sensitivity``, ``specificity`` at 0.5; ``accuracy_at_threshold`` at each row's own
-        threshold; ``brier``; ``calibration_error``; ``auc_with_3``, score 3 counted as benign; ``spearman`` with the
-        readers' mean, score 3 kept. NaN where a class is missing.
+        threshold; ``brier``; ``calibration_error``; ``auc_with_3``, with score 3 counted as benign; ``spearman`` with
+        the readers' mean, score 3 included. NaN where a class is missing.
     """
     known = rows[rows["malignant"].notna()]
     label = known["malignant"].to_numpy(dtype=float)
@@ -44,7 +45,7 @@ def classification_figures(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _of_probability(probability: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    """What asks for a probability; NaN where a method only ranks."""
+    """Figures that require a probability; NaN where a method only ranks."""
     if not len(probability) or np.isnan(probability).any():
         return dict.fromkeys(("accuracy", "sensitivity", "specificity", "brier", "calibration_error"), float("nan"))
     return {
@@ -77,11 +78,11 @@ def accuracy_at(rows: pd.DataFrame) -> float:
 
 
 def reliability(probability: np.ndarray, label: np.ndarray) -> pd.DataFrame:
-    """Per tenth of the probability that holds nodules: ``predicted`` and ``observed`` mean, ``nodules``.
+    """Reliability table: ``predicted`` and ``observed`` mean and ``nodules`` of each non-empty probability decile.
 
     Args:
-        probability: ``[N]`` in 0..1.
-        label: ``[N]`` 1 or 0.
+        probability: ``[N]``, 0..1.
+        label: ``[N]``, 1 or 0.
     """
     tenth = np.minimum((np.asarray(probability) * BINS).astype(int), BINS - 1)
     table = pd.DataFrame({"tenth": tenth, "predicted": probability, "observed": label, "nodules": 1})
@@ -97,7 +98,7 @@ def calibration_error(probability: np.ndarray, label: np.ndarray) -> float:
 
 
 def rank_correlation(one: pd.Series, other: pd.Series) -> float:
-    """Spearman's, of two columns of one table; NaN where either is constant."""
+    """Spearman correlation of two columns of a table; NaN if either is constant."""
     if one.nunique() < 2 or other.nunique() < 2:
         return float("nan")
     return float(one.rank().corr(other.rank()))

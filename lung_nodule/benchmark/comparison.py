@@ -1,4 +1,4 @@
-"""Every network against every baseline on the same nodules, with paired intervals over patients."""
+"""Comparison of every network with every baseline on the same nodules, with paired intervals over patients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.attribute_figures import attribute_score, binarised, is_high, rated
+from lung_nodule.benchmark.attribute_figures import attribute_score, binarised_attributes, is_high, rated_attributes
 from lung_nodule.benchmark.classification_figures import ranking_score, scores_malignancy
 from lung_nodule.benchmark.figures import by_seed
 from lung_nodule.evaluation import PatientBootstrap
@@ -18,14 +18,14 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of which differences are taken.
+    """A figure for which differences are computed.
 
     Attributes:
-        section: of ``benchmark.json``.
-        name: in that section.
-        higher_is_better: whether it is.
-        draw: its values ``[draws]`` from a bootstrap and one seed's rows.
-        rows: the rows that count.
+        section: section of ``benchmark.json``.
+        name: name of the figure in that section.
+        higher_is_better: whether a higher value is better.
+        draw: function of a bootstrap and one seed's rows that returns the values ``[draws]``.
+        rows: function that selects the rows with the figure.
     """
 
     section: str
@@ -36,10 +36,10 @@ class Figure:
 
 
 def figures_of(rows: pd.DataFrame) -> list[Figure]:
-    """The compared figures that a method has."""
+    """Figures of a method that can be compared."""
     found = [AUC] if scores_malignancy(rows) else []
     found += [DICE] if "dice_voi" in rows and rows["dice_voi"].notna().any() else []
-    return [*found, *(_error(name) for name in rated(rows)), *(_attribute_auc(name) for name in binarised(rows))]
+    return [*found, *map(_error, rated_attributes(rows)), *map(_attribute_auc, binarised_attributes(rows))]
 
 
 def _patients(rows: pd.DataFrame) -> list[str]:
@@ -80,11 +80,11 @@ def _attribute_auc(name: str) -> Figure:
 
 
 class Comparison:
-    """Draws of the figures of all methods, from one bootstrap over all patients.
+    """Bootstrap draws of the figures of all methods, from one bootstrap over all patients.
 
     Args:
         tables: rows of the long table by method.
-        draws: bootstrap samples.
+        draws: number of bootstrap samples.
     """
 
     def __init__(self, tables: Mapping[str, pd.DataFrame], *, draws: int = DRAWS) -> None:
@@ -99,10 +99,10 @@ class Comparison:
         return self.bootstrap.interval(self._draws(method, figure, self._nodules(method, figure)))
 
     def difference(self, method: str, baseline: str, figure: Figure) -> dict[str, Any]:
-        """A network's figure less the baseline's on the network's nodules, both as means over their seeds.
+        """Difference of a network's and a baseline's figure on their common nodules, as means over the seeds.
 
         Returns:
-            ``difference``, ``interval`` (95 %, paired by patient), ``better``: whether the network is.
+            ``difference``, ``interval`` (95 %, paired by patient), ``better``: whether the network is better.
         """
         nodules = self._nodules(method, figure) & self._nodules(baseline, figure)
         draws = self._draws(method, figure, nodules) - self._draws(baseline, figure, nodules)
@@ -111,7 +111,7 @@ class Comparison:
         return {"difference": value, "interval": self.bootstrap.interval(draws), "better": bool(better)}
 
     def _nodules(self, method: str, figure: Figure) -> frozenset[str]:
-        """Nodules of a method; a figure on readings keeps the nodules that any of them counts."""
+        """Nodules of a method with the figure. For per-reader rows, a nodule counts if any of its readings does."""
         return frozenset(figure.rows(self.tables[method])["nodule_id"])
 
     def _rows(self, method: str, figure: Figure, nodules: frozenset[str]) -> list[pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""The nodules of a dataset with their references, checked before any work, and a fingerprint of what they are."""
+"""Nodules of a dataset with their references, checked before any work, and a fingerprint of the dataset."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from lung_nodule.lidc import CHARACTERISTICS, FOLDS
 
 TABLES = ("nodules.csv", "folds.csv", "annotations.csv", "dataset.json")
 COHORT = {"min_readers": 3, "max_slice_thickness_mm": 2.5}
-"""Which nodules ``benchmark`` takes, where nothing else is asked for."""
+"""Default cohort of ``benchmark``."""
 REFERENCES = ["nodule_id", "patient_id", "fold", "readers", "diameter_mm", "malignancy_mean", "malignant"]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset of the cohort ``benchmark``: slices of at most 2.5 mm, and three readers unless said otherwise.
+    """A dataset of the cohort ``benchmark``: slices of at most 2.5 mm and at least three readers by default.
 
     Attributes:
-        folder: where it lies.
-        items: its nodules, as :func:`lung_nodule.data.nodule_datalist` gives them.
-        annotations: a row per reader and nodule with the nine ratings; None where the dataset has no such table.
+        folder: folder of the dataset.
+        items: nodules, as returned by :func:`lung_nodule.data.nodule_datalist`.
+        annotations: a row per reader and nodule with the nine ratings; None if the dataset has no such table.
         described: name, licence, whether it is synthetic.
-        fingerprint: changes with any table, and with the content of any CT or mask.
+        fingerprint: hash of the tables and of the content of all CTs and masks.
     """
 
     folder: Path
@@ -44,12 +44,12 @@ class Dataset:
 
     @property
     def left_out(self) -> int:
-        """How many rows of its ``nodules.csv`` are not among the items."""
+        """Number of rows of ``nodules.csv`` that are not among the items."""
         return len(read_table(self.folder / "nodules.csv")) - len(self.items)
 
     @property
     def shown(self) -> dict[str, Any]:
-        """What a reader elsewhere can know it by: not its folder."""
+        """Description for the report, without the local folder."""
         kept = {key: value for key, value in self.described.items() if key != "dataset_dir"}
         return {**kept, "fingerprint": self.fingerprint}
 
@@ -60,7 +60,7 @@ class Dataset:
 
     @property
     def patients(self) -> set[str]:
-        """Names of its patients."""
+        """Names of the patients."""
         return {item["patient_id"] for item in self.items}
 
     @property
@@ -76,9 +76,9 @@ def read_dataset(folder: str | Path, folds: Sequence[int | str], *, cohort: Mapp
     """Read and check a dataset.
 
     Args:
-        folder: in the layout that ``python -m preprocessing convert`` writes.
-        folds: whose nodules are taken.
-        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of ``benchmark``.
+        folder: dataset in the layout of ``python -m preprocessing convert``.
+        folds: folds to read.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, if different from :data:`COHORT`.
 
     Raises:
         InputError: a table is missing or broken, a patient is in two folds, a hold-out patient in a numbered one.
@@ -97,14 +97,14 @@ def folds_of(folder: str | Path) -> list[int | str]:
 
 
 def require_classes(dataset: Dataset, folds: Sequence[int]) -> None:
-    """Refuse a cross-validation one part of which lacks a class, before anything is trained.
+    """Refuse a cross-validation in which a part lacks a class, before anything is trained.
 
     Args:
-        dataset: all five folds.
-        folds: the test folds.
+        dataset: dataset with all five folds.
+        folds: test folds.
 
     Raises:
-        InputError: a fold to test, to validate or to train on has benign or malignant nodules only.
+        InputError: a test, validation or training part has benign or malignant nodules only.
     """
     for fold in folds:
         validation = validation_fold(fold)

@@ -13,20 +13,21 @@ from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from sklearn.pipeline import Pipeline
 
 STRENGTH = 0.1
-"""Of the penalty where there are many measurements, scikit-learn's C; set beforehand, not searched."""
+"""C of the regression with many features; fixed, not tuned."""
 MANY = 5
+"""Largest number of features that is fitted with C = 1."""
 
 
 def malignancy_columns(split: Split, columns: Sequence[str]) -> pd.DataFrame:
     """Probability and threshold of a logistic regression, for the test nodules.
 
     Args:
-        split: nodules of which those with a class are fitted.
-        columns: the measurements.
+        split: nodules; those with a class are fitted.
+        columns: names of the measurements.
     """
     known = split.train[split.train["malignant"].notna()]
     strength = 1.0 if len(columns) <= MANY else STRENGTH
-    model = fitted(logistic(strength=strength), known, columns, known["malignant"])
+    model = fit_model(logistic(strength=strength), known, columns, known["malignant"])
     probability = [_probability(model, part, columns) for part in (split.validation, split.test)]
     threshold = youden_threshold(probability[0], split.validation["malignant"].to_numpy(dtype=float))
     return pd.DataFrame({"malignancy_prob": probability[1], "malignancy_threshold": threshold}, index=split.test.index)
@@ -37,13 +38,13 @@ def rating_columns(split: Split, columns: Sequence[str], model: Pipeline | None 
 
     Args:
         split: nodules.
-        columns: the measurements.
-        model: fitted anew for every attribute; support vector regression by default.
+        columns: names of the measurements.
+        model: model, refitted for each attribute; support vector regression by default.
     """
     model = model or support_vectors()
     predicted = {}
     for name in ATTRIBUTES:
-        fitted(model, split.train, columns, split.train[f"{name}_mean"])
+        fit_model(model, split.train, columns, split.train[f"{name}_mean"])
         predicted[f"{name}_pred"] = model.predict(_matrix(split.test, columns))
     return pd.DataFrame(predicted, index=split.test.index)
 
@@ -56,13 +57,13 @@ def high_columns(split: Split, columns: Sequence[str]) -> pd.DataFrame:
         if high.all() or not high.any():
             predicted[f"{name}_prob"] = np.full(len(split.test), float(high.mean()))
             continue
-        model = fitted(logistic(strength=STRENGTH), split.train, columns, high.astype(float))
+        model = fit_model(logistic(strength=STRENGTH), split.train, columns, high.astype(float))
         predicted[f"{name}_prob"] = _probability(model, split.test, columns)
     return pd.DataFrame(predicted, index=split.test.index)
 
 
-def fitted(model: Pipeline, rows: pd.DataFrame, columns: Sequence[str], target: pd.Series) -> Pipeline:
-    """The model itself, fitted."""
+def fit_model(model: Pipeline, rows: pd.DataFrame, columns: Sequence[str], target: pd.Series) -> Pipeline:
+    """Fit a model in place and return it."""
     return model.fit(_matrix(rows, columns), target.to_numpy(dtype=float))
 
 

@@ -1,4 +1,4 @@
-"""HU inside of a nodule's mask, at its border and around it."""
+"""HU measurements inside a nodule's mask, at its border and around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.stats import kurtosis, skew
 CALCIFIED_HU, SOLID_HU = 200.0, -300.0
 PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
 SHELLS_MM = {"core": (-99.0, -3.0), "inner": (-3.0, -1.5), "rim": (-1.5, 0.0), "outer": (0.0, 1.5), "near": (1.5, 4.0)}
-"""Distance from the border in mm, negative inside."""
+"""Range of distances from the border in mm, negative inside."""
 BINS_HU = np.arange(-1000, 1026, 25)
 SMOOTHING_MM = 0.7
 
@@ -37,7 +37,7 @@ def histogram_measurements(hu: np.ndarray) -> dict[str, float]:
 
 
 def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
-    """The radial profile across the border, how sharp it is, and what surrounds the nodule.
+    """Radial profile across the border, edge sharpness and density of the surroundings.
 
     Args:
         ct: ``[X, Y, Z]`` in HU.
@@ -45,7 +45,8 @@ def margin_measurements(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -
         spacing: ``[3]`` voxel size in mm.
 
     Returns:
-        NaN for a shell without voxels: a small nodule has no core, a tight crop nothing around it.
+        The measurements by name; NaN for a shell without voxels, such as the core of a small nodule or the
+        surroundings in a tight crop.
     """
     ct = np.clip(ct, -1000, 1000).astype(np.float32)
     outside = np.zeros(mask.shape) if mask.all() else border_distance(~mask, spacing)

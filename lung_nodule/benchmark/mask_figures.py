@@ -19,11 +19,11 @@ def mask_figures(rows: pd.DataFrame) -> dict[str, float]:
     """Figures of one method and seed.
 
     Args:
-        rows: with ``dice_voi`` (on the VOI's own voxels, as all masks are compared) and ``diameter_mm``; a network's
-            also with ``dice``, ``jaccard`` and counts on its own patch.
+        rows: table with ``dice_voi`` (on the VOI's own voxels, where all masks are compared) and ``diameter_mm``; for a
+            network also with ``dice``, ``jaccard`` and counts on its own patch.
 
     Returns:
-        ``dice_voi``, ``jaccard_voi`` and ``dice_voi_<size>``; where known ``dice``, ``jaccard``, ``dice_pooled``,
+        ``dice_voi``, ``jaccard_voi`` and ``dice_voi_<size>``; if available ``dice``, ``jaccard``, ``dice_pooled``,
         ``jaccard_pooled``, ``dice_<size>``.
     """
     known = rows[rows["dice_voi"].notna()]

@@ -1,4 +1,4 @@
-"""What is measured of every nodule once, without a network: its radiomics, and Dice of masks that need none."""
+"""Measurements of every nodule without a network: radiomics and Dice of the baseline masks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lung_nodule.io.progress_bar import progress
 logger = logging.getLogger(__name__)
 
 VERSION = 3
-"""Counted up with every change of a measurement: earlier tables of an output folder are then measured again."""
+"""Incremented with every change of a measurement, so that earlier tables are not reused."""
 PREFIX = "radiomics_"
 
 
@@ -43,16 +43,16 @@ def radiomics(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str
 
 
 def measure_nodule(item: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """A nodule's row.
+    """Measure one nodule and return its row.
 
     ``crop_extent_mm``; ``threshold_dice``, ``region_dice`` and ``reader<i>_dice`` of masks that need no network;
     ``true_<name>`` of :func:`lung_nodule.core.measure` and ``radiomics_<name>``, both on the readers' consensus mask.
 
-    Where the consensus mask is empty, ``crop_extent_mm`` and ``reader<i>_dice`` alone. Without the readers' own masks
-    no ``reader<i>_dice``.
+    If the consensus mask is empty, the row has only ``crop_extent_mm`` and ``reader<i>_dice``. Without the readers' own
+    masks there is no ``reader<i>_dice``.
 
     Args:
-        item: of :func:`lung_nodule.data.nodule_datalist`.
+        item: item of :func:`lung_nodule.data.nodule_datalist`.
 
     Raises:
         InputError: a file is missing or unreadable, or the masks do not lie on the CT's grid.
@@ -69,7 +69,7 @@ def measure_nodule(item: Mapping[Hashable, Any]) -> dict[str, Any]:
         **{f"true_{name}": value for name, value in measure(ct, mask, spacing).items()},
     }
     if not mask.any():
-        logger.warning(f"{item['mask']} is empty: what needs no network is not compared on this nodule")
+        logger.warning(f"{item['mask']} is empty: the baselines are not compared on this nodule")
         return row
     return {
         **row,
@@ -80,18 +80,18 @@ def measure_nodule(item: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 
 def dice(mask: np.ndarray, reference: np.ndarray) -> float:
-    """Overlap of two masks; NaN where both are empty."""
+    """Dice of two masks; NaN if both are empty."""
     total = int(mask.sum()) + int(reference.sum())
     return float(2 * (mask & reference).sum() / total) if total else float("nan")
 
 
-def measured(items: Sequence[Mapping[Any, Any]], *, out: Path, fingerprint: str) -> pd.DataFrame:
-    """The rows of all nodules, in the order of ``items``; kept in ``out``, so that a later run does not measure again.
+def measure_nodules(items: Sequence[Mapping[Any, Any]], *, out: Path, fingerprint: str) -> pd.DataFrame:
+    """Measure all nodules, in the order of ``items``; the table is cached in ``out``.
 
     Args:
-        items: of :func:`lung_nodule.data.nodule_datalist`.
-        out: where ``measurements_<fingerprint>.csv`` lies.
-        fingerprint: of the dataset.
+        items: items of :func:`lung_nodule.data.nodule_datalist`.
+        out: folder of ``measurements_<fingerprint>_v<VERSION>.csv``.
+        fingerprint: fingerprint of the dataset.
     """
     path = out / f"measurements_{fingerprint}_v{VERSION}.csv"
     if path.is_file():
@@ -110,5 +110,5 @@ def measured(items: Sequence[Mapping[Any, Any]], *, out: Path, fingerprint: str)
 
 
 def radiomics_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of the measurements among those of :func:`measured`."""
+    """Names of the radiomics columns of a table of :func:`measure_nodules`."""
     return [str(column) for column in table.columns if str(column).startswith(PREFIX)]

@@ -1,4 +1,4 @@
-"""The names of the baselines, what each is, and what it is given."""
+"""Baselines without a network: names, descriptions and whether they use the readers' annotations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Baseline:
     """A method without a network.
 
     Attributes:
-        name: in ``predictions.csv``; for what uses a network's own mask, ``<bundle> mask: ...``.
-        title: what it is, for the tables.
-        readers: whether it is given something that the readers drew or rated.
+        name: name in ``predictions.csv``; ``<bundle> mask: ...`` for a baseline on a network's own mask.
+        title: description for the tables.
+        readers: whether the baseline uses the readers' outlines or ratings.
     """
 
     name: str
@@ -53,12 +53,12 @@ WITHOUT_NETWORK = (
 
 
 def own_size(bundle: str) -> Baseline:
-    """The baseline of a network's own mask that knows size and calcium alone."""
+    """Baseline on a network's own mask with size and calcification only."""
     return Baseline(f"{bundle} mask: volume, calcium", f"log volume and calcified share of the mask of {bundle}")
 
 
 def own_radiomics(bundle: str) -> Baseline:
-    """The baseline of a network's own mask with all ten measurements that an evaluation writes."""
+    """Baseline on a network's own mask with all ten measurements that an evaluation writes."""
     return Baseline(
         f"{bundle} mask: radiomics", f"the ten measurements that evaluation writes of the mask of {bundle}; fitted on "
         "the same measurements of the readers' masks in the training folds",

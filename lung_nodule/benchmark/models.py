@@ -1,4 +1,4 @@
-"""The models of the baselines, all scikit-learn's; a missing measurement counts as the training nodules' median."""
+"""scikit-learn models of the baselines; missing measurements are imputed with the median of the training nodules."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def support_vectors() -> Pipeline:
 
 
 def lasso(patients: np.ndarray) -> Pipeline:
-    """LASSO, whose penalty is chosen within the training nodules, grouped by patient."""
+    """LASSO; the penalty is chosen by inner cross-validation grouped by patient."""
     return _scaled(LassoCV(alphas=PENALTIES, cv=_inner(patients), max_iter=20000))
 
 
 def elastic_net(patients: np.ndarray) -> Pipeline:
-    """Elastic net with equal shares of both norms, whose penalty is chosen as that of :func:`lasso`."""
+    """Elastic net with equal L1 and L2 shares; the penalty is chosen as in :func:`lasso`."""
     return _scaled(ElasticNetCV(l1_ratio=0.5, alphas=PENALTIES, cv=_inner(patients), max_iter=20000))
 
 

@@ -1,4 +1,4 @@
-"""Baselines on the masks that the networks themselves draw: what size and calcium of them say without the network."""
+"""Baselines on measurements of the networks' own masks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ SIZE = ["mask_log_volume", "mask_calcified"]
 
 
 def own_mask_rows(splits: Sequence[Split], test: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
-    """Rows of both baselines for every network and seed that measured its masks.
+    """Rows of both baselines for every network and seed with mask measurements.
 
-    A network draws no masks of its training nodules, so the models are fitted on the same measurements of the readers'
-    masks, and predict from those of the network's.
+    A network has no masks of its training nodules, so the models are fitted on the same measurements of the readers'
+    masks and predict from those of the network's masks.
 
     Args:
-        splits: of the nodules, with ``true_<name>`` of every measurement.
-        test: the networks' rows of the test folds.
-        validation: of the validation folds, with the test fold in ``fold``; empty for given weights.
+        splits: splits of the nodules, with ``true_<name>`` of every measurement.
+        test: rows of the networks on the test folds.
+        validation: rows of the networks on the validation folds, with the test fold in ``fold``; empty for given
+            weights.
     """
     tables = []
     if not set(MEASURED) <= set(test.columns):
@@ -40,7 +41,7 @@ def _of_fold(bundle: str, split: Split, rows: pd.DataFrame, validation: pd.DataF
     own = rows[rows["nodule_id"].isin(split.test["nodule_id"])]
     if own.empty:
         return []
-    seen = _validated(bundle, own, validation)
+    seen = _validation_rows(bundle, own, validation)
     names = {f"true_{name}": f"mask_{name}" for name in MEASUREMENTS}
     train = split.train.rename(columns=names)
     masked = Split(train, split.validation.rename(columns=names) if seen.empty else seen, own)
@@ -51,8 +52,8 @@ def _of_fold(bundle: str, split: Split, rows: pd.DataFrame, validation: pd.DataF
     ]
 
 
-def _validated(bundle: str, own: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
-    """The same network's rows of the validation fold."""
+def _validation_rows(bundle: str, own: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the same network on its validation fold."""
     if validation.empty:
         return validation
     fold, seed = own["fold"].iloc[0], own["seed"].iloc[0]

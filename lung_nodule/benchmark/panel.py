@@ -1,4 +1,4 @@
-"""The networks together: the mean of what they predict for a nodule, as the served panel answers."""
+"""The panel: mean of the networks' predictions, as the served panel answers."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from lung_nodule.benchmark.predictions import REFERENCES, youden_threshold
 from lung_nodule.lidc import ATTRIBUTES
 
 PANEL = "panel"
-"""The name of the method."""
+"""Method name of the panel."""
 CELL = ["fold", "seed"]
 RATINGS = [f"{name}_pred" for name in ATTRIBUTES]
 
 
 def panel_rows(test: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the panel for every nodule and seed that all networks have predicted; one without a malignancy is none.
+    """Rows of the panel for every nodule and seed that all networks with a malignancy have predicted.
 
-    Nothing is fitted. ``malignancy_spread`` is the distance of the largest from the smallest network's probability, a
-    rating the mean of the networks that give one, ``malignancy_threshold`` chosen on the validation folds.
+    Nothing is fitted. ``malignancy_spread`` is the largest minus the smallest probability of the networks, a rating the
+    mean of the networks that predict it; ``malignancy_threshold`` is chosen on the validation folds.
 
     Args:
-        test: the networks' rows of the test folds.
-        validation: of the validation folds, with the test fold in ``fold``; empty for given weights.
+        test: rows of the networks on the test folds.
+        validation: rows of the networks on the validation folds, with the test fold in ``fold``; empty for given
+            weights.
 
     Returns:
-        nothing of a single network.
+        The rows; empty for a single network.
     """
-    joined = _joined(test)
-    chosen_on = _joined(validation) if len(validation) else validation
-    if joined.empty or chosen_on.empty:
-        return joined.assign(malignancy_threshold=np.nan)
+    mean = _mean_rows(test)
+    chosen_on = _mean_rows(validation) if len(validation) else validation
+    if mean.empty or chosen_on.empty:
+        return mean.assign(malignancy_threshold=np.nan)
     thresholds = [
         {**dict(zip(CELL, cell, strict=True)), "malignancy_threshold": _threshold(rows)}
         for cell, rows in chosen_on.groupby(CELL)
     ]
-    return joined.merge(pd.DataFrame(thresholds), on=CELL, how="left")
+    return mean.merge(pd.DataFrame(thresholds), on=CELL, how="left")
 
 
-def _joined(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per nodule and seed: the references, and means over the networks."""
+def _mean_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per nodule and seed: references and means over the networks."""
     rows = rows[rows["malignancy_prob"].notna()]
     networks = rows["method"].nunique()
     grouped = rows.groupby(["nodule_id", *CELL], dropna=False, sort=False)

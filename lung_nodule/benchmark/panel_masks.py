@@ -1,4 +1,4 @@
-"""The mask of the networks together: the weighted mean of their maps, as the served panel draws it."""
+"""The panel's mask: weighted mean of the networks' maps, as in the served panel."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def panel_masks(
 ) -> pd.DataFrame:
     """Overlap of the panel's mask with the readers', for every fold and seed that all networks with masks have tested.
 
-    The weights of the maps are those, in tenths, with the highest mean Dice on the validation fold of each test fold;
-    of given weights, :attr:`lung_nodule.methods.Method.map_weight`, with which the panel is served. What is found is
-    kept in ``out``, by the networks' weights and the dataset, so that a later run does not compute it again.
+    The map weights, in tenths, have the highest mean Dice on the validation fold of each test fold; for given weights
+    they are :attr:`lung_nodule.methods.Method.map_weight`, as in the served panel. Results are cached in ``out`` by
+    the hash of the networks' weights and the dataset.
 
     Args:
-        cells: finished ones of all networks.
-        items: of :func:`lung_nodule.data.nodule_datalist`, every nodule of the test and validation folds.
-        out: of the benchmark.
-        fingerprint: of the dataset.
+        cells: finished cells of all networks.
+        items: items of :func:`lung_nodule.data.nodule_datalist`, every nodule of the test and validation folds.
+        out: output folder of the benchmark.
+        fingerprint: fingerprint of the dataset.
 
     Returns:
         ``nodule_id``, ``fold``, ``seed``, ``map_weights`` (as ``mtnet 0.4, e2emtl 0.6``), ``dice_voi`` and
-        ``volume_mm3``; empty of fewer than two networks with masks.
+        ``volume_mm3``; empty for fewer than two networks with masks.
     """
     masked = [cell for cell in cells if METHODS[cell.bundle].view.segments]
     bundles = {cell.bundle for cell in masked}
@@ -55,14 +55,14 @@ def panel_masks(
         groups.setdefault((cell.seed, cell.fold), []).append(cell)
     whole = {key: group for key, group in groups.items() if len(bundles) > 1 and len(group) == len(bundles)}
     tables = [
-        _tested(group, items, out / FOLDER / fingerprint).assign(fold=fold, seed=np.nan if seed is None else seed)
+        _test_masks(group, items, out / FOLDER / fingerprint).assign(fold=fold, seed=np.nan if seed is None else seed)
         for (seed, fold), group in whole.items()
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "fold", "seed"])
 
 
 def chosen_weights(table: pd.DataFrame) -> dict[str, str]:
-    """The weights of the maps by fold, and seed if there are several, of the benchmark's long table."""
+    """Map weights in the long table by fold, and by seed if there are several."""
     rows = table.dropna(subset="map_weights").drop_duplicates(["seed", "fold"]) if "map_weights" in table else table[:0]
     seeds = rows["seed"].nunique()
     return {
@@ -72,23 +72,23 @@ def chosen_weights(table: pd.DataFrame) -> dict[str, str]:
 
 
 def mean_map(maps: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
-    """The weighted mean of the networks' maps, float32 of their shape.
+    """Weighted mean of the networks' maps, float32 of the same shape.
 
     Args:
-        maps: of :func:`map_on_voi`.
-        weights: as many; they need not sum to one.
+        maps: maps of :func:`map_on_voi`.
+        weights: one weight per map; they need not sum to one.
     """
     return np.average(maps, axis=0, weights=weights).astype(np.float32)
 
 
 def map_on_voi(voi: Mapping[Any, Any], view: NoduleView, network: nn.Module) -> np.ndarray:
-    """A network's map on the VOI's grid, ``[X, Y, Z]`` probabilities.
+    """Compute a network's map on the VOI's grid, ``[X, Y, Z]`` probabilities.
 
     Args:
-        voi: ``ct`` ``[X, Y, Z]`` in HU, ``spacing`` ``[3]`` in mm and ``center`` ``[3]``, of
-            :class:`lung_nodule.data.LoadVOI`.
-        view: one that segments.
-        network: its network.
+        voi: output of :class:`lung_nodule.data.LoadVOI` with ``ct`` ``[X, Y, Z]`` in HU, ``spacing`` ``[3]`` in mm and
+            ``center`` ``[3]``.
+        view: view of a method that segments.
+        network: network of that method.
     """
     prepared = view.prepare(voi["ct"], voi["spacing"], voi["center"])
     with torch.inference_mode():
@@ -98,29 +98,29 @@ def map_on_voi(voi: Mapping[Any, Any], view: NoduleView, network: nn.Module) -> 
 
 
 def all_weights(networks: int) -> list[Weights]:
-    """Every choice of tenths that sum to one, 0 and 1 included."""
+    """All combinations of weights in tenths that sum to one, 0 and 1 included."""
     choices = product(range(TENTHS + 1), repeat=networks)
     return [tuple(tenths / TENTHS for tenths in choice) for choice in choices if sum(choice) == TENTHS]
 
 
-def _tested(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
-    """The rows of the tested nodules."""
+def _test_masks(cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], folder: Path) -> pd.DataFrame:
+    """Compute the rows of the test nodules."""
     fold = cells[0].fold
     tested = [item for item in items if str(item["fold"]) == str(fold)]
     if cells[0].seed is None:
-        return _measured(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], folder)
+        return _measure_masks(cells, tested, [tuple(METHODS[cell.bundle].map_weight for cell in cells)], folder)
     validation = [item for item in items if item["fold"] == validation_fold(fold)]
     choices = all_weights(len(cells))
-    found = _measured(cells, validation, choices, folder)
+    found = _measure_masks(cells, validation, choices, folder)
     scores = found.groupby("map_weights", sort=False)["dice_voi"].mean()
     best = choices[int(np.argmax(scores.to_numpy()))]
-    return _measured(cells, tested, [best], folder)
+    return _measure_masks(cells, tested, [best], folder)
 
 
-def _measured(
+def _measure_masks(
     cells: Sequence[Cell], items: Sequence[Mapping[Any, Any]], choices: Sequence[Weights], folder: Path
 ) -> pd.DataFrame:
-    """A row per nodule and choice of weights, read or computed."""
+    """A row per nodule and choice of weights, read from the cache or computed."""
     names = {choice: ", ".join(f"{c.bundle} {w:g}" for c, w in zip(cells, choice, strict=True)) for choice in choices}
     hashes = [file_sha256(path) for cell in cells for path in (cell.weights, cell.weights.with_suffix(".json"))]
     parts = [*hashes, *sorted(item["nodule_id"] for item in items), *names.values()]
@@ -139,7 +139,7 @@ def _measured(
 
 
 def _model(weights: Path) -> Model:
-    """Without its read-out, which no mask needs."""
+    """Load the view and network without the read-out, which masks do not need."""
     view = load_view(weights)
     layout = torch.channels_last if len(view.image_shape) == 3 else torch.channels_last_3d  # faster on a CPU
     return replace(view, readout=None), load_network(weights).to(memory_format=layout)  # type: ignore[type-var]

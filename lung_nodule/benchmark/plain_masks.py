@@ -1,4 +1,4 @@
-"""Masks that need no network: a threshold at the nodule's centre, region growing, and the readers' own."""
+"""Masks without a network: threshold at the nodule's centre, region growing, and the readers' own masks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ SEED_MM, OPENING_MM = 2.0, 1.5
 
 
 def threshold_at_center(ct: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Everything above -400 HU that is connected to the centre: bool, of the VOI's shape.
+    """Component above -400 HU at the centre, bool of the VOI's shape.
 
     Args:
         ct: ``[X, Y, Z]`` in HU.
-        center: ``[3]`` the nodule's centre as a fractional voxel index.
+        center: ``[3]`` nodule centre as a fractional voxel index.
         spacing: ``[3]`` voxel size in mm.
     """
     return _at_center(ct > THRESHOLD_HU, center, spacing)
 
 
 def region_grown(ct: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """What is connected to the centre and nearer to its HU than to lung, without what an opening cuts off.
+    """Region grown from the centre over voxels nearer to its HU than to lung, followed by an opening.
 
-    The opening of 1.5 mm removes vessels; a nodule that it would remove altogether is kept as grown.
-    Arguments and result are those of :func:`threshold_at_center`.
+    The opening of 1.5 mm removes vessels; a nodule that it would remove completely is kept as grown.
+    Arguments and result as in :func:`threshold_at_center`.
     """
     distance = np.linalg.norm((np.indices(ct.shape).T - center) * spacing, axis=-1).T
     seed = float(np.median(ct[distance <= max(SEED_MM, distance.min())]))
@@ -40,7 +40,7 @@ def region_grown(ct: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.
 
 
 def against_the_others(readers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each reader's mask with the consensus (at least half) of the others; nothing for a single reader.
+    """Each reader's mask with the consensus (at least half) of the others; empty for a single reader.
 
     Args:
         readers: bool ``[X, Y, Z, readers]``.

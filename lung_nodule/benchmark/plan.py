@@ -1,4 +1,4 @@
-"""Which cells a benchmark has, and the commands of each."""
+"""Cells of a benchmark and their commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lung_nodule.io import file_sha256
 from lung_nodule.networks import read_settings
 
 ROOT = LIBRARY.parent
-"""Where commands are run: the folder of ``bundles/``."""
+"""Working directory of the commands: the folder of ``bundles/``."""
 TRAINING, RECOMMENDED, EVALUATION = "train.json", "recommended.json", "evaluate.json"
 TAKEN = ("dataset_dir", "output_dir", "model_path", "fold", "seed", "config_file")
-"""Options of a training that the benchmark sets itself."""
+"""Training options set by the benchmark itself."""
 SPLITTING = ("validation_fold", "training_folds", "cohort", *COHORT)
-"""Options of a training that would give a network other nodules than the baselines."""
+"""Training options that would give a network other nodules than the baselines."""
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -36,27 +36,27 @@ def trained_cells(
     fingerprint: str,
     options: Options,
 ) -> list[Cell]:
-    """Cells that train, test and validate: seed by seed, so that a stopped benchmark has whole cross-validations.
+    """Cells that train, test and validate, ordered by seed so that a stopped benchmark has complete cross-validations.
 
     Args:
-        bundles: names.
-        seeds: how many, 0, 1, ...
+        bundles: bundle names.
+        seeds: number of seeds (0, 1, ...).
         folds: test folds.
-        dataset_dir: the dataset.
-        out: of the benchmark.
-        fingerprint: of the dataset.
-        options: by bundle, options of its training; a cell's are a file, as MONAI ignores None on a command line.
+        dataset_dir: folder of the dataset.
+        out: output folder of the benchmark.
+        fingerprint: fingerprint of the dataset.
+        options: training options by bundle; passed as a file, as MONAI ignores None on a command line.
     """
     known = {bundle: _made_with(bundle, fingerprint, options.get(bundle, {})) for bundle in bundles}
     return [
-        _trained(bundle, seed, fold, dataset_dir, out.absolute(), known[bundle], options.get(bundle, {}))
+        _trained_cell(bundle, seed, fold, dataset_dir, out.absolute(), known[bundle], options.get(bundle, {}))
         for seed in range(seeds)
         for bundle in bundles
         for fold in folds
     ]
 
 
-def _trained(
+def _trained_cell(
     bundle: str,
     seed: int,
     fold: int,
@@ -81,7 +81,7 @@ def _trained(
 
 
 def cell_folder(out: Path, bundle: str, *, seed: int, fold: int) -> Path:
-    """Where a benchmark keeps what a training leaves."""
+    """Folder of a trained cell in a benchmark's output folder."""
     return out / "cells" / bundle / f"seed{seed}" / f"fold{fold}"
 
 
@@ -96,26 +96,26 @@ def given_cells(
     """Cells that test given weights on the nodules of a fold.
 
     Args:
-        weights: by bundle and fold, a ``model.pt`` next to its side file.
-        dataset_dir: the dataset.
-        out: of the benchmark.
-        fingerprint: of the dataset.
-        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of ``benchmark``.
+        weights: path of ``model.pt``, next to its side file, by bundle and fold.
+        dataset_dir: folder of the dataset.
+        out: output folder of the benchmark.
+        fingerprint: fingerprint of the dataset.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, if different from the defaults.
     """
     return [
-        _given(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, _evaluated_cohort(path, cohort or {}))
+        _given_cell(bundle, path, fold, dataset_dir, out.absolute(), fingerprint, _evaluated_cohort(path, cohort or {}))
         for (bundle, fold), path in weights.items()
     ]
 
 
 def _evaluated_cohort(weights: Path, cohort: Mapping[str, Any]) -> dict[str, Any]:
-    """The option ``cohort`` with which an evaluation takes the dataset's nodules; none where the training's does."""
+    """Option ``cohort`` of the evaluation; empty if the training's cohort is the same."""
     own = read_settings(weights).get("cohort") or {}
     same = all(own.get(name, value) == value for name, value in COHORT.items())
     return {"cohort": dict(cohort or COHORT)} if cohort or not same else {}
 
 
-def _given(
+def _given_cell(
     bundle: str, path: Path, fold: int | str, dataset_dir: Path, out: Path, fingerprint: str, options: Mapping[str, Any]
 ) -> Cell:
     folder = out / "cells" / bundle / "weights" / f"fold{fold}"
@@ -139,7 +139,7 @@ def _evaluation(bundle: str, name: str, where: Sequence[str], which: Sequence[st
 
 
 def configurations(bundle: str) -> list[str]:
-    """The files of a bundle's training: its recommended recipe over the published one, where it has one.
+    """Training configuration files of a bundle: the published recipe and, if it exists, the recommended one on top.
 
     Raises:
         InputError: the bundle is not in this repository.
@@ -163,7 +163,7 @@ def _made_with(bundle: str, fingerprint: str, options: Mapping[str, Any], files:
 
 
 def as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Options as a command line of MONAI has them."""
+    """Convert options to command-line arguments of MONAI."""
     return [part for name, value in options.items() for part in (f"--{name}", _as_text(value))]
 
 
@@ -172,11 +172,11 @@ def _as_text(value: Any) -> str:
 
 
 def read_options(path: str | Path | None, bundles: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Options by bundle from a JSON file; none without a file.
+    """Read options by bundle from a JSON file; empty without a file.
 
     Raises:
-        InputError: the file is not of that form, or names a bundle that is not run, an option that the benchmark
-            itself sets, or one that chooses nodules.
+        InputError: the file has another form, or names a bundle that is not run, an option that the benchmark itself
+            sets, or one that selects nodules.
     """
     if path is None:
         return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.attribute_figures import rated
+from lung_nodule.benchmark.attribute_figures import rated_attributes
 from lung_nodule.benchmark.classification_figures import ranking_score, reliability, scores_malignancy
 from lung_nodule.benchmark.mask_figures import SIZES, size_tertiles
 from lung_nodule.benchmark.methods_without_network import CONSTANT, Baseline
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 DPI = 110
-CURVES = "ROC of malignancy, networks bold; the folds and seeds of a method are drawn together."
+CURVES = "ROC of malignancy, networks bold; folds and seeds of a method are pooled."
 OBSERVED = "Observed share of malignant nodules by predicted probability; the larger the dot, the more nodules."
 BY_SIZE = "Dice by the readers' diameter: thirds of the nodules, median and quartiles."
 Tables = dict[str, pd.DataFrame]
@@ -27,23 +27,23 @@ Tables = dict[str, pd.DataFrame]
 def write_plots(
     out: Path, table: pd.DataFrame, networks: Sequence[str], baselines: Sequence[Baseline]
 ) -> list[tuple[str, str]]:
-    """Write those pictures that there are predictions for.
+    """Write the pictures for which there are predictions.
 
     Args:
-        out: their folder.
-        table: the long table.
-        networks: methods that are networks.
-        baselines: the others.
+        out: output folder.
+        table: long table.
+        networks: names of the networks.
+        baselines: baselines.
 
     Returns:
-        file name and caption of each.
+        File name and caption of each picture.
     """
     tables = {str(name): rows for name, rows in table.groupby("method", sort=False)}
     chosen = {name: tables[name] for name in networks}
     others = {one.name: tables[one.name] for one in baselines if one.name in tables}
     drawn: list[tuple[str, str, Figure | None]] = [
         ("roc.png", CURVES, roc(chosen, others)),
-        ("reliability.png", OBSERVED, calibrated(chosen)),
+        ("reliability.png", OBSERVED, reliability_curves(chosen)),
         ("dice_by_size.png", BY_SIZE, dice_by_size(chosen, others)),
         ("attributes.png", "Predicted against the readers' mean ratings.", attribute_scatter(chosen)),
     ]
@@ -55,7 +55,7 @@ def write_plots(
 
 
 def roc(networks: Tables, baselines: Tables) -> Figure | None:
-    """Curves of all methods that rank nodules by malignancy."""
+    """ROC curves of all methods that rank nodules by malignancy."""
     if not any(_both_classes(rows) for rows in networks.values()):
         return None
     figure = Figure(figsize=(7.5, 7), layout="constrained")
@@ -81,13 +81,13 @@ def _curve(axes: Axes, rows: pd.DataFrame, name: str, style: dict[str, Any]) -> 
     axes.plot(false, true, label=name, linestyle="--" if "mask" in name else "-", **style)
 
 
-def calibrated(networks: Tables) -> Figure | None:
-    """A panel per network."""
+def reliability_curves(networks: Tables) -> Figure | None:
+    """Reliability diagrams, one subplot per network."""
     drawn = {name: rows for name, rows in networks.items() if _both_classes(rows)}
     if not drawn:
         return None
 
-    def panel(axes: Axes, rows: pd.DataFrame) -> None:
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
         known = rows[rows["malignant"].notna()]
         bins = reliability(known["malignancy_prob"].to_numpy(), known["malignant"].to_numpy())
         axes.plot([0, 1], [0, 1], color="0.8")
@@ -95,11 +95,11 @@ def calibrated(networks: Tables) -> Figure | None:
         axes.scatter(bins["predicted"], bins["observed"], s=300 * bins["nodules"] / bins["nodules"].max(), alpha=0.6)
         axes.set(xlabel="predicted", ylabel="observed", xlim=(0, 1), ylim=(-0.03, 1.03))
 
-    return _panels(drawn, panel)
+    return _subplots(drawn, draw)
 
 
 def dice_by_size(networks: Tables, baselines: Tables) -> Figure | None:
-    """A box per method and size."""
+    """Box plots of Dice, one box per method and size."""
     methods = {**networks, **baselines}
     known = {name: rows[rows["dice_voi"].notna()] for name, rows in methods.items() if "dice_voi" in rows}
     known = {name: rows for name, rows in known.items() if len(rows)}
@@ -128,31 +128,31 @@ def _of_size(rows: pd.DataFrame, size: str) -> np.ndarray:
 
 
 def attribute_scatter(networks: Tables) -> Figure | None:
-    """A panel per attribute of the first network that rates them."""
-    name, rows = next(((name, rows) for name, rows in networks.items() if rated(rows)), (None, None))
+    """Scatter plots of the first network that rates attributes, one subplot per attribute."""
+    name, rows = next(((name, rows) for name, rows in networks.items() if rated_attributes(rows)), (None, None))
     if name is None or rows is None:
         return None
     random = np.random.default_rng(0)
 
-    def panel(axes: Axes, part: pd.DataFrame) -> None:
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
         mean, predicted = (part[column].to_numpy() for column in ("mean", "predicted"))
         axes.scatter(mean + random.uniform(-0.06, 0.06, len(mean)), predicted, s=5, alpha=0.4)
         ends = [min(mean.min(), predicted.min()), max(mean.max(), predicted.max())]
         axes.plot(ends, ends, color="0.6", linewidth=0.8)
         axes.set(xlabel="readers' mean", ylabel=name)
 
-    columns = {f: {f"{f}_mean": "mean", f"{f}_pred": "predicted"} for f in rated(rows)}
+    columns = {f: {f"{f}_mean": "mean", f"{f}_pred": "predicted"} for f in rated_attributes(rows)}
     parts = {f: rows[list(both)].rename(columns=both).dropna() for f, both in columns.items()}
-    return _panels({f.replace("_", " "): part for f, part in parts.items()}, panel)
+    return _subplots({f.replace("_", " "): part for f, part in parts.items()}, draw)
 
 
-def _panels(tables: Tables, panel: Callable[[Axes, pd.DataFrame], None]) -> Figure:
+def _subplots(tables: Tables, draw: Callable[[Axes, pd.DataFrame], None]) -> Figure:
     columns = min(4, len(tables))
     count = -(-len(tables) // columns)
     figure = Figure(figsize=(3.4 * columns, 3.4 * count), layout="constrained")
     every = figure.subplots(count, columns, squeeze=False).ravel()
     for axes, (title, rows) in zip(every, tables.items(), strict=False):
-        panel(axes, rows)
+        draw(axes, rows)
         axes.set_title(title, fontsize=10)
     for axes in every[len(tables) :]:
         axes.set_axis_off()

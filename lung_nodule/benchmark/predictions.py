@@ -1,4 +1,4 @@
-"""The one long table of a benchmark: a row per nodule, method and seed, networks and baselines alike."""
+"""The long table of a benchmark: one row per nodule, method and seed, for networks and baselines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sklearn.metrics import roc_curve
 KEYS = ["nodule_id", "patient_id", "fold", "seed", "method"]
 REFERENCES = ["readers", "diameter_mm", "malignancy_mean", "malignant", *ATTRIBUTE_COLUMNS]
 SCORES = ["malignancy_prob", "malignancy_score", "malignancy_threshold", "malignancy_spread"]
-"""``malignancy_score`` ranks the nodules where a method has another number for that than its probability (a diameter
-in mm); ``malignancy_threshold`` is the probability chosen on the validation fold of the row's test fold, of given
-weights the one that came with them; ``malignancy_spread`` is the width of the probability's range."""
+"""``malignancy_score`` ranks the nodules if a method ranks by another number than its probability (such as a diameter
+in mm); ``malignancy_threshold`` is chosen on the validation fold of the row's test fold, or stored with given weights;
+``malignancy_spread`` is the width of the probability's range."""
 DIGITS = 9
-"""Significant digits in the file: as many as tell any two float32 apart."""
+"""Significant digits in the file; nine digits distinguish any two float32 values."""
 MASKS = [
     "dice",
     "jaccard",
@@ -37,12 +37,12 @@ MASKS = [
 
 
 def network_rows(cells: Sequence[Cell], nodules: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """The predictions of finished cells with their references.
+    """Predictions of finished cells with their references.
 
     Args:
-        cells: finished.
-        nodules: the dataset's nodules with their references.
-        split: ``test``, or ``validation``, whose rows have ``fold``, the cell's test fold.
+        cells: finished cells.
+        nodules: nodules of the dataset with their references.
+        split: ``test`` or ``validation``; ``fold`` is the cell's test fold in both.
 
     Raises:
         InputError: a cell's table holds a nodule that the dataset does not have.
@@ -66,7 +66,7 @@ def _of_cell(cell: Cell, nodules: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """A table of predictions; a network without a malignancy leaves that column empty."""
+    """Read a table of predictions; the malignancy column is empty for a network without a malignancy."""
     columns = ["nodule_id", "malignancy_prob"]
     found = read_table(path, required=columns, numeric=[], unique=["nodule_id"])
     if len(found) and found["malignancy_prob"].isna().all():
@@ -75,7 +75,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _threshold(cell: Cell, nodules: pd.DataFrame) -> float:
-    """Chosen on the validation fold; of given weights, the one in their side file's read-out, if there is one."""
+    """Threshold chosen on the validation fold; for given weights, that of the side file's read-out, if any."""
     if cell.seed is None:
         settings = json.loads(cell.predictions("test").with_name("metrics.json").read_text(encoding="utf-8"))[
             "settings"
@@ -86,14 +86,14 @@ def _threshold(cell: Cell, nodules: pd.DataFrame) -> float:
 
 
 def youden_threshold(probability: np.ndarray, label: np.ndarray) -> float:
-    """The probability from which calling a nodule malignant maximises sensitivity + specificity.
+    """Probability threshold with the highest sensitivity + specificity.
 
     Args:
-        probability: ``[N]``; NaN of a network without a malignancy.
-        label: ``[N]`` 1, 0, or NaN for nodules without a class, which are left out.
+        probability: ``[N]``; NaN for a network without a malignancy.
+        label: ``[N]``, 1, 0, or NaN for nodules without a class, which are left out.
 
     Returns:
-        NaN where a class is missing.
+        The threshold; NaN if a class is missing.
     """
     known = ~np.isnan(label) & ~np.isnan(probability)
     if len(set(label[known])) < 2:
@@ -102,10 +102,10 @@ def youden_threshold(probability: np.ndarray, label: np.ndarray) -> float:
     return float(thresholds[1:][np.argmax((true - false)[1:])])
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Keys, references, scores, masks, and what is predicted of the attributes.
+def select_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Select keys, references, scores, mask figures and predicted attributes.
 
-    What a network measures of a nodule and what its parts say is in the cell's own table.
+    A network's measurements and intermediate outputs are in the cell's own table.
     """
     attributes = [f"{name}{kind}" for kind in ("_pred", "_prob", "_score") for name in ATTRIBUTES]
     columns = [*KEYS, "reader", *REFERENCES, *SCORES, NETWORK_SCORE, *MASKS, *attributes]
@@ -113,6 +113,6 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_predictions(path: Path, table: pd.DataFrame) -> None:
-    """Write the long table: numbers to :data:`DIGITS`, seeds and readers whole, empty where there are none."""
+    """Write the long table: numbers to :data:`DIGITS`, seeds and readers as integers, missing values empty."""
     whole = {column: table[column].astype("Int64") for column in ("seed", "reader") if column in table}
-    write_table(path, shown(table.assign(**whole)), digits=DIGITS)
+    write_table(path, select_columns(table.assign(**whole)), digits=DIGITS)

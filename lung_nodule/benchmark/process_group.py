@@ -1,6 +1,6 @@
-"""Run a command in a process group of its own that ends, with everything it started, when its starter does.
+"""Run a command in its own process group, which is killed with all its processes when the starting process ends.
 
-This file is run as a program by :func:`run_command`; it uses the standard library alone.
+:func:`run_command` runs this file as a program; it uses only the standard library.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import BinaryIO
 POLL_S = 0.2
 
 
-class Stopped(Exception):
-    """The command was ended because the whole run is ending."""
+class StoppedError(Exception):
+    """The command was stopped because the whole run is ending."""
 
 
 def run_command(
     command: Sequence[str], *, log: BinaryIO, folder: Path, environment: Mapping[str, str], stop: threading.Event
 ) -> int:
-    """Run a command to its end; its output goes to ``log``. If this process is killed, so is the command.
+    """Run a command and write its output to ``log``. If this process is killed, so is the command.
 
     Args:
         command: program and arguments.
-        log: an open file.
+        log: open log file.
         folder: working directory.
-        environment: of the command.
-        stop: ends it early.
+        environment: environment variables of the command.
+        stop: event that ends the command early.
 
     Returns:
-        its exit status; negative or above 128 after a signal.
+        The exit status; negative or above 128 after a signal.
 
     Raises:
-        Stopped: ``stop`` was set.
+        StoppedError: ``stop`` was set.
     """
     process = subprocess.Popen(
         [sys.executable, "-I", __file__, *command],
@@ -54,7 +54,7 @@ def run_command(
                 return process.wait(POLL_S)
             except subprocess.TimeoutExpired:
                 if stop.is_set():
-                    raise Stopped from None
+                    raise StoppedError from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -64,15 +64,15 @@ def run_command(
 
 
 def main(command: Sequence[str]) -> int:
-    """Start the command, end its group when standard input ends, and pass its exit status on."""
+    """Start the command, kill its group when standard input closes, and return its exit status."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    threading.Thread(target=_end_with_the_starter, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     status = child.wait()
     return status if status >= 0 else 128 - status
 
 
-def _end_with_the_starter() -> None:
-    """The starter never writes: the pipe ends when it does, even by SIGKILL."""
+def _end_with_parent() -> None:
+    """Kill the group when the pipe from the parent closes; the parent never writes, even SIGKILL closes the pipe."""
     os.read(sys.stdin.fileno(), 1)
     os.killpg(0, signal.SIGKILL)
 

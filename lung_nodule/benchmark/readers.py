@@ -1,4 +1,4 @@
-"""One reader against the others: how far the readers themselves agree."""
+"""Agreement of each reader with the others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BENIGN_MALIGNANT = 3.0
 
 
 def reader_rows(nodules: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
-    """A row per nodule and reader: the reader's ratings and mask as predictions, those of the others as references.
+    """One row per nodule and reader: the reader's ratings and mask as predictions, those of the others as references.
 
-    The class is that of the others' mean, on the nodules that have a class by all readers, which are those of the
-    networks. A rating ranks (``malignancy_score``) and is no probability.
+    The class is that of the others' mean, restricted to nodules that have a class by all readers, as for the networks.
+    A rating is a ranking score (``malignancy_score``), not a probability.
 
     Args:
-        nodules: with ``malignant`` and, where the readers' masks are known, ``reader<i>_dice``.
-        annotations: a row per reader and nodule with the nine ratings.
+        nodules: table with ``malignant`` and, if the readers' masks are known, ``reader<i>_dice``.
+        annotations: one row per reader and nodule with the nine ratings.
     """
     chosen = annotations[annotations["nodule_id"].isin(nodules["nodule_id"])]
     groups = chosen.groupby("nodule_id")

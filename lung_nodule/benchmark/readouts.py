@@ -1,4 +1,4 @@
-"""Read-outs for models that are trained on every fold, fitted on the cross-validation's test predictions."""
+"""Read-outs for models trained on every fold, fitted on the test predictions of the cross-validation."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from lung_nodule.training import fitted_readout
 
 
 def write_readouts(folder: Path, cells: Sequence[Cell]) -> list[Path]:
-    """Write ``<bundle>.json`` for every bundle whose models have a read-out: ``--readout_file`` of its training.
+    """Write ``<bundle>.json``, the ``--readout_file`` of a training, for every bundle whose models have a read-out.
 
-    A model that is trained on every fold leaves no nodule to fit a read-out on. The cross-validation has tested every
-    nodule with a network that had not seen it, so the same read-out is fitted on those predictions, of all seeds.
+    A model trained on every fold leaves no nodules to fit a read-out on. In the cross-validation every nodule was
+    tested by a network that had not seen it, so the read-out is fitted on these predictions, over all seeds.
 
     Args:
-        folder: where the files go.
-        cells: finished ones.
+        folder: output folder.
+        cells: finished cells.
 
     Returns:
-        the files.
+        Paths of the files.
     """
     written = []
     for bundle in dict.fromkeys(cell.bundle for cell in cells):
@@ -35,16 +35,16 @@ def write_readouts(folder: Path, cells: Sequence[Cell]) -> list[Path]:
         settings = _settings(of_bundle[0]).get("readout") if of_bundle else None
         if settings is not None:
             written.append(folder / f"{bundle}.json")
-            write_json(written[-1], fitted_again(settings, [cell.predictions("test") for cell in of_bundle]))
+            write_json(written[-1], refit_readout(settings, [cell.predictions("test") for cell in of_bundle]))
     return written
 
 
-def fitted_again(readout: dict[str, Any], tables: Sequence[Path]) -> dict[str, Any]:
-    """A read-out of the same features and attributes, fitted on tables of predictions.
+def refit_readout(readout: dict[str, Any], tables: Sequence[Path]) -> dict[str, Any]:
+    """Refit a read-out with the same features and attributes on tables of predictions.
 
     Args:
-        readout: as a side file has it.
-        tables: ``predictions.csv`` of evaluations.
+        readout: read-out from a side file.
+        tables: paths of ``predictions.csv`` of evaluations.
     """
     outputs = dict(readout["outputs"])
     features = list(outputs.pop("malignancy")["weights"])

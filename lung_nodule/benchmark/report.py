@@ -1,4 +1,4 @@
-"""``benchmark.md``: the tables of ``benchmark.json`` for a reader."""
+"""Write ``benchmark.md`` from the content of ``benchmark.json``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Results = Mapping[str, Any]
 
 
 def benchmark_markdown(results: Results, pictures: Sequence[tuple[str, str]]) -> str:
-    """The report.
+    """Return the report as Markdown.
 
     Args:
-        results: the content of ``benchmark.json``.
-        pictures: file name and caption.
+        results: content of ``benchmark.json``.
+        pictures: file names and captions.
     """
     sections = [
         "# Benchmark",
@@ -37,7 +37,7 @@ def benchmark_markdown(results: Results, pictures: Sequence[tuple[str, str]]) ->
         _attributes(results, "auc", "## Attributes: AUC of high against low", tuple(ATTRIBUTE_THRESHOLDS)),
         _uncertainty(results),
         _pictures(pictures),
-        _what_is_what(results),
+        _descriptions(results),
         "## Notes\n\n" + "\n".join(f"* {note}" for note in results["notes"]),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -76,8 +76,8 @@ PROTOCOLS: dict[str, Callable[[Results], str]] = {
 }
 
 
-def _marked(results: Results, entry: Results, section: str, figure: str) -> str:
-    """A method's main figure with its interval, and the mark of one that a baseline reaches."""
+def _with_mark(results: Results, entry: Results, section: str, figure: str) -> str:
+    """A method's main figure with its interval, marked if a baseline reaches it."""
     return f"{_with_interval(entry, section, figure)} {_mark(results, entry, f'{section} {figure}')}".strip()
 
 
@@ -91,10 +91,10 @@ def _malignancy(results: Results) -> str:
         "spearman": "Spearman, 3 kept",
     }
     rows = []
-    for name, entry in _having(results, "malignancy"):
+    for name, entry in _methods_with(results, "malignancy"):
         folds = " ".join(_short(value) for value in _means(entry.get("fold_auc", {})))
         figures = [_figure(entry, "malignancy", column) for column in columns]
-        rows.append([_named(name, entry), _marked(results, entry, "malignancy", "auc"), folds, *figures])
+        rows.append([_display_name(name, entry), _with_mark(results, entry, "malignancy", "auc"), folds, *figures])
     header = ["", "AUC", "AUC of each fold", *columns.values()]
     return f"## Malignancy\n\n{_table(header, rows)}" if rows else ""
 
@@ -111,9 +111,9 @@ def _masks(results: Results) -> str:
         "threshold_dice": "threshold's Dice there",
     }
     rows = []
-    for name, entry in _having(results, "masks"):
+    for name, entry in _methods_with(results, "masks"):
         figures = [_figure(entry, "masks", column) for column in columns]
-        rows.append([_named(name, entry), _marked(results, entry, "masks", "dice_voi"), *figures])
+        rows.append([_display_name(name, entry), _with_mark(results, entry, "masks", "dice_voi"), *figures])
     header = ["", "Dice per nodule", *columns.values()]
     sizes = "Sizes are thirds of the nodules by the readers' diameter."
     return f"## Masks\n\n{_table(header, rows)}\n\n{sizes}" if rows else ""
@@ -121,13 +121,15 @@ def _masks(results: Results) -> str:
 
 def _attributes(results: Results, figure: str, title: str, names: Sequence[str]) -> str:
     rows = []
-    for method, entry in _having(results, "attributes"):
+    for method, entry in _methods_with(results, "attributes"):
         if figure == "spearman" and method == CONSTANT.name:
             continue  # its medians would rank the folds
         if any(f"{name}_{figure}" in entry["attributes"] for name in names):
             cells = [_figure(entry, "attributes", f"{name}_{figure}") for name in names]
             marks = [_mark(results, entry, f"attributes {name}_{figure}") for name in names]
-            rows.append([_named(method, entry), *(f"{c} {m}".strip() for c, m in zip(cells, marks, strict=True))])
+            rows.append(
+                [_display_name(method, entry), *(f"{c} {m}".strip() for c, m in zip(cells, marks, strict=True))]
+            )
     return f"{title}\n\n{_table(['', *(name.replace('_', ' ') for name in names)], rows)}" if rows else ""
 
 
@@ -162,7 +164,7 @@ def _pictures(pictures: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(f"![{caption}]({name})\n\n{caption}" for name, caption in pictures)
 
 
-def _what_is_what(results: Results) -> str:
+def _descriptions(results: Results) -> str:
     of_networks = [
         [f"**{name}**", entry["given_by_readers"]]
         for name, entry in results["methods"].items()
@@ -178,11 +180,11 @@ def _what_is_what(results: Results) -> str:
     return f"## The networks\n\n{networks}\n\n## The baselines\n\n{baselines}"
 
 
-def _having(results: Results, section: str) -> list[tuple[str, Any]]:
+def _methods_with(results: Results, section: str) -> list[tuple[str, Any]]:
     return [(name, entry) for name, entry in results["methods"].items() if section in entry]
 
 
-def _named(name: str, entry: Results) -> str:
+def _display_name(name: str, entry: Results) -> str:
     return f"**{name}**" if entry["kind"] == "network" else name
 
 
@@ -193,7 +195,7 @@ def _with_interval(entry: Results, section: str, name: str) -> str:
 
 
 def _mark(results: Results, entry: Results, figure: str) -> str:
-    """Whether a network's figure stays at or below that of a baseline."""
+    """Mark of a network's figure that at least one baseline reaches; empty otherwise."""
     names = entry.get("not_beaten", {}).get(figure, [])
     if not names:
         return ""

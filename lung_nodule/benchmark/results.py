@@ -1,4 +1,4 @@
-"""``benchmark.json``: the figures of every method, and every network against every baseline."""
+"""Content of ``benchmark.json``: figures of every method and comparison of every network with every baseline."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def benchmark_results(
     notes: Sequence[str] = (),
     spread_of_readers: pd.Series | None = None,
 ) -> dict[str, Any]:
-    """The content of ``benchmark.json``.
+    """Compute the content of ``benchmark.json``.
 
     Args:
-        table: the long table.
-        networks: methods that are networks.
-        baselines: the others; those without rows are left out.
-        described: the dataset.
-        protocol: how it was made.
-        notes: besides the usual ones.
+        table: long table.
+        networks: names of the networks.
+        baselines: baselines; those without rows are left out.
+        described: description of the dataset.
+        protocol: description of the protocol.
+        notes: additional notes.
         spread_of_readers: standard deviation of the malignancy ratings, by ``nodule_id``.
     """
     tables = {str(name): rows for name, rows in table.groupby("method", sort=False)}
@@ -67,8 +67,12 @@ def benchmark_results(
     comparison = Comparison(tables)
     methods: dict[str, Any] = {}
     for name in networks:
-        methods[name] = {"kind": "network", "given_by_readers": _given(name, networks), **method_figures(tables[name])}
-        methods[name] |= _compared(comparison, name, present)
+        methods[name] = {
+            "kind": "network",
+            "given_by_readers": _given_by_readers(name, networks),
+            **method_figures(tables[name]),
+        }
+        methods[name] |= _compare(comparison, name, present)
         methods[name]["uncertainty"] = _uncertainty(tables[name], spread_of_readers)
     for baseline in present:
         rows = tables[baseline.name]
@@ -84,8 +88,8 @@ def benchmark_results(
     return plain({**every, "notes": [*synthetic, *notes, *NOTES, *OF_PROTOCOL[protocol["kind"]]]})
 
 
-def _given(network: str, networks: Sequence[str]) -> str:
-    """What the readers' outlines give a network besides the CT; the panel is given what its networks are."""
+def _given_by_readers(network: str, networks: Sequence[str]) -> str:
+    """Inputs of a network that come from the readers' outlines; for the panel, those of its networks."""
     asked = [name for name in networks if name != PANEL] if network == PANEL else [network]
     views = [METHODS[name].view for name in asked if name in METHODS]
     return DIAMETER if any("diameter_mm" in view.needs for view in views) else CENTRE
@@ -95,7 +99,7 @@ def _intervals(comparison: Comparison, method: str, figures: Sequence[Figure]) -
     return {f"{figure.section} {figure.name}": comparison.interval(method, figure) for figure in figures}
 
 
-def _compared(comparison: Comparison, network: str, baselines: Sequence[Baseline]) -> dict[str, Any]:
+def _compare(comparison: Comparison, network: str, baselines: Sequence[Baseline]) -> dict[str, Any]:
     """``intervals``, ``against`` (by figure and baseline), ``not_beaten`` (by figure)."""
     figures = figures_of(comparison.tables[network])
     against: dict[str, dict[str, Any]] = {}
@@ -115,9 +119,9 @@ def _has(rows: pd.DataFrame, figure: Figure) -> bool:
 
 
 def _uncertainty(rows: pd.DataFrame, readers: pd.Series | None) -> dict[str, Any] | None:
-    """Spearman's correlation of how unsure a network is with the standard deviation of the readers' ratings.
+    """Spearman correlation of a network's uncertainty with the standard deviation of the readers' ratings.
 
-    ``interval_width`` of the column ``malignancy_spread``; ``seeds`` of the probability's spread over the seeds.
+    ``interval_width`` uses the column ``malignancy_spread``, ``seeds`` the probability's spread over the seeds.
     """
     if readers is None:
         return None

@@ -1,4 +1,4 @@
-"""The benchmark from a dataset to its files."""
+"""Run a benchmark: train and test the cells, compare the methods and write the results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 from lung_nodule.benchmark.baselines import fitted_rows, mask_rows, ranking_rows
-from lung_nodule.benchmark.cell import Cell, Failed
+from lung_nodule.benchmark.cell import Cell, CellFailure
 from lung_nodule.benchmark.dataset import Dataset, folds_of, read_dataset, require_classes
-from lung_nodule.benchmark.measurements import measured
+from lung_nodule.benchmark.measurements import measure_nodules
 from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
 from lung_nodule.benchmark.own_masks import own_mask_rows
 from lung_nodule.benchmark.panel import CELL, PANEL, panel_rows
@@ -38,14 +38,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class How:
-    """Where and how cells are run: so many side by side here, or on a Dask cluster."""
+class Execution:
+    """Execution of the cells: number of local processes, or a Dask scheduler."""
 
     processes: int = 1
     scheduler: str | None = None
 
 
-def cross_validated(
+def cross_validate(
     dataset_dir: Path,
     out: Path,
     *,
@@ -53,25 +53,25 @@ def cross_validated(
     seeds: int,
     folds: Sequence[int],
     options: Mapping[str, Mapping[str, Any]],
-    how: How,
-) -> list[Failed]:
-    """Train, validate and test every bundle on every fold, and compare all methods.
+    execution: Execution,
+) -> list[CellFailure]:
+    """Train, validate and test every bundle on every fold and compare all methods.
 
     Args:
-        dataset_dir: the dataset.
-        out: the output folder; finished cells in it are kept.
-        bundles: names.
-        seeds: trainings per fold.
+        dataset_dir: folder of the dataset.
+        out: output folder; finished cells in it are kept.
+        bundles: bundle names.
+        seeds: number of trainings per fold.
         folds: test folds.
-        options: by bundle, options of its training.
-        how: where the cells are run.
+        options: training options by bundle.
+        execution: how the cells are run.
 
     Returns:
-        the cells that failed; the tables are made of the others.
+        The cells that failed; the tables contain the others.
 
     Raises:
         InputError: as :func:`~lung_nodule.benchmark.dataset.read_dataset`, ``require_classes`` and ``run_cells``; or no
-            cell at all was finished.
+            cell was finished.
     """
     with only_writer(out):
         dataset = read_dataset(dataset_dir, range(FOLDS))
@@ -81,8 +81,8 @@ def cross_validated(
             options=options,
         )  # fmt: skip
         nodules = with_measurements(dataset, out)
-        failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
-        done = _finished(cells, failed)
+        failed = run_cells(cells, processes=execution.processes, scheduler=execution.scheduler)
+        done = _finished_cells(cells, failed)
         protocol = {
             "kind": "cross-validation",
             "folds": list(folds),
@@ -94,7 +94,7 @@ def cross_validated(
     return failed
 
 
-def of_given_weights(
+def evaluate_weights(
     dataset_dir: Path,
     out: Path,
     *,
@@ -103,26 +103,26 @@ def of_given_weights(
     known: Sequence[str],
     fit_dir: Path | None,
     cohort: Mapping[str, Any],
-    how: How,
-) -> list[Failed]:
-    """Test given weights on all nodules of a dataset, the hold-out included, and compare all methods.
+    execution: Execution,
+) -> list[CellFailure]:
+    """Test given weights on all nodules of a dataset, including the hold-out, and compare all methods.
 
     Args:
-        dataset_dir: the dataset.
-        out: the output folder; finished cells in it are kept.
-        weights: as :func:`~lung_nodule.benchmark.weights.find_weights`.
-        bundles: names; by default those with weights.
+        dataset_dir: folder of the dataset.
+        out: output folder; finished cells in it are kept.
+        weights: folder of the weights, as in :func:`~lung_nodule.benchmark.weights.find_weights`.
+        bundles: bundle names; by default those with weights.
         known: names of all bundles.
-        fit_dir: a dataset on which the baselines are fitted; without it those that need that are left out.
-        cohort: ``min_readers`` and ``max_slice_thickness_mm``, where they are not those of ``benchmark``.
-        how: where the cells are run.
+        fit_dir: dataset on which the baselines are fitted; without it, fitted baselines are left out.
+        cohort: ``min_readers`` and ``max_slice_thickness_mm``, if different from the defaults.
+        execution: how the cells are run.
 
     Returns:
-        the cells that failed.
+        The cells that failed.
 
     Raises:
         InputError: as ``find_weights``; a patient of the dataset was seen in training or is in ``fit_dir``; the
-            baselines cannot be fitted on ``fit_dir``; no cell at all was finished.
+            baselines cannot be fitted on ``fit_dir``; no cell was finished.
     """
     with only_writer(out):
         found = find_weights(weights, bundles, known)
@@ -138,7 +138,7 @@ def of_given_weights(
         splits = [] if fitted_on is None else [another_dataset(with_measurements(fitted_on, out), nodules)]
         tests = {(name, fold): given.of(fold) for name, given in found.items() for fold in dataset.patients_by_fold}
         cells = given_cells(tests, dataset_dir=dataset_dir, out=out, fingerprint=dataset.fingerprint, cohort=cohort)
-        failed = run_cells(cells, processes=how.processes, scheduler=how.scheduler)
+        failed = run_cells(cells, processes=execution.processes, scheduler=execution.scheduler)
         protocol = {
             "kind": "given weights",
             "weights_sha256": {name: given.sha256 for name, given in found.items()},
@@ -146,21 +146,21 @@ def of_given_weights(
             **cohort,
             "nodules_left_out": dataset.left_out,
         }
-        _write(out, dataset, nodules, splits, _finished(cells, failed), failed, protocol)
+        _write(out, dataset, nodules, splits, _finished_cells(cells, failed), failed, protocol)
     return failed
 
 
 def with_measurements(dataset: Dataset, out: Path) -> pd.DataFrame:
-    """A row per nodule: references and measurements."""
-    table = measured(dataset.items, out=out, fingerprint=dataset.fingerprint)
+    """One row per nodule with references and measurements."""
+    table = measure_nodules(dataset.items, out=out, fingerprint=dataset.fingerprint)
     return dataset.nodules.merge(table, on="nodule_id", validate="one_to_one")
 
 
-def _finished(cells: Sequence[Cell], failed: Sequence[Failed]) -> list[Cell]:
+def _finished_cells(cells: Sequence[Cell], failed: Sequence[CellFailure]) -> list[Cell]:
     names = {entry.cell for entry in failed}
     done = [cell for cell in cells if cell.name not in names]
     if not done:
-        raise InputError(f"none of the {len(cells)} cells ended well; the first: {failed[0].cell}: {failed[0].reason}")
+        raise InputError(f"all {len(cells)} cells failed; the first: {failed[0].cell}: {failed[0].reason}")
     return done
 
 
@@ -170,10 +170,10 @@ def _write(
     nodules: pd.DataFrame,
     splits: Sequence[Split],
     done: Sequence[Cell],
-    failed: Sequence[Failed],
+    failed: Sequence[CellFailure],
     protocol: Mapping[str, Any],
 ) -> None:
-    """All tables and pictures, ``benchmark.md`` last."""
+    """Write all tables and pictures, ``benchmark.md`` last."""
     left_out = protocol.get("nodules_left_out", 0)
     bundles = list(dict.fromkeys(cell.bundle for cell in done))
     table = long_table(dataset, nodules, splits, done)
@@ -203,12 +203,12 @@ def _write(
 
 
 def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split], done: Sequence[Cell]) -> pd.DataFrame:
-    """Every network's and every baseline's rows.
+    """Rows of all networks and baselines.
 
     Args:
-        dataset: for the readers' ratings.
-        nodules: the tested nodules with their measurements.
-        splits: of the baselines that are fitted; none leaves them out.
+        dataset: dataset with the readers' ratings.
+        nodules: test nodules with their measurements.
+        splits: splits for the fitted baselines; empty to leave these out.
         done: finished cells.
     """
     test = network_rows(done, dataset.nodules)
@@ -224,12 +224,12 @@ def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split],
     return pd.concat([one for one in tables if len(one)], ignore_index=True)
 
 
-def missing_notes(failed: Sequence[Failed], seeds: int) -> list[str]:
-    """What the failed cells leave out.
+def missing_notes(failed: Sequence[CellFailure], seeds: int) -> list[str]:
+    """Notes on what is missing because of failed cells.
 
     Args:
-        failed: cells.
-        seeds: trainings per fold; of several, the others have the nodules of a failed cell.
+        failed: failed cells.
+        seeds: number of trainings per fold; with several, the other seeds cover the nodules of a failed cell.
     """
     of_bundle = "that bundle"
     if seeds > 1:

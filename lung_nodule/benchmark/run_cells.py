@@ -1,4 +1,4 @@
-"""Run cells: one by one, side by side on this machine, or on a Dask cluster; a failed cell affects no other."""
+"""Run cells one by one, in parallel on this machine or on a Dask cluster; a failed cell does not affect the others."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from lung_nodule.benchmark.cell import RECORD, Cell, Failed, Step
+from lung_nodule.benchmark.cell import RECORD, Cell, CellFailure, Step
 from lung_nodule.benchmark.plan import ROOT
-from lung_nodule.benchmark.process_group import Stopped, run_command
+from lung_nodule.benchmark.process_group import StoppedError, run_command
 from lung_nodule.errors import InputError
 from lung_nodule.io.lock import only_writer
 from lung_nodule.io.progress_bar import progress
@@ -23,22 +23,22 @@ from lung_nodule.io.software import this_software
 logger = logging.getLogger(__name__)
 
 MONAI = ("-m", "monai.bundle", "run")
-Run = Callable[[Cell, threading.Event], Failed | None]
+Run = Callable[[Cell, threading.Event], CellFailure | None]
 
 
-def run_cells(cells: Sequence[Cell], *, processes: int = 1, scheduler: str | None = None) -> list[Failed]:
-    """Run the cells that are not done; a finished one is kept, one that was stopped half-way goes on.
+def run_cells(cells: Sequence[Cell], *, processes: int = 1, scheduler: str | None = None) -> list[CellFailure]:
+    """Run the cells that are not done; finished cells are kept, stopped ones are resumed.
 
     Args:
         cells: all cells of the benchmark.
-        processes: how many run side by side on this machine.
-        scheduler: address of a Dask scheduler whose workers run them instead.
+        processes: number of parallel cells on this machine.
+        scheduler: address of a Dask scheduler, whose workers run the cells instead.
 
     Returns:
-        the cells that failed, each with its reason.
+        The cells that failed, with their reasons.
 
     Raises:
-        InputError: a finished cell was made with other settings, or the cluster is unfit.
+        InputError: a finished cell was made with other settings, or the cluster cannot be used.
     """
     waiting = [cell for cell in cells if not cell.is_done()]
     if len(waiting) < len(cells):
@@ -58,13 +58,13 @@ def run_cells(cells: Sequence[Cell], *, processes: int = 1, scheduler: str | Non
 
 
 def threads_of_each(processes: int) -> str:
-    """Threads of one of several cells side by side: its share of the cores, unless OMP_NUM_THREADS says otherwise."""
+    """Number of threads of each parallel cell: its share of the cores, unless OMP_NUM_THREADS is set."""
     share = max(1, len(os.sched_getaffinity(0)) // processes)
     return os.environ.get("OMP_NUM_THREADS", str(share))
 
 
-def side_by_side(cells: Sequence[Cell], processes: int, run: Run) -> Iterator[Failed | None]:
-    """Run cells in threads that wait for their commands; when this generator is left, running commands are ended."""
+def side_by_side(cells: Sequence[Cell], processes: int, run: Run) -> Iterator[CellFailure | None]:
+    """Run cells in parallel, one thread per command; closing this generator ends the running commands."""
     stop = threading.Event()
     with ThreadPoolExecutor(processes) as pool:
         futures = [pool.submit(run, cell, stop) for cell in cells]
@@ -80,26 +80,26 @@ def _with_threads(threads: str) -> Run:
     return lambda cell, stop: run_cell(cell, environment={"OMP_NUM_THREADS": threads}, stop=stop)
 
 
-def _on_cluster(cells: Sequence[Cell], address: str) -> Iterator[Failed | None]:
-    """A worker's own environment says how many threads a cell takes."""
+def _on_cluster(cells: Sequence[Cell], address: str) -> Iterator[CellFailure | None]:
+    """Run cells on a Dask cluster; the worker's environment sets the number of threads of a cell."""
     from lung_nodule.io.cluster import on_workers
 
     folders = {folder for cell in cells for folder in (cell.dataset_dir, cell.benchmark)}
-    return on_workers(run_cell, cells, address, folders=folders, killed=lambda cell, why: Failed(cell.name, why))
+    return on_workers(run_cell, cells, address, folders=folders, killed=lambda cell, why: CellFailure(cell.name, why))
 
 
 def run_cell(
     cell: Cell, *, environment: Mapping[str, str] | None = None, stop: threading.Event | None = None
-) -> Failed | None:
+) -> CellFailure | None:
     """Run a cell's steps, then record that it is done.
 
     Args:
-        cell: what to run.
-        environment: variables that its commands get besides those of this process.
-        stop: ends it early.
+        cell: cell to run.
+        environment: environment variables of its commands in addition to those of this process.
+        stop: event that ends the cell early.
 
     Returns:
-        why it failed; None where it is done.
+        The failure; None if the cell is done.
     """
     began = time.monotonic()
     stop = stop or threading.Event()
@@ -110,19 +110,19 @@ def run_cell(
             for step in cell.steps:
                 reason = _run_step(cell, step, {**os.environ, **(environment or {})}, stop)
                 if reason is not None:
-                    return Failed(cell.name, f"{step.name}: {reason} ({cell.shown_log} has the rest)")
+                    return CellFailure(cell.name, f"{step.name}: {reason} ({cell.shown_log} has the rest)")
             cell.finish(software=this_software().name, minutes=round((time.monotonic() - began) / 60, 2))
-    except Stopped:
-        return Failed(cell.name, "stopped; the same command continues it")
+    except StoppedError:
+        return CellFailure(cell.name, "stopped; the same command continues it")
     except (InputError, OSError) as error:
-        return Failed(cell.name, " ".join(str(error).split()))
+        return CellFailure(cell.name, " ".join(str(error).split()))
     return None
 
 
 def _run_step(cell: Cell, step: Step, environment: Mapping[str, str], stop: threading.Event) -> str | None:
-    """Why a step failed."""
+    """Run a step; return the reason if it failed."""
     if stop.is_set():
-        raise Stopped
+        raise StoppedError
     step.leaves.parent.mkdir(parents=True, exist_ok=True)
     with cell.log.open("ab") as log:
         log.write(f"== {step.name}: python {' '.join((*MONAI, *step.arguments))}\n".encode())
@@ -136,7 +136,7 @@ def _run_step(cell: Cell, step: Step, environment: Mapping[str, str], stop: thre
 
 
 def last_error(log: Path, start: int) -> str:
-    """The last line of a log, after a position, that reports an error; its last line where none does."""
+    """Last line of a log after a position that reports an error; otherwise the last line."""
     with log.open("rb") as file:
         file.seek(start)
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""The shape of a nodule's mask, in mm."""
+"""Shape measurements of a nodule's mask, in mm."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _surface(mask: np.ndarray, spacing: np.ndarray) -> float:
 
 
 def _largest_distance(points: np.ndarray) -> float:
-    """Between two voxels' centres; only corners of the convex hull can be farthest apart."""
+    """Largest distance between two voxel centres, searched among the corners of the convex hull."""
     if len(points) < 2:
         return 0.0
     with suppress(QhullError):  # all voxels lie in one plane or line
@@ -52,7 +52,7 @@ def _largest_distance(points: np.ndarray) -> float:
 
 
 def _principal_axes(points: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
-    """Lengths of the axes of the ellipsoid of the same second moments; a voxel's own extent counts."""
+    """Axis lengths of the ellipsoid with the same second moments, including the extent of a voxel."""
     centred = points - points.mean(axis=0)
     moments = centred.T @ centred / len(points) + np.diag(np.asarray(spacing, dtype=float) ** 2 / 12)
     least, minor, major = 4 * np.sqrt(np.linalg.eigvalsh(moments))
@@ -66,7 +66,7 @@ def _principal_axes(points: np.ndarray, spacing: np.ndarray) -> dict[str, float]
 
 
 def _radial(points: np.ndarray) -> dict[str, float]:
-    """How much the distance from the centre varies over the voxels; .258 for a ball."""
+    """Coefficient of variation of the voxels' distance from the centre; 0.258 for a ball."""
     distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
     return {"radial_variation": float(distance.std() / max(distance.mean(), 1e-6))}
 

@@ -1,4 +1,4 @@
-"""What a baseline may see: the training, validation and test nodules of a fold, as those of the networks."""
+"""Training, validation and test nodules of the baselines, the same as those of the networks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Split:
     """Nodules with their references and measurements.
 
     Attributes:
-        train: what models are fitted on.
-        validation: what thresholds are chosen on.
-        test: what is predicted; its ``fold`` is the rows' own.
+        train: nodules on which models are fitted.
+        validation: nodules on which thresholds are chosen.
+        test: nodules to predict, with their own ``fold``.
     """
 
     train: pd.DataFrame
@@ -25,15 +25,15 @@ class Split:
     test: pd.DataFrame
 
     def with_validation(self) -> Split:
-        """The same with the validation nodules among those that models are fitted on."""
+        """The same split with the validation nodules added to the training nodules."""
         return replace(self, train=pd.concat([self.train, self.validation]))
 
 
 def cross_validation(nodules: pd.DataFrame, folds: Sequence[int]) -> list[Split]:
-    """A split per test fold: the fold after it validates, the other three train.
+    """One split per test fold: the next fold validates, the other three train.
 
     Args:
-        nodules: of all five folds.
+        nodules: nodules of all five folds.
         folds: test folds.
     """
     splits = []
@@ -59,7 +59,7 @@ def refuse_shared(fitted_on: set[str], tested: set[str]) -> None:
 
 
 def another_dataset(fitted_on: pd.DataFrame, nodules: pd.DataFrame) -> Split:
-    """All nodules of a dataset as the test, fitted on another one, whose last fold validates.
+    """Split that tests all nodules of a dataset and fits on another dataset, whose last fold validates.
 
     Raises:
         InputError: the other dataset has a single fold.
@@ -73,10 +73,10 @@ def refuse_one_class(fitted_on: pd.DataFrame) -> None:
     """Refuse to fit baselines on another dataset whose training folds lack a class, before any weights are tested.
 
     Args:
-        fitted_on: its nodules, with ``fold`` and ``malignant``.
+        fitted_on: nodules of the other dataset, with ``fold`` and ``malignant``.
 
     Raises:
-        InputError: they do, or it has a single fold.
+        InputError: a class is missing, or the dataset has a single fold.
     """
     train, last = _fitting_folds(fitted_on)
     classes = set(fitted_on.loc[fitted_on["fold"].isin(train), "malignant"].dropna())
@@ -89,7 +89,7 @@ def refuse_one_class(fitted_on: pd.DataFrame) -> None:
 
 
 def _fitting_folds(fitted_on: pd.DataFrame) -> tuple[list[int], int]:
-    """The folds of another dataset that train, and the one that validates."""
+    """Training folds and validation fold of another dataset."""
     folds = sorted({int(fold) for fold in fitted_on["fold"]})
     if len(folds) < 2:
         raise InputError(f"--fit_dir needs two numbered folds, one of them for thresholds, and has {folds}")

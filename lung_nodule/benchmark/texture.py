@@ -11,14 +11,14 @@ PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "energy", "correlation
 
 
 def texture_measurements(ct: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Haralick's measures of neighbouring voxels within the mask; all slices and four directions together.
+    """Haralick's measures of neighbouring voxels within the mask; pooled over all slices and four directions.
 
     Args:
         ct: ``[X, Y, Z]`` in HU.
         mask: bool, the same grid, not empty.
 
     Returns:
-        NaN where no two voxels of the mask are neighbours.
+        The measures by name; NaN if no two voxels of the mask are neighbours.
     """
     scaled = (np.clip(ct, LOWEST_HU, HIGHEST_HU) - LOWEST_HU) / (HIGHEST_HU - LOWEST_HU)
     levels = np.where(mask, 1 + np.minimum((scaled * LEVELS).astype(int), LEVELS - 1), 0).astype(np.uint8)

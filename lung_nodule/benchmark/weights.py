@@ -1,4 +1,4 @@
-"""Given weights: where they lie, whether they are the bundle's, and which patients their training saw."""
+"""Given weights: find them, check that they belong to the bundle, and refuse patients seen in training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lung_nodule.networks import read_settings
 
 @dataclass(frozen=True)
 class GivenWeights:
-    """Trained weights of a bundle: of one model, or of a cross-validation.
+    """Trained weights of a bundle: one model, or the models of a cross-validation.
 
     Attributes:
-        bundle: name.
-        folder: for messages.
-        model: ``model.pt`` next to its side file, which tests every nodule; None of a cross-validation.
-        by_fold: of a cross-validation, the models by the fold that they test.
+        bundle: bundle name.
+        folder: folder of the weights, for messages.
+        model: ``model.pt``, next to its side file, that tests every nodule; None for a cross-validation.
+        by_fold: models of a cross-validation by test fold.
     """
 
     bundle: str
@@ -34,10 +34,10 @@ class GivenWeights:
     by_fold: dict[int, Path] = field(default_factory=dict, hash=False)
 
     def of(self, fold: int | str) -> Path:
-        """The model that tests the nodules of a fold.
+        """Model that tests the nodules of a fold.
 
         Raises:
-            InputError: the cross-validation has none.
+            InputError: the cross-validation has no model for this fold.
         """
         path = self.model or self.by_fold.get(fold)  # type: ignore[arg-type]
         if path is None:
@@ -50,7 +50,7 @@ class GivenWeights:
 
     @property
     def sha256(self) -> Any:
-        """Of the model's file; of a cross-validation by fold."""
+        """SHA-256 of the model file; by fold for a cross-validation."""
         if self.model:
             return file_sha256(self.model)
         return {str(fold): file_sha256(path) for fold, path in self.by_fold.items()}
@@ -59,16 +59,16 @@ class GivenWeights:
 def find_weights(
     folder: str | Path | None, bundles: Sequence[str] | None, known: Sequence[str]
 ) -> dict[str, GivenWeights]:
-    """The weights of bundles, by name.
+    """Find the weights of bundles, by name.
 
     Args:
-        folder: with ``<bundle>/model.pt`` or ``<bundle>/models/model.pt``, or the output of a cross-validation, whose
-            first seed is taken; the repository's ``bundles/`` by default.
-        bundles: which must be there; by default those that are.
+        folder: folder with ``<bundle>/model.pt`` or ``<bundle>/models/model.pt``, or the output of a cross-validation,
+            whose first seed is used; the repository's ``bundles/`` by default.
+        bundles: bundles whose weights must exist; by default all with weights.
         known: names of all bundles.
 
     Raises:
-        InputError: weights of a bundle are missing, there are none at all, or they belong to another bundle.
+        InputError: no weights are found, those of a bundle are missing, or they belong to another bundle.
     """
     root = Path(folder) if folder is not None else ROOT / "bundles"
     found = {name: _weights_in(root, name) for name in bundles or known}
@@ -100,8 +100,8 @@ def refuse_seen(weights: GivenWeights, patients: Mapping[int | str, Collection[s
     """Refuse to test weights on patients of their training.
 
     Args:
-        weights: of a bundle.
-        patients: of the dataset, by fold.
+        weights: weights of a bundle.
+        patients: patients of the dataset by fold.
 
     Raises:
         InputError: a patient took part in the training of the model that would test it, or there is no such model.

@@ -1,1 +1,1 @@
-"""From a trained checkpoint to a served answer: the model repository, the server, its client and what it writes."""
+"""Deployment: model repository, Triton server, client and the files of a prediction."""

@@ -1,4 +1,4 @@
-"""What a served model says of itself, and its answer for one nodule."""
+"""Description of a served model and its answer for one nodule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from lung_nodule.io import patient_hash, voi_edge_mm
 
 PANEL = "nodule_panel"
-"""The model that asks every method."""
+"""Name of the model that combines all methods."""
 TITLES = {
     "mtnet": "MT-Net",
     "mtmrnet": "MTMR-Net",
@@ -19,11 +19,11 @@ TITLES = {
     PANEL: "Mean",
     "mean": "Mean",
 }
-"""The methods' names in a report; any other method is shown by the name it is served by."""
+"""Names of the methods in a report; other methods appear under their served names."""
 _MAPS = {"fine": "FINE_PROBABILITY", "coarse": "COARSE_PROBABILITY", "mask": "MASK_PROBABILITY"}
 _MAP_OF_METHOD = "MASK_PROBABILITY_"
 _PLACES = {"mean": 0, "coarse": 2}
-"""Among the maps, which the masks are made of in their order; of every other map 1."""
+"""Sort position of a map; 1 by default. The first map gives the mask."""
 _SCALARS = (
     "MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL", "MALIGNANCY_BY_METHOD", "INTERVAL_BY_METHOD", "ATTRIBUTES",
     "HIGH_PROBABILITY", "DIAMETER_MM",
@@ -32,16 +32,16 @@ _SCALARS = (
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What the server reports about a model that takes a VOI.
+    """Description of a model that takes a VOI, as reported by the server.
 
     Attributes:
-        name: of the model.
-        version: of its weights.
-        reach_mm: edge in mm of the cube that it samples, at least.
-        reach_diameters: edge in diameters of the nodule, where it has been told one.
-        inputs: names of its tensors.
-        outputs: names of its tensors.
-        parameters: all that the server says of it, as text.
+        name: model name.
+        version: version of the weights.
+        reach_mm: minimum edge in mm of the sampled cube.
+        reach_diameters: edge of the cube in nodule diameters, if the diameter is given.
+        inputs: names of the input tensors.
+        outputs: names of the output tensors.
+        parameters: parameters of the model config, as text.
     """
 
     name: str
@@ -54,16 +54,16 @@ class ServedModel:
 
     @property
     def synthetic(self) -> bool:
-        """Whether it was trained on a phantom."""
+        """Whether the model was trained on a phantom."""
         return self.parameters.get("synthetic") == "yes"
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The outputs that :class:`Answer` holds."""
+        """Outputs to request: those that :class:`Answer` holds."""
         return tuple(name for name in self.outputs if name in _SCALARS or _map_name(name) is not None)
 
     def names(self, parameter: str) -> tuple[str, ...]:
-        """The names that a parameter lists."""
+        """Names listed in a parameter."""
         return tuple(self.parameters.get(parameter, "").split())
 
     def edge_mm(self, diameter: float | None = None) -> float:
@@ -71,23 +71,24 @@ class ServedModel:
         return voi_edge_mm(max(self.reach_mm, self.reach_diameters * (diameter or 0.0)))
 
     def has_seen(self, patient_id: str) -> bool:
-        """Whether the patient took part in the training."""
+        """Whether the patient was seen in training."""
         return patient_hash(patient_id) in self.names("patients_seen")
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The answer for one VOI; what the model does not give is empty.
+    """Answer for one VOI; outputs that the model does not have are empty.
 
     Attributes:
-        malignancy: probability of the nodule, 0..1; of the panel the mean of the methods. NaN where there is none.
-        interval: its smallest and largest value over mirrored copies of the nodule; of the panel over the methods.
-        maps: float32 ``[x, y, z]`` probabilities on the VOI's grid, by name; the first gives the mask (of the panel:
-            the mean of the methods that segment).
-        attributes: the readers' characteristics on their own scales, by name.
+        malignancy: malignancy probability, 0..1; for the panel the mean of the methods. NaN if there is none.
+        interval: minimum and maximum of the probability over mirrored copies of the nodule; for the panel over the
+            methods.
+        maps: float32 ``[x, y, z]`` probabilities on the VOI's grid, by name; the first gives the mask (for the
+            panel: the mean of the methods that segment).
+        attributes: ratings of the characteristics on the readers' scales, by name.
         high: probability that a characteristic is high, by name.
-        methods: of the panel, each method's malignancy and its interval, by name.
-        diameter_mm: the diameter that a method was given, its own or the declared one; NaN where none takes one.
+        methods: for the panel, malignancy and interval of each method, by name.
+        diameter_mm: diameter used by a method, measured or declared; NaN if no method takes one.
     """
 
     malignancy: float = float("nan")
@@ -100,7 +101,7 @@ class Answer:
 
 
 def answer_of(tensors: Mapping[str, np.ndarray], model: ServedModel) -> Answer:
-    """A model's output tensors by name, read as its parameters say."""
+    """Convert a model's output tensors to an answer."""
     values: dict[str, Any] = {}
     if "MALIGNANCY_PROBABILITY" in tensors:
         values["malignancy"] = float(tensors["MALIGNANCY_PROBABILITY"][0])
@@ -120,7 +121,7 @@ def answer_of(tensors: Mapping[str, np.ndarray], model: ServedModel) -> Answer:
 
 
 def _map_name(tensor: str) -> str | None:
-    """What an output is called among :attr:`Answer.maps`; None if it is no map."""
+    """Name of an output in :attr:`Answer.maps`; None if it is not a map."""
     if tensor.startswith(_MAP_OF_METHOD):
         return tensor.removeprefix(_MAP_OF_METHOD).lower()
     return next((name for name, output in _MAPS.items() if output == tensor), None)

@@ -1,4 +1,4 @@
-"""The client of the served models that take a VOI, over gRPC or HTTP.
+"""Client of the served models that take a VOI, over gRPC or HTTP.
 
 On exit it waits for its requests. Disconnecting would cancel them, and a cancelled ensemble request can crash Triton
 2.51 (Signal 11 in its gRPC front end; triton-inference-server/server, issues 7368 and 8034). Only the client's own
@@ -32,24 +32,24 @@ RETRIES = 5
 
 
 class NoduleClient:
-    """A connection to a server, as a context manager that on exit waits for the requests under way.
+    """Connection to a server, a context manager that waits for running requests on exit.
 
-    They are cancelled only as a last resort: after ``timeout_s``, by a second Ctrl-C, or when the process dies.
+    Requests are cancelled only as a last resort: after ``timeout_s``, by a second Ctrl-C, or when the process dies.
 
     Args:
         url: ``host:port`` or ``grpc://host:port`` of the gRPC endpoint, ``http://host:port`` of the HTTP endpoint;
-            ``grpcs://`` and ``https://`` where a proxy in front encrypts.
-        model: name of a model that takes a VOI: a bundle's, or ``nodule_panel`` for all of them. None takes the panel
-            or, where there is none, the one ensemble of the server.
-        timeout_s: how long one answer may take, in seconds; then its request is cancelled.
-        in_flight: requests that are under way at once; the server merges their slices into batches.
-        retries: how often a request is sent again when a server that has answered before is busy or away.
-        shared_memory: whether VOIs go through shared memory; None: where the address is of this machine. A server that
-            cannot open it, as in a container, gets them in its requests.
-        token: access token of a proxy in front, for an encrypted connection.
+            ``grpcs://`` and ``https://`` behind a proxy with TLS.
+        model: name of a model that takes a VOI: a bundle's, or ``nodule_panel`` for all of them. None selects the panel
+            or, without one, the only ensemble of the server.
+        timeout_s: timeout of one request in seconds; afterwards the request is cancelled.
+        in_flight: number of concurrent requests; the server merges their slices into batches.
+        retries: retries per request once the server has answered at least once.
+        shared_memory: whether VOIs go through shared memory; None: if the address is of this machine. A server that
+            cannot open it, as in a container, receives them in the requests.
+        token: access token of a reverse proxy, for an encrypted connection.
 
     Raises:
-        InputError: the address cannot be read, or a token would go unencrypted.
+        InputError: the address is invalid, or a token would be sent unencrypted.
 
     Example:
         >>> import numpy as np
@@ -93,20 +93,20 @@ class NoduleClient:
     ) -> None:
         if kind is KeyboardInterrupt:
             logger.info(
-                "waiting at most %.0f s for the requests under way; press Ctrl-C again to stop at once", self._timeout_s
+                "waiting at most %.0f s for running requests; press Ctrl-C again to stop immediately", self._timeout_s
             )
         self.close()
 
     def close(self) -> None:
-        """Wait for the requests under way, at most ``timeout_s`` each, then disconnect; no other is sent."""
+        """Wait for running requests, at most ``timeout_s`` each, then disconnect; no further requests are sent."""
         self._retries.stop()
         self._threads.finish()
 
     def describe(self) -> ServedModel:
-        """What the server has loaded under the model's name.
+        """Describe the model as loaded by the server.
 
         Raises:
-            InputError: no server answers, it does not hold the model, or the model takes no CT.
+            InputError: no server answers, the model is not loaded, or it does not take a CT.
         """
         served = self._served
         if served is None:
@@ -124,15 +124,15 @@ class NoduleClient:
     ) -> Iterator[tuple[int, Answer]]:
         """Send every VOI and yield (position, answer) as the answers come in.
 
-        Requests under way go on when the caller stops iterating; ``close`` waits for them.
+        Running requests continue when the caller stops iterating; ``close`` waits for them.
 
         Args:
-            vois: to be sent.
-            diameters: declared diameter in mm of each, for a model that takes one; None where it is not known.
-            outputs: names of the model's outputs to ask for; None asks for all that :class:`Answer` holds.
+            vois: VOIs to send.
+            diameters: declared diameter of each nodule in mm, for a model that takes one; None if unknown.
+            outputs: names of the requested outputs; None for all that :class:`Answer` holds.
 
         Raises:
-            InputError: the server refuses a VOI (its reason is passed on) or stops answering.
+            InputError: the server refuses a VOI (the message has its reason) or stops answering.
         """
         served, replies = self.describe(), SimpleQueue[Reply]()
         served = served if outputs is None else replace(served, outputs=tuple(outputs))
@@ -154,11 +154,11 @@ class NoduleClient:
         try:
             answer = self._retries.call(self._slot().infer, served.name, tensors, served.asked, self._timeout_s)
         except TransportError as error:
-            raise self._explained(error, voi.nodule_id) from None
+            raise self._explain(error, voi.nodule_id) from None
         return answer_of(answer, served)
 
     def _slot(self) -> RequestSlot:
-        """The calling thread's own connection."""
+        """Connection of the calling thread."""
         if not hasattr(self._own, "slot"):
             self._own.slot = RequestSlot(connect(self._address, self._token), shared_memory=self._shared_memory)
         return self._own.slot
@@ -176,10 +176,10 @@ class NoduleClient:
                 raise InputError(f"the server at {self._url} does not serve {name!r}; it has: {_held(index)}")
             return self._served_model(self._retries.call(transport.config, name))
         except TransportError as error:
-            raise self._explained(error) from None
+            raise self._explain(error) from None
         except KeyError as error:
             raise InputError(
-                f"model {name!r} at {self._url} says nothing about its {error.args[0]}: serve an exported one"
+                f"model {name!r} at {self._url} has no parameter {error.args[0]}: serve an exported model"
             ) from None
 
     def _served_model(self, config: Mapping[str, Any]) -> ServedModel:
@@ -190,11 +190,18 @@ class NoduleClient:
                 f"as mtnet, or {PANEL}"
             )
         text = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
-        reach = float(text["reach_mm"]), float(text.get("reach_diameters", 0))
-        return ServedModel(config["name"], text["version"], *reach, inputs, outputs, text)
+        return ServedModel(
+            name=config["name"],
+            version=text["version"],
+            reach_mm=float(text["reach_mm"]),
+            reach_diameters=float(text.get("reach_diameters", 0)),
+            inputs=inputs,
+            outputs=outputs,
+            parameters=text,
+        )
 
     def _default(self, transport: Transport, index: Sequence[Mapping[str, Any]]) -> str:
-        """The panel, else the server's one ensemble."""
+        """Name of the panel, or else of the server's only ensemble."""
         names = [model["name"] for model in index]
         if PANEL in names:
             return PANEL
@@ -204,7 +211,7 @@ class NoduleClient:
             raise InputError(f"the server at {self._url} has no {PANEL}: name a model; it has: {_held(index)}")
         return ensembles[0]
 
-    def _explained(self, error: TransportError, nodule_id: str | None = None) -> InputError:
+    def _explain(self, error: TransportError, nodule_id: str | None = None) -> InputError:
         where = f"nodule {nodule_id}: " if nodule_id is not None else ""
         if error.failure is Failure.UNREACHABLE and nodule_id is not None:
             return InputError(f"{where}the server at {self._url} is gone: look at its log and start it again")
@@ -226,11 +233,11 @@ def _held(index: Sequence[Mapping[str, Any]]) -> str:
 
 
 def voi_tensors(voi: Voi, diameter: float | None = None) -> dict[str, np.ndarray]:
-    """A VOI as a model's tensors: VOI in HU, SPACING and, where known, DIAMETER in mm, CENTER as a voxel index."""
+    """Tensors of a VOI: VOI in HU, SPACING and, if known, DIAMETER in mm, CENTER as a voxel index."""
     tensors = {"VOI": voi.volume.data, "SPACING": voi.volume.spacing, "CENTER": voi.center}
     return tensors if diameter is None else tensors | {"DIAMETER": np.array([diameter])}
 
 
 def request_inputs(voi: Voi, diameter: float | None = None, *, library: ModuleType = grpc) -> list[Any]:
-    """The same as the inputs of a request of tritonclient's own, FP32; ``library``: its ``grpc`` or its ``http``."""
+    """Convert a VOI to FP32 inputs of tritonclient; ``library`` is its ``grpc`` or ``http`` module."""
     return as_inputs(voi_tensors(voi, diameter), library)

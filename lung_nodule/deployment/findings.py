@@ -1,4 +1,4 @@
-"""The client's result for one nodule, from the server's answer."""
+"""Result for one nodule, computed from the server's answer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lung_nodule.io import SliceNumbers, Voi, mask_path, occlusion_path
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One nodule: its VOI, the server's answer, the masks at the centre and their sizes.
+    """A nodule with its VOI, the server's answer, its masks and their sizes.
 
     Attributes:
-        label: its number in the instance label map, from 1.
-        center_ras: the requested centre, mm.
-        voi: the cut that was sent.
-        answer: the server's maps and scores.
-        masks: bool ``[x, y, z]`` by name of the answer's maps: the map at 0.5, the component at the centre.
-        sizes: of each mask.
-        numbers: how the CT's slices are numbered where it came from; None where that is not known.
-        occlusion: what the malignancy depends on, where it was asked for.
+        label: label in the instance label map, from 1.
+        center_ras: requested centre in RAS, mm.
+        voi: VOI that was sent.
+        answer: maps and scores from the server.
+        masks: bool ``[x, y, z]`` by map name: the map thresholded at 0.5, component at the centre.
+        sizes: size of each mask by name.
+        numbers: slice numbers of the original CT; None if unknown.
+        occlusion: occlusion map of the malignancy, if requested.
     """
 
     label: int
@@ -43,36 +43,36 @@ class Finding:
 
     @property
     def mask(self) -> np.ndarray | None:
-        """The mask of the first map; None of a model without maps."""
+        """Mask of the first map; None for a model without maps."""
         return next(iter(self.masks.values()), None)
 
     @property
     def size(self) -> Size | None:
-        """Size of :attr:`mask`; None where there is none or it is empty."""
+        """Size of :attr:`mask`; None if there is no mask or it is empty."""
         return None if self.mask is None or not self.mask.any() else next(iter(self.sizes.values()))
 
     @property
     def sizes_by_method(self) -> dict[str, Size]:
-        """Sizes of the methods' masks and of their mean's; empty where fewer than two methods found the nodule.
+        """Sizes of the methods' masks and of the mean's mask; empty if fewer than two methods found the nodule.
 
-        The maps of one method (fine, coarse) are no two opinions and do not count.
+        The maps of one method (fine, coarse) are not independent predictions and do not count.
         """
         found = {name: self.sizes[name] for name, mask in self.masks.items() if mask.any()}
         return found if len(found.keys() & self.answer.methods.keys()) > 1 else {}
 
     @property
     def center(self) -> np.ndarray:
-        """``[3]`` fractional index of the centre in the canonical CT."""
+        """``[3]`` fractional voxel index of the centre in the canonical CT."""
         return self.voi.center + [part.start for part in self.voi.box]
 
     @property
     def slice_number(self) -> int | None:
-        """Number of the slice nearest to the centre, as :attr:`numbers` counts; None where there is none."""
+        """Number of the slice nearest to the centre, counted as in :attr:`numbers`; None if it has none."""
         return None if self.numbers is None else self.numbers.at(self.numbers.axis, self.center[self.numbers.axis])
 
     @property
     def mean_hu(self) -> float:
-        """Mean HU inside the mask; NaN where it is empty."""
+        """Mean HU inside the mask; NaN if it is empty."""
         return float("nan") if self.size is None else float(self.voi.volume.data[self.mask].mean())
 
 
@@ -86,7 +86,7 @@ def make_finding(label: int, center_ras: Sequence[float], voi: Voi, answer: Answ
 
 
 def as_row(finding: Finding) -> dict[str, object]:
-    """The finding as a row of ``nodules.csv``; what the model does not give has no column."""
+    """Row of ``nodules.csv``; outputs that the model does not have get no column."""
     x, y, z = finding.center_ras
     answer = finding.answer
     row: dict[str, object] = {

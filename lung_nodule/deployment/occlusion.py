@@ -1,4 +1,4 @@
-"""Cubes around a nodule that are replaced by lung, one at a time, to see what the answer depends on."""
+"""Occlusion of a nodule: cubes that are replaced by lung one at a time to see what the answer depends on."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ CUBES = 5
 LEAST_MM = 3.0
 """Smallest edge of a cube."""
 UNMEASURED_MM = 15.0
-"""What a nodule without mask and diameter is taken for."""
+"""Assumed diameter of a nodule without mask and diameter."""
 LUNG_BELOW_HU = -500.0
 Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """How a nodule's malignancy probability changes when parts of its VOI are replaced by lung.
+    """Change of a nodule's malignancy probability when parts of its VOI are replaced by lung.
 
     Attributes:
-        edges: by axis, the voxel of the VOI with which each cube begins, and where the last one ends, int ``[n + 1]``.
-        cube_mm: edge of a cube, in whole voxels only as nearly as they allow.
-        hu: what the voxels of a cube were replaced by.
-        change: float ``[nx, ny, nz]``, probability with the cube replaced less the probability without; NaN before it
-            was asked for.
+        edges: by axis, first voxel of each cube in the VOI and the end of the last one, int ``[n + 1]``.
+        cube_mm: nominal edge of a cube in mm; the cubes are rounded to whole voxels.
+        hu: HU that replaces the voxels of a cube.
+        change: float ``[nx, ny, nz]``, probability with the cube replaced minus that without; NaN before it is
+            computed.
     """
 
     edges: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -37,7 +37,7 @@ class Occlusion:
     change: np.ndarray
 
     def box(self, index: int) -> Box:
-        """The voxels of a cube, by its position in ``change.ravel()``."""
+        """Voxels of a cube, by its index in ``change.ravel()``."""
         at = np.unravel_index(index, self.change.shape)
         x, y, z = (slice(int(edge[k]), int(edge[k + 1])) for edge, k in zip(self.edges, at, strict=True))
         return x, y, z
@@ -51,12 +51,12 @@ class Occlusion:
 
 
 def occlusion_of(voi: Voi, mask: np.ndarray | None, diameter_mm: float | None) -> Occlusion:
-    """The cubes around a nodule: three across it and one on each side, their change still unknown.
+    """Define the cubes around a nodule: three across it and one on each side; ``change`` is NaN.
 
     Args:
-        voi: as it was sent.
-        mask: bool ``[x, y, z]``, the nodule; None or empty where there is none.
-        diameter_mm: where there is no mask, the nodule's diameter around the centre, if it is known.
+        voi: VOI that was sent.
+        mask: bool ``[x, y, z]``, mask of the nodule; None or empty if there is none.
+        diameter_mm: diameter of the nodule if known; used without a mask.
     """
     spacing = voi.volume.spacing
     if mask is not None and mask.any():
@@ -72,19 +72,22 @@ def occlusion_of(voi: Voi, mask: np.ndarray | None, diameter_mm: float | None) -
 
 
 def _edges(middle: float, spacing: float, size: int, edge_mm: float) -> np.ndarray:
-    """A voxel belongs to the cube that its centre lies in; cubes that the VOI cuts off are left out."""
+    """Voxel edges of the cubes along an axis, without cubes outside of the VOI.
+
+    A voxel belongs to the cube that contains its centre.
+    """
     borders = middle + (np.arange(CUBES + 1) - CUBES / 2) * edge_mm / spacing
     return np.unique(np.clip(np.ceil(borders).astype(int), 0, size))
 
 
 def _lung_hu(hu: np.ndarray) -> float:
-    """Median of all that is lung or air: the server refuses a VOI without any."""
+    """Median HU of lung and air; the server refuses a VOI without any."""
     lung = hu[hu < LUNG_BELOW_HU]
     return float(np.median(lung)) if lung.size else LUNG_BELOW_HU
 
 
 class OccludedVois(Sequence[Voi]):
-    """The VOI with each of the cubes replaced, in the order of ``change.ravel()``; each is made when it is taken."""
+    """VOIs with one cube replaced each, in the order of ``change.ravel()``; created on access."""
 
     def __init__(self, voi: Voi, occlusion: Occlusion) -> None:
         self._voi, self._occlusion = voi, occlusion
@@ -99,7 +102,7 @@ class OccludedVois(Sequence[Voi]):
     def __getitem__(self, index: int | slice) -> Voi | list[Voi]:
         if isinstance(index, slice):
             return [self[k] for k in range(len(self))[index]]
-        at = range(len(self))[index]  # raises IndexError at the end, by which a loop over a sequence ends
+        at = range(len(self))[index]  # IndexError at the end, which stops iteration
         hu = self._voi.volume.data.copy()
         hu[self._occlusion.box(at)] = self._occlusion.hu
         return replace(self._voi, volume=Volume(hu, self._voi.volume.affine))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.benchmark.dataset import Dataset, folds_of, read_dataset
-from lung_nodule.benchmark.measurements import measure_nodule, measured, radiomics_columns
+from lung_nodule.benchmark.measurements import measure_nodule, measure_nodules, radiomics_columns
 from lung_nodule.data import nodule_datalist
 from lung_nodule.errors import InputError
 
@@ -86,9 +86,9 @@ def test_without_the_readers_own_masks(dataset: Path, without: str) -> None:
 
 def test_an_empty_consensus_mask_leaves_the_other_nodules(dataset: Path, tmp_path: Path) -> None:
     items = read(dataset).items
-    whole = measured(items, out=tmp_path, fingerprint="whole").set_index("nodule_id")
+    whole = measure_nodules(items, out=tmp_path, fingerprint="whole").set_index("nodule_id")
     change_voxels(Path(items[1]["mask"]), np.zeros(nibabel.load(items[1]["mask"]).shape, np.uint8))
-    table = measured(items, out=tmp_path, fingerprint="empty").set_index("nodule_id")
+    table = measure_nodules(items, out=tmp_path, fingerprint="empty").set_index("nodule_id")
     columns = [*radiomics_columns(whole), "threshold_dice", "true_log_volume"]
     empty = items[1]["nodule_id"]
     assert table.loc[empty, columns].isna().all()

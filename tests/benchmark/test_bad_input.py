@@ -12,7 +12,7 @@ import pytest
 
 from lung_nodule.__main__ import main
 from lung_nodule.benchmark import run
-from lung_nodule.benchmark.cell import Failed
+from lung_nodule.benchmark.cell import CellFailure
 from lung_nodule.benchmark.dataset import read_dataset
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.holdout import holdout_patients
@@ -207,7 +207,7 @@ def test_baselines_that_cannot_be_fitted(
 
 
 def test_a_failed_cell_is_noted_as_what_it_leaves_out() -> None:
-    failed = [Failed("mtcnn, seed 1, fold 3", "it broke")]
+    failed = [CellFailure("mtcnn, seed 1, fold 3", "it broke")]
     (of_one,), (of_two,) = (run.missing_notes(failed, seeds) for seeds in (1, 2))
     assert of_one == "MISSING: mtcnn, seed 1, fold 3 failed, so its nodules are in no figure of that bundle."
     assert "are in no figure of that bundle's seed; its means are of the seeds that are there" in of_two

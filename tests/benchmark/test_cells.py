@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lung_nodule.benchmark import run_cells as module
-from lung_nodule.benchmark.cell import BEGUN, Cell, Failed
+from lung_nodule.benchmark.cell import BEGUN, Cell, CellFailure
 from lung_nodule.benchmark.plan import trained_cells
 from lung_nodule.benchmark.run_cells import run_cells, side_by_side, threads_of_each
 from lung_nodule.errors import InputError
@@ -194,4 +194,4 @@ def test_a_cluster_runs_the_same_cells(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("lung_nodule.io.cluster.on_workers", on_workers)
     assert run_cells(cells(tmp_path), scheduler="tcp://there:1") == []
     assert seen["folders"] == {tmp_path}, "dataset and output are one folder here"
-    assert seen["killed"] == Failed("mtcnn, seed 0, fold 0", "out of memory")
+    assert seen["killed"] == CellFailure("mtcnn, seed 0, fold 0", "out of memory")

@@ -9,7 +9,7 @@ import pytest
 
 from lung_nodule.benchmark.dataset import read_dataset
 from lung_nodule.benchmark.intensity_measurements import histogram_measurements, margin_measurements
-from lung_nodule.benchmark.measurements import VERSION, measured, radiomics
+from lung_nodule.benchmark.measurements import VERSION, measure_nodules, radiomics
 from lung_nodule.benchmark.plain_masks import against_the_others, region_grown, threshold_at_center
 from lung_nodule.benchmark.shape import shape_measurements
 from lung_nodule.benchmark.texture import texture_measurements
@@ -125,9 +125,9 @@ def test_a_reader_is_compared_with_the_others_consensus() -> None:
 
 def test_measured_once(painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = read_dataset(painted, range(5))
-    first = measured(dataset.items[:5], out=tmp_path, fingerprint="f")
+    first = measure_nodules(dataset.items[:5], out=tmp_path, fingerprint="f")
     monkeypatch.setattr("lung_nodule.benchmark.measurements.measure_nodule", None)
-    again = measured(dataset.items[4::-1], out=tmp_path, fingerprint="f")
+    again = measure_nodules(dataset.items[4::-1], out=tmp_path, fingerprint="f")
     assert again["nodule_id"].tolist() == first["nodule_id"].tolist()[::-1]
     np.testing.assert_allclose(again["radiomics_hu_std"], first["radiomics_hu_std"][::-1])
     assert (tmp_path / f"measurements_f_v{VERSION}.csv").is_file()

@@ -120,7 +120,7 @@ def test_folds() -> None:
         (["--fit_dir", "d"], "--fit_dir goes with --evaluate_only"),
         (["--min_readers", "1"], "--min_readers goes with --evaluate_only"),
         (["--evaluate_only", "--min_readers", "0"], "--min_readers must be a whole number of at least 1"),
-        (["--evaluate_only", "--options", "o.json"], "leave them out with --evaluate_only"),
+        (["--evaluate_only", "--options", "o.json"], "leave it out with --evaluate_only"),
         (["--seeds", "0"], "--seeds must be a whole number of at least 1"),
         (["--folds", "7"], "--folds takes how many of 5 folds"),
         (["--processes", "none"], "--processes must be a whole number"),

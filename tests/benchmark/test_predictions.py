@@ -15,7 +15,7 @@ from lung_nodule.benchmark.cell import Cell
 from lung_nodule.benchmark.dataset import Dataset, read_dataset
 from lung_nodule.benchmark.figures import method_figures
 from lung_nodule.benchmark.plan import given_cells, trained_cells
-from lung_nodule.benchmark.predictions import network_rows, shown, write_predictions, youden_threshold
+from lung_nodule.benchmark.predictions import network_rows, select_columns, write_predictions, youden_threshold
 from lung_nodule.data import nodule_datalist
 from lung_nodule.errors import InputError
 
@@ -51,7 +51,7 @@ def test_references_are_the_datasets(cells: list[Cell], dataset: Dataset) -> Non
     assert rows["dice"].tolist() == [0.8] * len(rows)
     assert set(rows["method"]) == {"mtcnn"}
     assert set(rows["seed"]) == {0}
-    assert list(shown(rows))[:5] == ["nodule_id", "patient_id", "fold", "seed", "method"]
+    assert list(select_columns(rows))[:5] == ["nodule_id", "patient_id", "fold", "seed", "method"]
 
 
 def test_the_threshold_is_of_the_cells_validation_fold(cells: list[Cell], dataset: Dataset) -> None:

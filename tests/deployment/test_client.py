@@ -114,7 +114,10 @@ def test_a_token_goes_over_encrypted_connections_alone(url: str) -> None:
 def test_the_wrong_protocol_is_an_error_that_names_both(service: tuple[Service, str]) -> None:
     _, url = service
     other = url.removeprefix("http://") if url.startswith("http") else f"http://{url}"
-    with NoduleClient(other) as client, pytest.raises(InputError, match=r"no HTTP endpoint|no Triton server.*http://"):
+    with (
+        NoduleClient(other) as client,
+        pytest.raises(InputError, match=r"not an HTTP endpoint|no Triton server.*http://"),
+    ):
         client.describe()
 
 

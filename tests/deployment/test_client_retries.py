@@ -51,7 +51,7 @@ def test_a_failure_that_passes_is_asked_again_with_a_line_each(
     assert answer.malignancy == 0
     assert servicer.asked == 3
     assert [line.rpartition("(")[2] for line in _said(caplog)] == ["1 of 5)", "2 of 5)"]
-    assert all("a failure; asking again in 0.0" in line for line in _said(caplog))
+    assert all("a failure; retrying in 0.0" in line for line in _said(caplog))
 
 
 @pytest.mark.parametrize("code", [StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND])

@@ -11,7 +11,7 @@ import pytest
 from lung_nodule.deployment.answers import Answer, ServedModel
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.occlusion import CUBES, LEAST_MM, OccludedVois, occlusion_of
-from lung_nodule.deployment.prediction.explain import explained
+from lung_nodule.deployment.prediction.explain import add_occlusion_maps
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
 
@@ -69,7 +69,7 @@ def _mean_of_region(hu: np.ndarray) -> Answer:
 def test_the_map_is_not_zero_exactly_where_the_model_looks() -> None:
     """In each cube by the share of the region that it covers: over all cubes that is the whole difference."""
     voi = _voi()
-    (found,) = explained(Client(_mean_of_region), [_finding(voi, _mean_of_region)])
+    (found,) = add_occlusion_maps(Client(_mean_of_region), [_finding(voi, _mean_of_region)])
     occlusion = found.occlusion
     assert occlusion is not None
     region = np.zeros(SHAPE, dtype=bool)
@@ -85,7 +85,7 @@ def test_what_raises_the_probability_has_the_other_sign() -> None:
     def against(hu: np.ndarray) -> Answer:
         return Answer(1 - _mean_of_region(hu).malignancy)
 
-    (found,) = explained(Client(against), [_finding(_voi(), against)])
+    (found,) = add_occlusion_maps(Client(against), [_finding(_voi(), against)])
     assert found.occlusion is not None
     assert found.occlusion.change.min() == pytest.approx(0, abs=1e-6)
     assert found.occlusion.change.max() > 0.05
@@ -144,7 +144,7 @@ def test_scores_alone_are_asked_for_and_the_diameter_stays() -> None:
     outputs = ("MASK_PROBABILITY", "MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL", "ATTRIBUTES")
     client = Client(_mean_of_region, outputs)
     finding = _finding(_voi(), lambda hu: replace(_mean_of_region(hu), diameter_mm=9.5))
-    explained(client, [finding])
+    add_occlusion_maps(client, [finding])
     assert set(client.asked[0][1] or ()) == {"MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL"}
     assert {diameter for diameter, _ in client.asked} == {9.5}
 
@@ -160,8 +160,8 @@ def test_of_a_panel_the_methods_count_that_answered_for_the_whole_nodule() -> No
         return Answer(float(np.mean(scores)), nothing, methods=methods)
 
     finding = _finding(_voi(), lambda hu: panel(hu, float("nan")))
-    (found,) = explained(Client(lambda hu: panel(hu, 0.5)), [finding])
-    (alone,) = explained(Client(_mean_of_region), [_finding(_voi(), _mean_of_region)])
+    (found,) = add_occlusion_maps(Client(lambda hu: panel(hu, 0.5)), [finding])
+    (alone,) = add_occlusion_maps(Client(_mean_of_region), [_finding(_voi(), _mean_of_region)])
     assert found.occlusion is not None
     assert alone.occlusion is not None
     np.testing.assert_allclose(found.occlusion.change, alone.occlusion.change)
@@ -170,11 +170,11 @@ def test_of_a_panel_the_methods_count_that_answered_for_the_whole_nodule() -> No
 def test_a_model_without_a_score_is_refused() -> None:
     client = Client(_mean_of_region, ("MASK_PROBABILITY",))
     with pytest.raises(InputError, match="gives no malignancy probability: leave --explain out"):
-        explained(client, [_finding(_voi(), _mean_of_region)])
+        add_occlusion_maps(client, [_finding(_voi(), _mean_of_region)])
 
 
 def test_the_table_says_what_the_map_shows() -> None:
-    (found,) = explained(Client(_mean_of_region), [_finding(_voi(), _mean_of_region)])
+    (found,) = add_occlusion_maps(Client(_mean_of_region), [_finding(_voi(), _mean_of_region)])
     row = as_row(found)
     assert row["occlusion_map"] == "occlusion/n.nii.gz"
     assert row["occlusion_hu"] == pytest.approx(LUNG_HU)

@@ -1,4 +1,4 @@
-"""Threads that call functions for the main thread, which Ctrl-C may interrupt at any moment."""
+"""Worker threads for the main thread, which Ctrl-C may interrupt at any time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class Reply:
-    """What a call gave.
+    """Outcome of a call.
 
     Attributes:
-        key: the caller's name for the call.
-        result: what the function returned; None where it raised.
-        error: what it raised, or None.
+        key: caller's key of the call.
+        result: return value; None if the function raised.
+        error: exception raised by the function, or None.
     """
 
     key: int
@@ -24,10 +24,10 @@ class Reply:
     error: Exception | None
 
     def get(self) -> Any:
-        """The result.
+        """Return the result.
 
         Raises:
-            Exception: what the function raised.
+            Exception: the exception of the function.
         """
         if self.error is not None:
             raise self.error
@@ -35,15 +35,15 @@ class Reply:
 
 
 class CallThreads:
-    """Threads that run already and take calls from a queue.
+    """Running threads that take calls from a queue.
 
-    The caller's side touches nothing but ``SimpleQueue``, whose steps an exception from a signal handler cannot
-    interrupt. The locks in Python that ``concurrent.futures`` takes, and those of gRPC, could stay locked forever.
+    The caller uses only ``SimpleQueue``, whose operations an exception from a signal handler cannot interrupt. The
+    locks of ``concurrent.futures`` and of gRPC could stay locked forever.
 
     Args:
-        number: how many calls may run at once.
-        name: of the threads.
-        at_end: called by each thread when it ends, to close what it alone may touch.
+        number: number of threads.
+        name: name of the threads.
+        at_end: function that each thread calls when it ends, to close its own resources.
     """
 
     def __init__(self, number: int, *, name: str, at_end: Callable[[], object] = lambda: None) -> None:
@@ -55,17 +55,17 @@ class CallThreads:
             thread.start()
 
     def call(self, replies: SimpleQueue[Reply], key: int, function: Callable[..., Any], *arguments: object) -> None:
-        """Queue a call of a function; its Reply is put into ``replies``.
+        """Queue a function call; its Reply is put into ``replies``.
 
         Raises:
             RuntimeError: after ``finish``.
         """
         if self._closed:
-            raise RuntimeError("these threads take no calls any more")
+            raise RuntimeError("the client is closed")
         self._calls.put((replies, key, function, arguments))
 
     def finish(self) -> None:
-        """Wait for the calls that run, and drop those that have not begun."""
+        """Wait for running calls and drop those that have not started."""
         self._closed = True
         for _ in self._threads:
             self._calls.put(None)

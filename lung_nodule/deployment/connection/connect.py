@@ -1,4 +1,4 @@
-"""A connection by an address: over gRPC or over HTTP."""
+"""Create a connection over gRPC or HTTP."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from lung_nodule.deployment.connection.transport import Address, Transport
 
 
 def connect(address: Address, token: str | None = None) -> Transport:
-    """A connection over the address's protocol, whose library alone is imported; nothing is sent yet.
+    """Create a connection with the protocol of the address, importing only its library; nothing is sent yet.
 
     Args:
-        address: of the server.
-        token: sent as ``Authorization: Bearer``; only where the connection is encrypted.
+        address: server address.
+        token: access token, sent as ``Authorization: Bearer``; only for an encrypted connection.
     """
     if address.http:
         from lung_nodule.deployment.connection.http_transport import HttpTransport

@@ -1,4 +1,4 @@
-"""A connection over gRPC."""
+"""Connection over gRPC."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ class GrpcTransport(Transport):
 
 
 def _failure(error: InferenceServerException) -> Failure:
-    if "larger than max" in str(error.message()):  # RESOURCE_EXHAUSTED as well, but for good
+    if "larger than max" in str(error.message()):  # also RESOURCE_EXHAUSTED, but permanent
         return Failure.REFUSED
     return _FAILURES.get(str(error.status()).removeprefix("StatusCode."), Failure.REFUSED)

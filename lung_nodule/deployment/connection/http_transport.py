@@ -1,4 +1,4 @@
-"""A connection over HTTP.
+"""Connection over HTTP.
 
 tritonclient's HTTP client runs on gevent, whose event loop belongs to one thread.
 """
@@ -24,13 +24,13 @@ from tritonclient import http
 from tritonclient.utils import InferenceServerException
 
 _CONNECT_S = 10.0
-_READ_S = 86400.0  # of one piece of an answer; gevent.Timeout bounds the whole
+_READ_S = 86400.0  # per read; gevent.Timeout limits the whole answer
 _BUSY = {"429", "502", "503", "504"}
-"""Too many requests, and a proxy's words for a server that is away."""
+"""Too many requests, and a proxy's gateway errors."""
 
 
 class _TooLateError(Exception):
-    """The time for an answer is over."""
+    """The answer timed out."""
 
 
 class HttpTransport(Transport):
@@ -55,22 +55,22 @@ class HttpTransport(Transport):
         """See :meth:`Transport.close`."""
         self._disconnect()
         hub = gevent.get_hub()
-        if not hub.loop.default:  # that of an application on gevent is not ours
+        if not hub.loop.default:  # leave the hub of a gevent application open
             hub.destroy(destroy_loop=True)
 
     def _call(self, method: str, timeout_s: float, *arguments: Any, **options: Any) -> Any:
         if self._client is None:
-            self._client = self._connected()
+            self._client = self._connect()
         try:
             with gevent.Timeout(timeout_s, _TooLateError):
                 return getattr(self._client, method)(*arguments, **options, headers=self._headers)
         except InferenceServerException as error:
             raise _of_status(error) from None
         except (_TooLateError, OSError, HTTPParseError) as error:
-            self._disconnect()  # the answer may still come in on that connection
+            self._disconnect()  # the answer may still arrive on that connection
             raise _of_network(error) from None
 
-    def _connected(self) -> http.InferenceServerClient:
+    def _connect(self) -> http.InferenceServerClient:
         authorities = certificates()
         return http.InferenceServerClient(
             self.address.target,
@@ -88,7 +88,7 @@ class HttpTransport(Transport):
 
 
 def _of_status(error: InferenceServerException) -> TransportError:
-    """An HTTP status that is no success; Triton gives its reason as JSON, a proxy a page."""
+    """Error for an unsuccessful HTTP status; Triton gives the reason as JSON, a proxy as a page."""
     status, text = str(error.status()), str(error.message())
     reason = f"HTTP status {status}" if "exception occurred in the client while decoding" in text else text
     return TransportError(Failure.BUSY if status in _BUSY else Failure.REFUSED, reason)
@@ -105,5 +105,5 @@ def _of_network(error: Exception) -> TransportError:
     if isinstance(error, ssl.SSLError):
         return TransportError(Failure.REFUSED, f"no TLS connection ({error.reason})")
     if isinstance(error, HTTPParseError) and not isinstance(error, HTTPConnectionClosed):
-        return TransportError(Failure.REFUSED, f"this is no HTTP endpoint ({error})")
+        return TransportError(Failure.REFUSED, f"this is not an HTTP endpoint ({error})")
     return TransportError(Failure.UNREACHABLE, str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""What one thread of the client has: its connection, and shared memory for the VOI of its request."""
+"""Connection and shared memory of one client thread."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _IN_MEMORY = "VOI"
 
 
 class RequestSlot:
-    """A connection whose VOIs go through shared memory as long as the server opens it.
+    """Connection that sends VOIs through shared memory as long as the server can open it.
 
     Args:
-        transport: the connection, of the calling thread.
-        shared_memory: whether to try.
+        transport: connection of the calling thread.
+        shared_memory: whether to use shared memory.
     """
 
     def __init__(self, transport: Transport, *, shared_memory: bool) -> None:
@@ -30,16 +30,16 @@ class RequestSlot:
     ) -> dict[str, np.ndarray]:
         """See :meth:`Transport.infer`."""
         try:
-            return self.transport.infer(model, self._placed(tensors), outputs, timeout_s)
+            return self.transport.infer(model, self._place(tensors), outputs, timeout_s)
         except TransportError as error:
             if self._memory is None:
                 raise
             if error.failure in (Failure.UNREACHABLE, Failure.TIMEOUT):
-                self._memory.drop()  # the server may still be reading it; one that is busy has not begun
+                self._memory.drop()  # the server may still be reading it; a busy server has not started
             if error.failure is not Failure.REFUSED or "shared memory" not in str(error):
                 raise
         self._memory.drop()  # the server was restarted and does not know the region
-        return self.transport.infer(model, self._placed(tensors), outputs, timeout_s)
+        return self.transport.infer(model, self._place(tensors), outputs, timeout_s)
 
     def close(self) -> None:
         """Free the memory and disconnect."""
@@ -49,7 +49,7 @@ class RequestSlot:
         finally:
             self.transport.close()
 
-    def _placed(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray | Placed]:
+    def _place(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray | Placed]:
         if self._memory is None:
             return tensors
         try:

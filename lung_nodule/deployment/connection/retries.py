@@ -1,4 +1,4 @@
-"""Calls that are repeated after a failure that passes."""
+"""Retries of calls after temporary failures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _FIRST_S, _LONGEST_S, _JITTER_S = 0.5, 16.0, 0.5
 
 
 class Retries:
-    """Repeats what failed because the server is busy, or can no longer be reached.
+    """Retries calls that failed because the server is busy or no longer reachable.
 
-    A server that has never answered is not waited for: its address may be wrong. A request that is refused, or takes
-    too long, is not sent again. tenacity does the repeating, for both protocols alike; gRPC's own retry policy writes
-    no log, ends at five attempts, and would have no counterpart over HTTP.
+    There are no retries for a server that has never answered, as its address may be wrong, nor for requests that are
+    refused or time out. Retries use tenacity for both protocols; gRPC's own retry policy does not log, is limited to
+    five attempts and has no counterpart over HTTP.
 
     Args:
-        number: how often a call is repeated at most; the waits grow from half a second to 16 s, with jitter.
-        server: what the log calls it.
+        number: maximum number of retries; the waits grow from 0.5 s to 16 s, with jitter.
+        server: name of the server in the log.
     """
 
     def __init__(self, number: int, *, server: str) -> None:
@@ -33,10 +33,10 @@ class Retries:
         self._wake: SimpleQueue[None] = SimpleQueue()
 
     def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function until it answers.
+        """Call a function with retries.
 
         Raises:
-            TransportError: its last one, or the one that is not repeated.
+            TransportError: the last error, or one that is not retried.
         """
         repeated = Retrying(
             retry=retry_if_exception(self._passes),
@@ -51,7 +51,7 @@ class Retries:
         return answer
 
     def stop(self) -> None:
-        """Repeat nothing from now on; safe at any moment of the main thread, which Ctrl-C may interrupt."""
+        """Stop retrying; safe in the main thread, which Ctrl-C may interrupt at any time."""
         self._stopped = True
         self._wake.put(None)
 
@@ -64,7 +64,7 @@ class Retries:
         assert state.outcome is not None
         assert state.next_action is not None
         logger.warning(
-            "the server at %s: %s; asking again in %.1f s (%d of %d)",
+            "the server at %s: %s; retrying in %.1f s (%d of %d)",
             self._server,
             state.outcome.exception(),
             state.next_action.sleep,

@@ -1,4 +1,4 @@
-"""What every connection to a Triton server has in common, over gRPC and over HTTP."""
+"""Base class of the connections to a Triton server over gRPC and HTTP."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 from lung_nodule.errors import InputError
 
 ASK_TIMEOUT_S = 10.0
-"""How long an answer may take that is no inference."""
+"""Timeout of requests other than inference."""
 _SCHEMES = {"grpc": (False, False), "grpcs": (False, True), "http": (True, False), "https": (True, True)}
 
 
 class Failure(Enum):
-    """Why a call had no answer."""
+    """Reason why a call failed."""
 
     UNREACHABLE = "no connection, or one that broke"
     BUSY = "a server that cannot answer now"
@@ -29,7 +29,7 @@ class Failure(Enum):
 
 
 class TransportError(Exception):
-    """A call without an answer; the text is the server's or the network's."""
+    """A failed call, with the message of the server or the network."""
 
     def __init__(self, failure: Failure, message: str) -> None:
         super().__init__(message)
@@ -38,11 +38,11 @@ class TransportError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is.
+    """Address of a server.
 
     Attributes:
-        target: ``host:port``, over HTTP also with a path, or ``unix:`` and a path.
-        http: whether it is an HTTP endpoint, else a gRPC one.
+        target: ``host:port``, for HTTP also with a path, or ``unix:`` and a path.
+        http: whether it is an HTTP endpoint rather than gRPC.
         tls: whether the connection is encrypted.
     """
 
@@ -52,10 +52,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read ``host:port`` or ``unix:path`` (gRPC), or a URL that begins with grpc, grpcs, http or https.
+        """Parse ``host:port`` or ``unix:path`` (gRPC), or a URL with the scheme grpc, grpcs, http or https.
 
         Raises:
-            InputError: it begins with something else, or nothing follows.
+            InputError: the scheme is unknown, or the host is missing.
         """
         scheme, found, rest = url.partition("://")
         if not found or scheme == "unix":
@@ -67,7 +67,7 @@ class Address:
 
     @property
     def local(self) -> bool:
-        """Whether it is this machine by name; a port forwarded elsewhere looks the same."""
+        """Whether the host is this machine by name; a forwarded port cannot be told apart."""
         if self.target.startswith("unix:"):
             return True
         host = self.target.partition("/")[0].rpartition(":")[0].strip("[]") or self.target
@@ -79,11 +79,11 @@ class Address:
 
 @dataclass(frozen=True)
 class Placed:
-    """A tensor that lies in system shared memory.
+    """A tensor in system shared memory.
 
     Attributes:
-        region: name under which the server knows the memory.
-        shape: of the tensor, FP32, from the beginning of the memory.
+        region: name of the registered region.
+        shape: shape of the tensor, FP32, at the start of the region.
     """
 
     region: str
@@ -91,18 +91,18 @@ class Placed:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return 4 * int(np.prod(self.shape))
 
 
 class Transport(ABC):
-    """One connection, of one thread, which alone calls its methods, ``close`` included.
+    """Connection that is used by a single thread, ``close`` included.
 
     Every method raises :class:`TransportError`.
 
     Args:
-        address: of the server.
-        token: sent as ``Authorization: Bearer``; only where the connection is encrypted.
+        address: server address.
+        token: access token, sent as ``Authorization: Bearer``; only for an encrypted connection.
     """
 
     library: ClassVar[ModuleType]
@@ -115,11 +115,11 @@ class Transport(ABC):
 
     @abstractmethod
     def index(self) -> list[Mapping[str, Any]]:
-        """The models of the repository, each with ``name`` and ``state``."""
+        """Return the models of the repository, each with ``name`` and ``state``."""
 
     @abstractmethod
     def config(self, model: str) -> Mapping[str, Any]:
-        """A model's configuration, as the JSON form of ``config.pbtxt``."""
+        """Return a model's configuration, as the JSON form of ``config.pbtxt``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -127,18 +127,18 @@ class Transport(ABC):
 
     @abstractmethod
     def _call(self, method: str, timeout_s: float, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the library's client, at most so long, with the headers."""
+        """Call a method of the library's client with a timeout and the headers."""
 
     def infer(
         self, model: str, tensors: Mapping[str, np.ndarray | Placed], outputs: Sequence[str], timeout_s: float
     ) -> dict[str, np.ndarray]:
-        """A model's answer.
+        """Run an inference and return the outputs by name.
 
         Args:
-            model: its name.
-            tensors: the inputs, FP32.
-            outputs: names of those that are wanted.
-            timeout_s: how long it may take, in seconds.
+            model: model name.
+            tensors: input tensors, FP32.
+            outputs: names of the requested outputs.
+            timeout_s: timeout in seconds.
         """
         wanted = [self.library.InferRequestedOutput(name) for name in outputs]
         inputs = as_inputs(tensors, self.library)
@@ -146,16 +146,16 @@ class Transport(ABC):
         return {name: result.as_numpy(name) for name in outputs}
 
     def register(self, region: str, key: str, size: int) -> None:
-        """Let the server open a region of system shared memory: its name there, its key, its bytes."""
+        """Register a region of system shared memory with the server: name, key, size in bytes."""
         self._call("register_system_shared_memory", ASK_TIMEOUT_S, region, key, size)
 
     def unregister(self, region: str) -> None:
-        """Let the server close a region; no request may be using it."""
+        """Unregister a region; it must not be in use by a request."""
         self._call("unregister_system_shared_memory", ASK_TIMEOUT_S, region)
 
 
 def as_inputs(tensors: Mapping[str, np.ndarray | Placed], library: ModuleType) -> list[Any]:
-    """Tensors by name as the inputs of a request, FP32, for one of tritonclient's two libraries."""
+    """Convert tensors by name to FP32 request inputs of ``tritonclient.grpc`` or ``tritonclient.http``."""
     inputs = []
     for name, value in tensors.items():
         tensor = library.InferInput(name, list(value.shape), "FP32")
@@ -168,5 +168,5 @@ def as_inputs(tensors: Mapping[str, np.ndarray | Placed], library: ModuleType) -
 
 
 def certificates() -> str | None:
-    """File of the authorities that a server's certificate is checked with, as OpenSSL finds it: SSL_CERT_FILE."""
+    """File of the certificate authorities, as found by OpenSSL (environment variable SSL_CERT_FILE)."""
     return ssl.get_default_verify_paths().cafile

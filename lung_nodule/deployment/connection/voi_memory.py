@@ -1,4 +1,4 @@
-"""System shared memory in which a request's largest tensor lies, where client and server share a machine."""
+"""System shared memory for a request's largest tensor, if client and server run on one machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lung_nodule.deployment.connection.transport import Failure, Placed, Transpo
 from tritonclient.utils import shared_memory
 
 PREFIX = "nodule_client_"
-"""Begins the names of the regions, before the process id."""
+"""Prefix of the region names, before the process id."""
 
 
 class VoiMemory:
-    """One region for one request at a time, registered on first use and replaced when it is too small.
+    """Region for one request at a time, registered on first use and replaced when it is too small.
 
-    Should the process die, Python's resource tracker removes the region; the server closes it when it ends.
+    If the process dies, Python's resource tracker removes the region; the server closes it when it ends.
 
     Args:
-        transport: through which it is registered.
+        transport: connection with which the region is registered.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -30,10 +30,10 @@ class VoiMemory:
         self._name, self._size = "", 0
 
     def place(self, array: np.ndarray) -> Placed:
-        """Copy an array, as FP32, to where the server reads it.
+        """Copy an array, as FP32, into the region.
 
         Raises:
-            TransportError: the server does not open the region, or this machine has no room for it; none is left.
+            TransportError: the server cannot open the region, or there is not enough memory; the region is removed.
         """
         values = np.ascontiguousarray(array, dtype=np.float32)
         if values.nbytes > self._size:
@@ -43,14 +43,14 @@ class VoiMemory:
         return Placed(self._name, values.shape)
 
     def close(self) -> None:
-        """Unregister the region and remove it; no request may be under way."""
+        """Unregister and remove the region; it must not be in use by a request."""
         if self._region is not None:
-            with contextlib.suppress(TransportError):  # a server that has gone, or was restarted, holds none
+            with contextlib.suppress(TransportError):  # the server is gone or was restarted
                 self._transport.unregister(self._name)
             self.drop()
 
     def drop(self) -> None:
-        """Remove the region here only: the server may still be reading it, or is gone."""
+        """Remove the region locally only: the server may still be reading it, or is gone."""
         if self._region is not None:
             region, self._region, self._size = self._region, None, 0
             shared_memory.destroy_shared_memory_region(region)
@@ -60,7 +60,7 @@ class VoiMemory:
         try:
             self._region = shared_memory.create_shared_memory_region(self._name, self._name, size, create_only=True)
             with open(f"/dev/shm/{self._name}", "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, size)  # writing where there is no room would end the process
+                os.posix_fallocate(file.fileno(), 0, size)  # writing without space would kill the process
             self._transport.register(self._name, f"/{self._name}", size)
         except (OSError, shared_memory.SharedMemoryException) as error:
             self.drop()

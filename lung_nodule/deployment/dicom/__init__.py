@@ -1,1 +1,1 @@
-"""DICOM results: a segmentation and a structured report of the nodules."""
+"""DICOM results: segmentation and structured report of the nodules."""

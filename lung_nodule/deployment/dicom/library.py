@@ -1,4 +1,4 @@
-"""How this package calls pydicom and highdicom: in silence, and with their refusals in one line."""
+"""Suppress pydicom and highdicom warnings and report their errors in one line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from lung_nodule.errors import InputError
 
 REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""As highdicom raises them."""
+"""Exceptions that highdicom raises for invalid input."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing is said of values of a file that are odd, but taken, nor of each step of highdicom's."""
+    """Suppress warnings about unusual but accepted values, and highdicom's INFO log."""
     library = logging.getLogger("highdicom")
     before = library.level
     library.setLevel(logging.ERROR)
@@ -30,7 +30,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """As :func:`quiet`; what the libraries refuse is an :class:`InputError` that names the file."""
+    """As :func:`quiet`, and convert errors of the libraries to an :class:`InputError` that names the file."""
     try:
         with quiet():
             yield

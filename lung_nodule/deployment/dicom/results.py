@@ -18,7 +18,7 @@ from pydicom.valuerep import DA, TM
 logger = logging.getLogger(__name__)
 
 SEGMENTATION, REPORT = "nodules_seg.dcm", "nodules_sr.dcm"
-"""What is written beside the masks of a DICOM series."""
+"""Names of the DICOM files."""
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
@@ -30,19 +30,19 @@ _KINDS = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 def write_dicom_results(
     out: Path, findings: Sequence[Finding], series: Series, served: ServedModel, *, usable: bool = True
 ) -> None:
-    """Write ``nodules_seg.dcm`` (of a model that segments) and ``nodules_sr.dcm``, both or none.
+    """Write ``nodules_seg.dcm`` (for a model that segments) and ``nodules_sr.dcm``, both or neither.
 
-    A series that lacks what they need is named in a warning, and nothing is written.
+    If the series lacks required attributes, a warning is logged and nothing is written.
 
     Args:
-        out: the folder.
-        findings: the nodules, with masks in the canonical order of the series' volume.
-        series: the source.
-        served: the model that answered.
-        usable: False where the answers are no result (the model saw a phantom, or this patient); the description of
-            both then says so.
+        out: output folder.
+        findings: findings, with masks in the canonical order of the series' volume.
+        series: source series.
+        served: served model.
+        usable: False if the answers must not be used as results (the model was trained on a phantom or on this
+            patient); the series description then says so.
     """
-    # highdicom takes a second to import, which the other commands need not wait for.
+    # Imported here because highdicom takes a second to import.
     from lung_nodule.deployment.dicom.segmentation import segmentation_of
     from lung_nodule.deployment.dicom.structured_report import report_of
 
@@ -55,7 +55,9 @@ def write_dicom_results(
             _write(out, segmentation, report)
     except REFUSALS as error:
         reason = " ".join(str(error).split())
-        logger.warning("no %s and %s, as series %s does not fit: %s", SEGMENTATION, REPORT, series.series_uid, reason)
+        logger.warning(
+            "%s and %s not written, series %s cannot be used: %s", SEGMENTATION, REPORT, series.series_uid, reason
+        )
         logger.debug("what was refused", exc_info=True)
 
 
@@ -66,23 +68,23 @@ def remove_earlier_dicom_results(out: Path) -> None:
 
 
 def source_headers(series: Series) -> list[pydicom.Dataset]:
-    """The attributes of the series' slices, in ascending order along the normal, without pixels.
+    """Headers of the series' slices without pixels, in ascending order along the normal.
 
-    Attributes that may be empty by the standard, but that are missing, as anonymised series have it, are empty. A
-    missing SliceThickness is the distance of the slices.
+    Missing type 2 attributes, as in anonymised series, are set to empty values. A missing SliceThickness is set to the
+    slice spacing.
 
     Raises:
-        InputError: an attribute without which nothing can refer to a slice is missing, or a date is none.
+        InputError: an attribute that is needed to refer to a slice is missing, or a date is invalid.
     """
     headers = []
-    with config.disable_value_validation():  # pydicom would warn of an odd value in every slice
+    with config.disable_value_validation():  # else pydicom warns of an unusual value in every slice
         for path in series.paths:
             header = pydicom.dcmread(path, stop_before_pixels=True)
             for name in _MAY_BE_EMPTY:
                 if name not in header:
                     setattr(header, name, "")
             if not header.get("SliceThickness"):
-                header.SliceThickness = round(series.grid.spacing, 6)  # what a plane of the masks stands for
+                header.SliceThickness = round(series.grid.spacing, 6)  # of the volume's planes
             _check(header, path)
             headers.append(header)
     return headers

@@ -1,4 +1,4 @@
-"""The nodules' masks as a DICOM segmentation, one segment for each."""
+"""Write the nodules' masks as a DICOM segmentation, one segment per nodule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 MANUFACTURER = "lung_nodule"
 LONGEST = 64
-"""Characters of a DICOM long string (LO)."""
+"""Maximum length of a DICOM long string (LO)."""
 _SERIES_NUMBER = 9001
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
@@ -29,9 +29,9 @@ class _Segment:
     """A nodule's mask on the source slices.
 
     Attributes:
-        finding: the nodule.
-        slices: int [n], numbers of the source slices that hold any of it, ascending.
-        frames: bool [n, row, column].
+        finding: finding of the nodule.
+        slices: int ``[n]``, indices of the source slices with the mask, ascending.
+        frames: bool ``[n, row, column]``, mask on these slices.
     """
 
     finding: Finding
@@ -42,23 +42,22 @@ class _Segment:
 def segmentation_of(
     findings: Sequence[Finding], series: Series, sources: Sequence[pydicom.Dataset], served: ServedModel, *, note: str
 ) -> Segmentation | None:
-    """A binary segmentation that refers to the source slices; segments may overlap.
+    """Create a binary segmentation that refers to the source slices; segments may overlap.
 
-    A source slice takes the plane of the volume that is nearest to it. In a series without interpolated planes these
-    are the same planes.
+    Each source slice gets the nearest plane of the volume. Without interpolated planes these are the same.
 
     Args:
-        findings: the nodules; those without a mask get no segment.
-        series: the source, whose volume's canonical order the masks are in.
-        sources: attributes of its slices, in ascending order along the normal.
-        served: the model that made the masks.
-        note: for the series' description.
+        findings: findings; those without a mask get no segment.
+        series: source series; the masks are in the canonical order of its volume.
+        sources: headers of the slices, in ascending order along the normal.
+        served: served model.
+        note: note for the series description.
 
     Returns:
-        The segmentation; None where no nodule has a mask.
+        The segmentation; None if no nodule has a mask.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: the source's attributes are not what highdicom needs.
+        AttributeError, KeyError, TypeError, ValueError: highdicom cannot use the headers.
     """
     planes = _planes(series, sources)
     segments = [segment for finding in findings if (segment := _segment(finding, series, planes)) is not None]
@@ -97,7 +96,7 @@ def model_version(served: ServedModel) -> str:
 
 
 def tracking_uid(finding: Finding, series: Series) -> str:
-    """UID of a nodule: the same in the segmentation, in the report, and of a later run on the same series."""
+    """Tracking UID of a nodule, the same in the segmentation, the report and later runs on the same series."""
     place = ",".join(f"{value:.1f}" for value in finding.center_ras)
     return str(
         highdicom.UID.from_uuid(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{series.series_uid}/{finding.nodule_id}/{place}")))
@@ -105,7 +104,7 @@ def tracking_uid(finding: Finding, series: Series) -> str:
 
 
 def _planes(series: Series, sources: Sequence[pydicom.Dataset]) -> np.ndarray:
-    """int [slices]: the volume's plane that is nearest to each source slice."""
+    """int ``[slices]``, index of the volume's plane nearest to each source slice."""
     corners = np.array([source.ImagePositionPatient for source in sources], dtype=np.float64) * _LPS_TO_RAS
     planes = np.rint(series.volume.to_index(corners)[:, 2]).astype(int)
     return planes.clip(0, series.volume.shape[2] - 1)
@@ -120,7 +119,7 @@ def _segment(finding: Finding, series: Series, planes: np.ndarray) -> _Segment |
 
 
 def _pixels(segments: Sequence[_Segment], used: np.ndarray) -> np.ndarray:
-    """uint8 [slice, row, column, segment]; of segments that do not overlap a smaller label map [slice, row, column]."""
+    """uint8 ``[slice, row, column, segment]``; a label map ``[slice, row, column]`` if no segments overlap."""
     shape = (len(used), *segments[0].frames.shape[1:])
     labels, overlap = np.zeros(shape, dtype=np.uint16), False
     for number, segment in enumerate(segments, start=1):

@@ -1,4 +1,4 @@
-"""The nodules' measurements as a DICOM structured report of template TID 1500."""
+"""Write the nodules' measurements as a DICOM structured report of template TID 1500."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 SCHEME = "99LUNGNODULE"
-"""Private coding scheme of what the standard has no concept for: the readers' scales and the names of methods."""
+"""Private coding scheme for concepts missing in the standard: the readers' scales and the names of methods."""
 _METHODS = {**TITLES, PANEL: "Mean of the methods"}
 _CT_PROCEDURE = codes.LN.CTUnspecifiedBodyRegion
 _PROBABILITY_OF_CANCER = codes.DCM.ProbabilityOfCancer
@@ -43,18 +43,18 @@ def report_of(
     *,
     note: str,
 ) -> sr.Comprehensive3DSR:
-    """A measurement group for each nodule: its centre, size, malignancy and characteristics.
+    """Create a report with one measurement group per nodule: centre, size, malignancy and characteristics.
 
     Args:
-        findings: the nodules.
-        series: the source.
-        sources: attributes of its slices, in ascending order along the normal.
-        segmentation: the nodules' masks; None of a model without.
-        served: the model that answered.
-        note: for the series' description.
+        findings: findings.
+        series: source series.
+        sources: headers of the slices, in ascending order along the normal.
+        segmentation: segmentation of the nodules; None for a model without masks.
+        served: served model.
+        note: note for the series description.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: the source's attributes are not what highdicom needs.
+        AttributeError, KeyError, TypeError, ValueError: highdicom cannot use the headers.
     """
     groups = [_group(finding, series, sources, segmentation, served) for finding in findings]
     for group, finding in zip(groups, findings, strict=True):  # TID 1410 and 1501 are extensible: a point is allowed
@@ -115,7 +115,7 @@ def _group(
     segmentation: Segmentation | None,
     served: ServedModel,
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
-    """Of the nodule's segment; without one, of the source slice nearest to its centre."""
+    """Measurement group of the nodule's segment, or of the source slice nearest to its centre."""
     uid = tracking_uid(finding, series)
     common: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(uid=uid, identifier=finding.nodule_id),
@@ -142,7 +142,7 @@ def _group(
 
 
 def _nearest(finding: Finding, sources: Sequence[pydicom.Dataset]) -> pydicom.Dataset:
-    """The source slice whose plane is nearest to the nodule's centre."""
+    """Source slice nearest to the nodule's centre."""
     corners = np.array([source.ImagePositionPatient for source in sources], dtype=np.float64)
     along_column, along_row = np.array(sources[0].ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
     center = np.array(finding.center_ras) * _RAS_TO_LPS
@@ -161,7 +161,7 @@ def _sizes(finding: Finding) -> Iterator[sr.Measurement]:
 
 
 def _malignancy(answer: Answer, served: ServedModel) -> Iterator[sr.Measurement]:
-    """The model's own, then of the panel each method's: probability, its minimum and its maximum."""
+    """Probability with minimum and maximum of the model, and for the panel also of each method."""
     scores = {served.name: (answer.malignancy, answer.interval), **answer.methods}
     for name, (score, (low, high)) in scores.items():
         method = _private(name, _METHODS.get(name, name))
@@ -194,7 +194,7 @@ def _number(
     method: Code | None = None,
     derivation: Code | None = None,
 ) -> Iterator[sr.Measurement]:
-    """A number with its unit; nothing where it is not known."""
+    """Measurement with its unit; nothing if the value is not finite."""
     if math.isfinite(value):
         yield sr.Measurement(name, round(float(value), _DECIMALS), unit, method=method, derivation=derivation)
 

@@ -1,1 +1,1 @@
-"""Where the nodules of a CT come from: tables, label maps, detections, DICOM objects."""
+"""Sources of nodules: tables, label maps, detections, DICOM objects."""

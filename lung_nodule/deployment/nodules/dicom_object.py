@@ -1,4 +1,4 @@
-"""Nodules of a CT series from a DICOM object that refers to it."""
+"""Nodule centres from a DICOM segmentation or structured report of a CT series."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REPORTS = (EnhancedSRStorage, ComprehensiveSRStorage, Comprehensive3DSRStorage)
 
 
 def from_dicom(path: Path, series: Series) -> pd.DataFrame:
-    """``nodule_id``, centre (RAS, mm) and, where it is known, ``diameter_mm`` of a segmentation's or report's nodules.
+    """``nodule_id``, centre (RAS, mm) and, if known, ``diameter_mm`` of the nodules of a segmentation or report.
 
     Args:
-        path: a DICOM segmentation, or a structured report of template TID 1500.
-        series: the CT.
+        path: DICOM segmentation, or structured report of template TID 1500.
+        series: CT series.
 
     Raises:
         InputError: the file is another kind of DICOM object, does not refer to the series or its frame of reference,

@@ -1,4 +1,4 @@
-"""Nodules of a label map: the centre and the diameter of every connected part of a label."""
+"""Nodule centres and diameters from the connected components of a label map."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 def from_label_map(labels: Volume, path: str | Path) -> pd.DataFrame:
-    """A row per connected part of every label, the largest first: its centre of mass and largest axial diameter.
+    """One row per connected component of every label, the largest first: centre of mass and largest axial diameter.
 
     Args:
-        labels: whole numbers; 0 is no nodule.
-        path: for errors.
+        labels: label map of integers; 0 is background.
+        path: path for error messages.
 
     Raises:
-        InputError: it has not three axes, values are no whole numbers, or all are 0.
+        InputError: the map does not have three axes, a value is not an integer, or all are 0.
     """
     values = np.asarray(labels.data)
     if values.ndim != 3:
         raise InputError(f"a label map has three axes, {path} has shape {list(values.shape)}")
     whole = np.rint(values).astype(np.int64)
     if not np.array_equal(whole, values) or whole.min() < 0:
-        raise InputError(f"{path} is no label map: its voxels must be whole numbers, 0 where there is no nodule")
+        raise InputError(f"{path} is not a label map: voxels must be integers, 0 for background")
     names, rows = [], []
     for number, box in enumerate(find_objects(whole), start=1):
         parts = [] if box is None else _parts_of_label(Volume(whole, labels.affine).crop(box), number)
         if len(parts) > 1:
-            logger.info("%s: label %d has %d parts that do not touch: as many nodules", path, number, len(parts))
+            logger.info(
+                "%s: label %d has %d separate components; each is treated as a nodule", path, number, len(parts)
+            )
         names += [f"nodule_{number}"] * len(parts)
         rows += parts
     if not rows:
@@ -51,17 +53,17 @@ def _parts_of_label(cropped: Volume, number: int) -> list[dict[str, float]]:
 
 
 def parts_of(mask: Volume) -> list[dict[str, float]]:
-    """The rows of :func:`labelled` of a mask's parts that do not touch, also not at a corner, the largest first."""
+    """Rows of :func:`measure_labels` for the 26-connected components of a mask, the largest first."""
     numbered = np.zeros(mask.data.shape, dtype=np.int32)
     label(mask.data, TOUCHING, output=numbered)
-    return sorted(labelled(Volume(numbered, mask.affine)).values(), key=lambda part: part[DIAMETER], reverse=True)
+    return sorted(measure_labels(Volume(numbered, mask.affine)).values(), key=lambda part: part[DIAMETER], reverse=True)
 
 
-def labelled(labels: Volume) -> dict[int, dict[str, float]]:
-    """Centre of mass (RAS, mm) and largest axial diameter (mm) of every label above 0, as columns of a table.
+def measure_labels(labels: Volume) -> dict[int, dict[str, float]]:
+    """Measure the centre of mass (RAS, mm) and largest axial diameter (mm) of every label above 0, by column name.
 
     Args:
-        labels: whole numbers ``[x, y, z]``, in any orientation.
+        labels: integers ``[x, y, z]``, in any orientation.
     """
     canonical = labels.canonical()
     boxes = enumerate(find_objects(canonical.data), start=1)

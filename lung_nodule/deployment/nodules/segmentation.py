@@ -1,4 +1,4 @@
-"""Nodules from a DICOM segmentation: every connected part of a segment."""
+"""Nodule centres from a DICOM segmentation: one per connected component of a segment."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from scipy.ndimage import find_objects
 logger = logging.getLogger(__name__)
 
 _ANATOMY = (codes.SCT.AnatomicalStructure, Code("123037004", "SCT", "Anatomical Structure"))
-"""Categories of a segment that is no finding: the code of the standard before and after it was changed."""
-_INSIDE = 0.5  # of a fractional segmentation
+"""Categories of a segment that is not a finding: former and current code of the standard."""
+_INSIDE = 0.5  # threshold of a fractional segmentation
 
 
 def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
-    """A row per connected part of every segment, the largest first, named after the segment's label.
+    """One row per connected component of every segment, the largest first, named after the segment label.
 
     Segments whose category is Anatomical Structure, such as a lung, are left out.
 
     Args:
-        path: the segmentation; its geometry may differ from the CT's.
-        series: the CT.
+        path: path of the segmentation; its geometry may differ from the CT's.
+        series: CT series.
 
     Raises:
-        InputError: it does not refer to the CT, or no segment is a nodule.
-        AttributeError, KeyError, RuntimeError, TypeError, ValueError: highdicom cannot use it.
+        InputError: the segmentation does not refer to the CT, or no segment is a nodule.
+        AttributeError, KeyError, RuntimeError, TypeError, ValueError: highdicom cannot use the file.
     """
     segmentation = read_segmentation(path, series)
     names, rows = [], []
@@ -43,11 +43,13 @@ def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
         anatomy = described.segmented_property_category in _ANATOMY
         mask = None if anatomy else segment_mask(segmentation, number, series)
         if mask is None:
-            logger.warning("%s: segment %d (%s) is no nodule", path, number, described.segment_label)
+            logger.warning("%s: segment %d (%s) is not a nodule", path, number, described.segment_label)
             continue
         parts = parts_of(mask)
         if len(parts) > 1:
-            logger.info("%s: segment %d has %d parts that do not touch: as many nodules", path.name, number, len(parts))
+            logger.info(
+                "%s: segment %d has %d separate components; each is treated as a nodule", path.name, number, len(parts)
+            )
         names += [described.segment_label] * len(parts)
         rows += parts
     if not rows:
@@ -56,10 +58,10 @@ def from_segmentation(path: Path, series: Series) -> pd.DataFrame:
 
 
 def read_segmentation(path: Path, series: Series) -> Segmentation:
-    """A segmentation that lies in the CT's frame of reference or, where one of them names none, refers to its series.
+    """Read a segmentation in the CT's frame of reference or, if either lacks one, that refers to its series.
 
     Raises:
-        InputError: it does not.
+        InputError: the segmentation belongs to another CT.
     """
     segmentation = segread(path, lazy_frame_retrieval=True)
     frame = str(segmentation.get("FrameOfReferenceUID", ""))
@@ -79,12 +81,12 @@ def read_segmentation(path: Path, series: Series) -> Segmentation:
 
 
 def segment_mask(segmentation: Segmentation, number: int, series: Series) -> Volume | None:
-    """A segment's voxels, bool with their affine, cut to its extent; None if it is empty.
+    """Mask of a segment, bool with affine, cropped to its extent; None if it is empty.
 
     Args:
-        segmentation: one that lies on evenly spaced planes, or on slices of the series.
-        number: of the segment.
-        series: the CT, onto whose grid a segment on slices at uneven distances is laid.
+        segmentation: segmentation on evenly spaced planes, or on slices of the series.
+        number: segment number.
+        series: CT series; a segment on unevenly spaced slices is resampled to its grid.
     """
     uneven = not np.array_equal(series.grid.nearest, np.arange(series.grid.slices))
     mask = _on_slices(segmentation, number, series) if uneven else _on_planes(segmentation, number)
@@ -93,13 +95,13 @@ def segment_mask(segmentation: Segmentation, number: int, series: Series) -> Vol
 
 
 def _on_planes(segmentation: Segmentation, number: int) -> Volume:
-    """bool ``[slice, row, column]``."""
+    """Mask on evenly spaced planes, bool ``[slice, row, column]``."""
     volume = segmentation.get_volume(segment_numbers=[number])
     return Volume(volume.array[..., 0] >= _INSIDE, LPS_TO_RAS @ volume.affine)
 
 
 def _on_slices(segmentation: Segmentation, number: int, series: Series) -> Volume:
-    """bool, on the grid of a series: each of its positions has the segment of the nearest slice, if there is one."""
+    """Mask on the grid of a series, bool: each position takes the nearest slice, if any."""
     tags = ["SOPInstanceUID"]
     uids = [str(pydicom.dcmread(path, specific_tags=tags).SOPInstanceUID) for path in series.paths]
     frames = segmentation.get_pixels_by_source_instance(

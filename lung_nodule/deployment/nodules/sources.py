@@ -1,4 +1,4 @@
-"""Where the nodules of a CT are: a table, or what other tools write (label maps, DICOM objects, detections)."""
+"""Read nodule centres from a table, label map, DICOM object or detection file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydicom.misc import is_dicom
 logger = logging.getLogger(__name__)
 
 SMALLEST_SCORE = 0.5
-"""From which a detection is taken by default."""
+"""Default minimum score of a detection."""
 LABEL_MAPS, DETECTIONS = (".nii", ".nii.gz"), (".json",)
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 
@@ -32,60 +32,60 @@ def read_nodule_source(
     threshold: float = SMALLEST_SCORE,
     series: Callable[[], Series | None] = lambda: None,
 ) -> pd.DataFrame:
-    """``nodule_id`` and centre (RAS, mm) of every nodule; where they are known, ``diameter_mm``, ``series_uid``,
+    """Read ``nodule_id`` and centre (RAS, mm) of every nodule and, if known, ``diameter_mm``, ``series_uid``,
     ``patient_id``.
 
     Args:
-        path: a table (:func:`~lung_nodule.io.read_nodules`); a label map (NIfTI), in which every connected part of a
+        path: table (:func:`~lung_nodule.io.read_nodules`); label map (NIfTI), in which every connected component of a
             label is a nodule; a DICOM segmentation or structured report of the CT
             (:func:`~lung_nodule.deployment.nodules.dicom_object.from_dicom`); or the JSON that MONAI's
             ``lung_nodule_ct_detection`` writes.
-        keep: as ``read_nodules``, for a table.
-        series_of: the CT, as ``read_nodules``; of a JSON with several images, the one whose name it has is taken.
-        threshold: detections of a lower score are left out.
-        series: reads the CT's series, for a DICOM object; None where the CT is no DICOM series.
+        keep: row filter of a table, as in ``read_nodules``.
+        series_of: CT, as in ``read_nodules``; selects the image of the same name in a JSON with several images.
+        threshold: minimum score of a detection.
+        series: function that reads the CT's series, for a DICOM object; returns None if the CT is not a DICOM series.
 
     Raises:
-        InputError: as ``read_nodules``; the map holds no label; the DICOM object is not of the CT; the file holds no
-            detections, none of the CT or none above the threshold.
+        InputError: as ``read_nodules``; the map has no label; the DICOM object does not belong to the CT; the file has
+            no detections, none of this CT or none above the threshold.
     """
     name = Path(path).name.lower()
     if name.endswith(LABEL_MAPS):
-        return _with_fitting_diameters(from_label_map(read_nifti(path), path), path)
+        return _drop_odd_diameters(from_label_map(read_nifti(path), path), path)
     if name.endswith(DETECTIONS):
-        return _with_fitting_diameters(from_detections(Path(path), ct=series_of, threshold=threshold), path)
+        return _drop_odd_diameters(from_detections(Path(path), ct=series_of, threshold=threshold), path)
     if Path(path).is_file() and is_dicom(path):
-        return _with_fitting_diameters(_from_dicom(Path(path), series(), series_of), path)
+        return _drop_odd_diameters(_from_dicom(Path(path), series(), series_of), path)
     return read_nodules(path, keep=keep, series_of=series_of, optional=[DIAMETER, "series_uid", "patient_id"])
 
 
-def _with_fitting_diameters(nodules: pd.DataFrame, path: str | Path) -> pd.DataFrame:
-    """A measured diameter that no nodule has, such as that of a single voxel, is unknown; a table's is refused."""
+def _drop_odd_diameters(nodules: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """Treat implausible measured diameters, such as that of a single voxel, as unknown."""
     if DIAMETER not in nodules:
         return nodules
     odd = nodules[DIAMETER].notna() & ~nodules[DIAMETER].between(SMALLEST_DIAMETER_MM, LARGEST_DIAMETER_MM)
     for row in nodules[odd].to_dict("records"):
-        logger.warning("%s: %s has a diameter of %.1f mm, taken as unknown", path, row["nodule_id"], row[DIAMETER])
+        logger.warning("%s: %s has a diameter of %.1f mm, treated as unknown", path, row["nodule_id"], row[DIAMETER])
     return nodules.assign(**{DIAMETER: nodules[DIAMETER].mask(odd)})
 
 
 def _from_dicom(path: Path, series: Series | None, ct: str | Path | None) -> pd.DataFrame:
     if series is None:
         raise InputError(f"{path} refers to a DICOM series: give that as the CT (its folder, or a zip of it), not {ct}")
-    # highdicom takes a second to import, which the other sources need not wait for.
+    # Imported here because highdicom takes a second to import.
     from lung_nodule.deployment.nodules.dicom_object import from_dicom
 
     return from_dicom(path, series)
 
 
 def from_detections(path: Path, *, ct: str | Path | None, threshold: float = SMALLEST_SCORE) -> pd.DataFrame:
-    """A row per box: its centre, and the mean of its axial edges as the diameter.
+    """Read one row per box: centre, and mean of the axial edges as the diameter.
 
     Args:
-        path: a list with, per image, ``box`` (centre x, y, z and size w, h, d in mm, LPS), ``label_scores`` and
+        path: JSON list with, per image, ``box`` (centre x, y, z and size w, h, d in mm, LPS), ``label_scores`` and
             ``image``; or a single such entry.
-        ct: as ``series_of`` of :func:`read_nodule_source`.
-        threshold: smallest score.
+        ct: CT, as ``series_of`` of :func:`read_nodule_source`.
+        threshold: minimum score.
 
     Raises:
         InputError: as :func:`read_nodule_source`.
@@ -120,7 +120,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
+        raise InputError(f"{path} is not JSON: {error}") from None
     entries = content if isinstance(content, list) else [content]
     if not all(isinstance(entry, dict) and {"box", "label_scores"} <= set(entry) for entry in entries) or not entries:
         raise InputError(f"{path} holds no detections: each image needs box and label_scores")
@@ -128,7 +128,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _entry_of(entries: list[dict[str, Any]], path: Path, ct: str | Path | None) -> dict[str, Any]:
-    """The one entry, or that of the CT."""
+    """The only entry, or that of the CT."""
     if len(entries) == 1:
         return entries[0]
     wanted = None if ct is None else Path(ct).resolve().name

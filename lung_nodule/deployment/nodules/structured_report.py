@@ -1,4 +1,4 @@
-"""Nodules from a DICOM structured report of template TID 1500: every measurement group with a position."""
+"""Nodule centres from a DICOM structured report of template TID 1500: one per measurement group with a position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pydicom
 from highdicom.seg import Segmentation
 from highdicom.spatial import ImageToReferenceTransformer
-from lung_nodule.deployment.nodules.label_map import DIAMETER, labelled
+from lung_nodule.deployment.nodules.label_map import DIAMETER, measure_labels
 from lung_nodule.deployment.nodules.segmentation import read_segmentation, segment_mask
 from lung_nodule.errors import InputError
 from lung_nodule.io import CENTER, Series, Volume, as_file_names, may_be_image
@@ -25,26 +25,26 @@ logger = logging.getLogger(__name__)
 
 _TEMPLATE = "1500"
 _SEGMENTS = (codes.DCM.ReferencedSegment, codes.DCM.ReferencedSegmentationFrame)
-_DIAMETERS = (codes.SCT.LongAxis, codes.SCT.Length, codes.SCT.Diameter)  # the first that is there
+_DIAMETERS = (codes.SCT.LongAxis, codes.SCT.Length, codes.SCT.Diameter)  # in order of preference
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0}
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def from_report(path: Path, series: Series) -> pd.DataFrame:
-    """A row per measurement group (TID 1410, 1411, 1501), named after its tracking identifier.
+    """One row per measurement group (TID 1410, 1411, 1501), named after its tracking identifier.
 
-    The centre is that of the group's 3-D coordinates (those named Center, where there are any), else of the segment
-    that it refers to, else of the regions and lines on the CT's slices: the middle of their extent. The diameter is
-    the long axis, length or diameter that the group gives, else the segment's. Groups without a position are left out.
+    The centre is the middle of the extent of the group's 3-D coordinates (those named Center, if any), or else the
+    centre of the referenced segment, or else the middle of the regions and lines on the CT's slices. The diameter is
+    the long axis, length or diameter of the group, or else the segment's. Groups without a position are left out.
 
     Args:
-        path: the report; a segmentation that it refers to lies in the same folder.
-        series: the CT.
+        path: path of the report; a referenced segmentation must be in the same folder.
+        series: CT series.
 
     Raises:
-        InputError: it is no TID 1500, a position lies in another frame of reference or series, a segmentation is not
-            there, or no group has a position.
-        AttributeError, KeyError, RuntimeError, TypeError, ValueError: pydicom or highdicom cannot use it.
+        InputError: the report is not of TID 1500, a position is in another frame of reference or series, a segmentation
+            is missing, or no group has a position.
+        AttributeError, KeyError, RuntimeError, TypeError, ValueError: pydicom or highdicom cannot use the file.
     """
     report = _Report(path, series)
     names, rows = [], []
@@ -61,28 +61,28 @@ def from_report(path: Path, series: Series) -> pd.DataFrame:
 
 
 class _Report:
-    """A report, the slices of its CT and the segmentations beside it."""
+    """A report, the slices of its CT and the segmentations in its folder."""
 
     def __init__(self, path: Path, series: Series) -> None:
         self.path, self.series = path, series
         self.document = pydicom.dcmread(path)
         template = self.document.get("ContentTemplateSequence") or [Dataset()]
         if template[0].get("TemplateIdentifier") != _TEMPLATE:
-            raise InputError(f"{path} is no measurement report of template TID {_TEMPLATE}")
+            raise InputError(f"{path} is not a measurement report of template TID {_TEMPLATE}")
         self._segmentations: dict[str, Segmentation] = {}
 
     def groups(self) -> list[Dataset]:
-        """The measurement groups, in the report's order."""
+        """Measurement groups in the order of the report."""
         return [item for item in _items(self.document) if _is(item, "CONTAINER", codes.DCM.MeasurementGroup)]
 
     @staticmethod
     def name(group: Dataset) -> str:
-        """The tracking identifier; empty where there is none."""
+        """Tracking identifier; empty if missing."""
         found = (item for item in _items(group) if _is(item, "TEXT", codes.DCM.TrackingIdentifier))
         return next((str(item.TextValue) for item in found), "")
 
     def row(self, group: Dataset) -> dict[str, float] | None:
-        """Centre and diameter; None of a group without a position."""
+        """Centre and diameter; None for a group without a position."""
         row = _at(self._in_space(group)) or self._of_segment(group) or _at(self._on_slices(group))
         diameter = _diameter(group)
         if row and diameter is not None:
@@ -90,7 +90,7 @@ class _Report:
         return row or None
 
     def _in_space(self, group: Dataset) -> np.ndarray | None:
-        """Of the 3-D coordinates, LPS."""
+        """Centre of the 3-D coordinates, LPS."""
         found = [item for item in _items(group) if item.ValueType == "SCOORD3D"]
         found = [item for item in found if _concept(item) == codes.DCM.Center] or found
         if not found:
@@ -105,31 +105,31 @@ class _Report:
         return _middle([np.reshape(item.GraphicData, (-1, 3)) for item in found])
 
     def _of_segment(self, group: Dataset) -> dict[str, float]:
-        """Of the referenced segment, or of the segment of the referenced frame; empty where there is none."""
+        """Centre and diameter of the referenced segment, or of that of the referenced frame; empty if there is none."""
         for item in _items(group):
             if item.ValueType == "IMAGE" and _concept(item) in _SEGMENTS:
                 referred = item.ReferencedSOPSequence[0]
                 segmentation = self._segmentation(str(referred.ReferencedSOPInstanceUID))
                 mask = segment_mask(segmentation, _segment_number(referred, segmentation), self.series)
                 if mask is not None:
-                    (row,) = labelled(Volume(mask.data.astype(np.uint8), mask.affine)).values()
+                    (row,) = measure_labels(Volume(mask.data.astype(np.uint8), mask.affine)).values()
                     return row
         return {}
 
     def _on_slices(self, group: Dataset) -> np.ndarray | None:
-        """Of the regions and lines drawn on slices of the CT, LPS."""
+        """Centre of the regions and lines drawn on slices of the CT, LPS."""
         places = []
         for item in _items(group):
             if item.ValueType != "SCOORD":
                 continue
             points = np.reshape(np.asarray(item.GraphicData, dtype=np.float64), (-1, 2))
-            points = points[:1] if item.GraphicType == "CIRCLE" else points  # its centre, and a point on it
+            points = points[:1] if item.GraphicType == "CIRCLE" else points  # centre and a point on the circle
             images = [image for image in _items(item) if image.ValueType == "IMAGE"]
             for uid in (str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for image in images):
                 if uid not in self._slices:
                     raise InputError(
-                        f"{self.path}: {self.name(group) or 'a group'} is drawn on the image {uid}, which is no slice "
-                        f"of the CT series {self.series.series_uid}: give the CT that was measured"
+                        f"{self.path}: {self.name(group) or 'a group'} is drawn on the image {uid}, which is not a "
+                        f"slice of the CT series {self.series.series_uid}: give the CT that was measured"
                     )
                 header = pydicom.dcmread(self._slices[uid], stop_before_pixels=True)
                 places.append(ImageToReferenceTransformer.for_image(header)(points))
@@ -137,7 +137,7 @@ class _Report:
 
     @cached_property
     def _slices(self) -> dict[str, Path]:
-        """The CT's files by SOPInstanceUID."""
+        """Files of the CT by SOPInstanceUID."""
         return {uid: path for path in self.series.paths if (uid := _instance_uid(path)) is not None}
 
     def _segmentation(self, uid: str) -> Segmentation:
@@ -151,7 +151,7 @@ class _Report:
 
 
 def _items(node: Dataset) -> Iterator[Dataset]:
-    """All content items below a node, in their order; one that only refers to another has no value type."""
+    """All content items below a node in order, except by-reference items, which have no value type."""
     for item in node.get("ContentSequence", []):
         if "ValueType" in item:
             yield item
@@ -163,7 +163,7 @@ def _is(item: Dataset, value_type: str, concept: Code) -> bool:
 
 
 def _concept(item: Dataset) -> Code | None:
-    """What an item is called; None of an anonymous one, as coordinates often are."""
+    """Concept name of an item; None if it has none, as coordinates often do."""
     return _code(item, "ConceptNameCodeSequence")
 
 
@@ -175,7 +175,7 @@ def _code(item: Dataset, attribute: str) -> Code | None:
 
 
 def _diameter(group: Dataset) -> float | None:
-    """In mm; None where the group gives none."""
+    """Diameter of a group in mm; None if it has none."""
     for name in _DIAMETERS:
         for item in _items(group):
             if _is(item, "NUM", name) and item.get("MeasuredValueSequence"):
@@ -187,18 +187,18 @@ def _diameter(group: Dataset) -> float | None:
 
 
 def _at(center: np.ndarray | None) -> dict[str, float]:
-    """Columns of a centre in LPS; none of None."""
+    """Table columns of a centre in LPS; empty for None."""
     return {} if center is None else dict(zip(CENTER, (center * _LPS_TO_RAS).tolist(), strict=True))
 
 
 def _middle(places: list[np.ndarray]) -> np.ndarray:
-    """Middle of the extent of points ``[n, 3]``: of an ellipse's and ellipsoid's axes, and of a line, its centre."""
+    """Middle of the extent of points ``[n, 3]``: the centre of an ellipse, ellipsoid or line."""
     points = np.concatenate(places).astype(np.float64)
     return (points.min(axis=0) + points.max(axis=0)) / 2
 
 
 def _segment_number(referred: Dataset, segmentation: Segmentation) -> int:
-    """The segment that is referred to, itself or by one of its frames."""
+    """Number of the segment referred to, directly or by one of its frames."""
     if "ReferencedSegmentNumber" in referred:
         return int(np.atleast_1d(referred.ReferencedSegmentNumber)[0])
     frame = int(np.atleast_1d(referred.ReferencedFrameNumber)[0])
@@ -207,7 +207,7 @@ def _segment_number(referred: Dataset, segmentation: Segmentation) -> int:
 
 
 def _instance_uid(path: Path) -> str | None:
-    """SOPInstanceUID of a file; None where it is no DICOM object."""
+    """SOPInstanceUID of a file; None if it is not a DICOM object."""
     try:
         return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
     except (InvalidDicomError, AttributeError, EOFError, OSError, ValueError):

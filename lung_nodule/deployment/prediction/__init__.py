@@ -1,1 +1,1 @@
-"""From a CT, or a list of CTs, and their nodules to the files of a prediction."""
+"""Predict the nodules of a CT, or of a list of CTs, and write the results."""

@@ -1,4 +1,4 @@
-"""Occlusion maps: the server is asked about a nodule again and again, each time with another part of it replaced."""
+"""Occlusion maps from repeated requests, each with another part of the nodule replaced."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SCORE = "MALIGNANCY_PROBABILITY"
 _SCORES = (SCORE, "MALIGNANCY_INTERVAL", "MALIGNANCY_BY_METHOD", "INTERVAL_BY_METHOD")
 
 
-def explained(client: NoduleClient, findings: Sequence[Finding]) -> list[Finding]:
-    """The findings with the occlusion map of each.
+def add_occlusion_maps(client: NoduleClient, findings: Sequence[Finding]) -> list[Finding]:
+    """Add an occlusion map to each finding.
 
-    A method that needs the nodule's diameter is given the one that it used for the whole nodule. Of the panel, the
-    change is the mean of the methods that answered for the whole nodule.
+    A method that needs a diameter gets the one used for the whole nodule. For the panel, the change is the mean over
+    the methods that answered for the whole nodule.
 
     Args:
-        client: connected to the server that the findings are from.
-        findings: as they were answered.
+        client: client of the server that produced the findings.
+        findings: findings without occlusion maps.
 
     Raises:
         InputError: the model gives no malignancy probability, or the server stops answering.
@@ -52,12 +52,14 @@ def explained(client: NoduleClient, findings: Sequence[Finding]) -> list[Finding
 
 
 def write_occlusions(out: Path, findings: Sequence[Finding], grid: Grid) -> None:
-    """Write ``occlusion/<nodule_id>.nii.gz`` of the findings that have a map.
+    """Write ``occlusion/<nodule_id>.nii.gz`` for the findings with a map.
+
+    The files hold float32 changes of the probability, 0 outside the cubes.
 
     Args:
-        out: the folder.
-        findings: whose maps are float32 changes of the probability, 0 outside the cubes.
-        grid: of the CT as it was read.
+        out: output folder.
+        findings: findings.
+        grid: grid of the original CT.
     """
     for finding in findings:
         if finding.occlusion is not None:
@@ -66,11 +68,11 @@ def write_occlusions(out: Path, findings: Sequence[Finding], grid: Grid) -> None
 
 
 def _diameter(finding: Finding) -> float | None:
-    """The diameter that a method was given; None where none takes one or none was known."""
+    """Diameter used by a method; None if no method takes one or it is unknown."""
     return finding.answer.diameter_mm if finding.answer.diameter_mm > 0 else None
 
 
 def _score(answer: Answer, whole: Answer) -> float:
-    """An answer's malignancy; of the panel, by the methods that answered for the whole nodule."""
+    """Malignancy of an answer; for the panel, over the methods that answered for the whole nodule."""
     methods = [name for name, (score, _) in whole.methods.items() if np.isfinite(score)]
     return float(np.mean([answer.methods[name][0] for name in methods])) if methods else answer.malignancy

@@ -1,4 +1,5 @@
-"""``nodules.json``: the answers of a prediction with what they were made of, by which a later run knows them."""
+"""``nodules.json``: answers of a prediction with the hashes of its inputs, so that a later run can detect a finished
+prediction."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from lung_nodule.io import Ct, file_sha256, files_sha256, only_series
 from lung_nodule.io.software import this_software
 
 JSON = "nodules.json"
-"""Written last: a folder without it is not complete."""
+"""Written last; a folder without it is incomplete."""
 Options = Mapping[str, str | float | bool | None]
 
 
@@ -30,17 +31,17 @@ def manifest(
     warnings: Sequence[str],
     now: datetime,
 ) -> dict[str, Any]:
-    """The content of ``nodules.json``.
+    """Return the content of ``nodules.json``.
 
     Args:
-        findings: in the table's order.
-        model: as the server described it.
-        ct: as it was read.
-        ct_path: the file or folder that it was read from.
-        nodules_path: the table, or another source of nodules.
-        options: what else the answers depend on.
-        files: what was written beside ``nodules.json``, relative to its folder.
-        warnings: what makes the answers no result.
+        findings: findings in the order of the table.
+        model: served model.
+        ct: CT.
+        ct_path: file or folder of the CT.
+        nodules_path: table or other source of nodules.
+        options: other options that the answers depend on.
+        files: other files of the prediction, relative to the folder of ``nodules.json``.
+        warnings: warnings about the answers.
         now: date of the prediction.
     """
     return {
@@ -59,7 +60,7 @@ def manifest(
 
 
 def is_complete(out: Path, *, model: ServedModel, ct_path: Path, nodules_path: Path, options: Options) -> bool:
-    """Whether a folder holds a finished prediction of the same inputs, by their hashes, model and options."""
+    """Whether a folder holds a finished prediction with the same inputs (by hash), model and options."""
     try:
         record = json.loads((out / JSON).read_text(encoding="utf-8"))
         inputs = record["inputs"]
@@ -85,7 +86,7 @@ def _of_model(model: ServedModel) -> dict[str, Any]:
 
 
 def _of_ct(ct: Ct, path: Path) -> dict[str, str | int]:
-    """The hash of the file, or of the files of a DICOM folder; of a DICOM series also its UIDs."""
+    """Hash of the file or of the files of a DICOM folder; for a DICOM series also its UIDs."""
     if ct.series is None:
         return {"sha256": file_sha256(path)}
     series = ct.series
@@ -102,5 +103,5 @@ def _ct_sha256(path: Path, series_uid: str | float | None) -> str:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: None."""
+    """Replace NaN by None, as JSON has no NaN."""
     return {name: None if isinstance(value, float) and value != value else value for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""Whose nodules are predicted, and what that means for the answers."""
+"""Patient IDs of a case and warnings that depend on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def named_patient(given: str | None, table: pd.DataFrame) -> str | None:
-    """Whom the caller named, else the table of nodules."""
+    """The patient ID given, else the table's."""
     if given is not None or "patient_id" not in table:
         return given
     named = table["patient_id"].dropna()
@@ -21,9 +21,9 @@ def named_patient(given: str | None, table: pd.DataFrame) -> str | None:
 
 
 def patients_of(given: str | None, ct: Ct) -> list[str]:
-    """Who is predicted: whom the DICOM series names, and whom the caller or the table named.
+    """Patient IDs of this case: that of the DICOM series and the one given by the caller or the table.
 
-    A number is short for a patient of LIDC-IDRI where the series names such a patient, or none.
+    A number is expanded to a LIDC-IDRI patient ID if the series names such a patient or no patient.
     """
     named = "" if ct.series is None else ct.series.patient_id
     if given is not None and (not named or patient_name(named)):
@@ -31,19 +31,21 @@ def patients_of(given: str | None, ct: Ct) -> list[str]:
     return list(dict.fromkeys(name for name in (named, given) if name))
 
 
-def no_result(served: ServedModel, patients: Sequence[str]) -> list[str]:
-    """What makes an answer of this model for these patients no result."""
-    warnings = ["The model was trained on a synthetic phantom: its answers are no result."] if served.synthetic else []
+def invalidating_warnings(served: ServedModel, patients: Sequence[str]) -> list[str]:
+    """Reasons why the answers must not be used as results."""
+    warnings = (
+        ["The model was trained on a synthetic phantom: its answers are not results."] if served.synthetic else []
+    )
     for patient in filter(served.has_seen, patients):
-        warnings.append(f"The training of this model saw a patient of this name, {patient}: its answers are no result.")
+        warnings.append(f"The model was trained on a patient with this ID, {patient}: its answers are not results.")
     if warnings:  # the log names no patient
-        kind = "on a synthetic phantom" if served.synthetic else "on a patient of this name"
-        logger.warning("the model was trained %s: its answers are no result (see the report)", kind)
+        kind = "on a synthetic phantom" if served.synthetic else "on a patient with this ID"
+        logger.warning("the model was trained %s: its answers are not results (see the report)", kind)
     return warnings
 
 
-def of_two_patients(patients: Sequence[str]) -> list[str]:
-    """What to say where the CT and the nodules name different patients; the log names none."""
+def mismatch_warnings(patients: Sequence[str]) -> list[str]:
+    """Warnings if the CT and the nodules name different patients; the log does not name the patients."""
     if len(patients) < 2:
         return []
     logger.warning("the CT and the nodules name different patients: check that they belong together")

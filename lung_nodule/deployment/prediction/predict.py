@@ -1,4 +1,4 @@
-"""From a CT and its nodules to masks, measurements and a report, through a running server."""
+"""Predict the nodules of a CT with a running server; write masks, measurements and a report."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION, remove_earlier_dicom_results, write_dicom_results
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.nodules.sources import SMALLEST_SCORE, read_nodule_source
-from lung_nodule.deployment.prediction.explain import explained, write_occlusions
+from lung_nodule.deployment.prediction.explain import add_occlusion_maps, write_occlusions
 from lung_nodule.deployment.prediction.manifest import JSON, Options, manifest
-from lung_nodule.deployment.prediction.patients import named_patient, no_result, of_two_patients, patients_of
+from lung_nodule.deployment.prediction.patients import (
+    invalidating_warnings,
+    mismatch_warnings,
+    named_patient,
+    patients_of,
+)
 from lung_nodule.deployment.report.report import write_report
 from lung_nodule.errors import InputError
 from lung_nodule.io import (
@@ -56,19 +61,19 @@ SERIES = "series_uid"
 
 @dataclass(frozen=True)
 class Case:
-    """A CT, its nodules and how they are predicted.
+    """A CT, its nodules and the options of the prediction.
 
     Attributes:
         ct: NIfTI file in HU, or the folder or zip of a DICOM series.
         nodules: table with ``nodule_id`` and the centre in world coordinates (RAS, mm), or another source of
-            :func:`~lung_nodule.deployment.nodules.sources.read_nodule_source`; a diameter, where it is there, is
-            sent to a model that takes one.
-        patient_id: whose rows of a table are taken.
-        series_uid: whose rows of a table are taken, and which series of a folder or zip.
-        threshold: detections of a lower score are left out.
-        note: what else the report's reader must know, such as that the CT is synthetic.
-        dicom_results: whether a DICOM series also gets a DICOM segmentation and a structured report.
-        explain: whether each nodule gets an occlusion map, for which the server is asked up to 125 times more.
+            :func:`~lung_nodule.deployment.nodules.sources.read_nodule_source`; a diameter, if given, is sent
+            to a model that takes one.
+        patient_id: use only this patient's rows of a table.
+        series_uid: use only this series' rows of a table, and this series of a folder or zip.
+        threshold: minimum score of a detection.
+        note: note for the report, such as that the CT is synthetic.
+        dicom_results: whether to write a DICOM segmentation and structured report for a DICOM series.
+        explain: whether to compute occlusion maps, with up to 125 further requests per nodule.
     """
 
     ct: Path
@@ -82,7 +87,7 @@ class Case:
 
     @property
     def options(self) -> Options:
-        """All but the two inputs."""
+        """All fields except the two inputs."""
         return {key: value for key, value in vars(self).items() if key not in ("ct", "nodules")}
 
 
@@ -100,25 +105,25 @@ def predict_ct(
     explain: bool = False,
     connection: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
-    """Ask the server about every nodule of a CT and write its answers.
+    """Predict every nodule of a CT and write the results.
 
     Nothing is written before all answers have arrived.
 
     Args:
-        ct: as :class:`Case`, like ``nodules`` and the options.
-        nodules: where the nodules are.
-        out: folder to write to.
-        url: of the server, as :class:`~lung_nodule.deployment.client.NoduleClient` takes it.
-        model: name of the served model; None takes the panel of all methods, or the server's one ensemble.
-        keep: ``patient_id`` and ``series_uid``, where they are given.
-        threshold: smallest score.
-        note: for the report.
-        dicom_results: False writes neither DICOM file.
-        explain: True makes occlusion maps.
+        ct: CT, as in :class:`Case`.
+        nodules: source of the nodules, as in :class:`Case`.
+        out: output folder.
+        url: server address, as in :class:`~lung_nodule.deployment.client.NoduleClient`.
+        model: name of the served model; None for the panel of all methods, or else the server's only ensemble.
+        keep: ``patient_id`` and ``series_uid``, if given.
+        threshold: minimum score of a detection.
+        note: note for the report.
+        dicom_results: whether to write the DICOM files.
+        explain: whether to compute occlusion maps.
         connection: further options of the client, such as ``retries``.
 
     Raises:
-        InputError: a table, CT or server that cannot be used; the message says why.
+        InputError: the table, CT or server cannot be used.
     """
     chosen = {key: None if value is None else str(value) for key, value in (keep or {}).items()}
     case = Case(
@@ -129,12 +134,12 @@ def predict_ct(
 
 
 def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
-    """As :func:`predict_ct`, with a client that is connected already; ``nodules.json`` is written last.
+    """Predict a case with an existing client; ``nodules.json`` is written last.
 
     Args:
-        client: of the server.
-        case: what is predicted.
-        out: folder to write to.
+        client: client of the server.
+        case: case to predict.
+        out: output folder.
 
     Raises:
         InputError: as :func:`predict_ct`.
@@ -160,10 +165,10 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         started = time.monotonic()
         findings = _ask(client, [center_of(row) for row in rows], vois, diameters)
         seconds = time.monotonic() - started
-        logger.info("%d nodules answered by %s in %.1f s", len(findings), served.name, seconds)
+        logger.info("%d nodules predicted by %s in %.1f s", len(findings), served.name, seconds)
         numbers = slice_numbers(read)
         findings = [replace(finding, numbers=numbers) for finding in findings]
-        findings = explained(client, findings) if case.explain else findings
+        findings = add_occlusion_maps(client, findings) if case.explain else findings
         patients = patients_of(named_patient(case.patient_id, table), read)
         _write(out, findings, case, read, canonical, served, seconds, patients)
     return findings
@@ -180,7 +185,7 @@ def _refuse_other_series(table: pd.DataFrame, ct: Ct, case: Case) -> None:
 
 
 def _diameter(row: Mapping[Any, Any]) -> float | None:
-    """A row's declared diameter in mm; None where the table has none."""
+    """Declared diameter of a row in mm; None if there is none."""
     value = float(row.get("diameter_mm", math.nan))
     if math.isnan(value):
         return None
@@ -194,7 +199,7 @@ def _diameter(row: Mapping[Any, Any]) -> float | None:
 def _ask(
     client: NoduleClient, centers: Sequence[Sequence[float]], vois: Sequence[Voi], diameters: Sequence[float | None]
 ) -> list[Finding]:
-    """The findings in the table's order; the server answers in its own."""
+    """Send all VOIs and return the findings in the order of the table."""
     findings: dict[int, Finding] = {}
     for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule", leave=None):
         findings[index] = make_finding(index + 1, centers[index], vois[index], answer)
@@ -217,7 +222,7 @@ def _settings(served: ServedModel, seconds: float) -> dict[str, str]:
 
 
 def _scan(ct: Ct) -> dict[str, str]:
-    """What a DICOM series says of itself."""
+    """Patient, study date and UID of a DICOM series, for the report."""
     if ct.series is None:
         return {}
     series = ct.series
@@ -226,7 +231,7 @@ def _scan(ct: Ct) -> dict[str, str]:
 
 
 def _remarks(ct: Ct) -> dict[str, str]:
-    """What is unusual about a DICOM series, such as its padding or missing slices, for the log and the report."""
+    """Remarks on a DICOM series, such as padding or missing slices, for the log and the report."""
     remarks = {} if ct.series is None else ct.series.remarks
     for name, remark in remarks.items():
         logger.info("%s: %s", name, remark)
@@ -243,8 +248,8 @@ def _write(
     seconds: float,
     patients: Sequence[str],
 ) -> None:
-    """Everything that a prediction leaves; an earlier one is invalid from the beginning."""
-    warnings, mixed = no_result(served, patients), of_two_patients(patients)
+    """Write all files of a prediction; an earlier prediction is removed first."""
+    warnings, mixed = invalidating_warnings(served, patients), mismatch_warnings(patients)
     now = datetime.now().astimezone()
     (out / JSON).unlink(missing_ok=True)
     remove_earlier_masks(out)
@@ -253,17 +258,35 @@ def _write(
     write_occlusions(out, findings, read.volume.grid)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     settings = _settings(served, seconds) | _remarks(read)
-    facts = {"ct_name": case.ct.resolve().name, "model": served, "settings": settings, "now": now}
-    write_report(out / HTML, findings, canonical, scan=_scan(read), notes=[*warnings, *mixed, case.note], **facts)
+    write_report(
+        out / HTML,
+        findings,
+        canonical,
+        ct_name=case.ct.resolve().name,
+        model=served,
+        settings=settings,
+        now=now,
+        notes=[*warnings, *mixed, case.note],
+        scan=_scan(read),
+    )
     if case.dicom_results and read.series is not None:
         write_dicom_results(out, findings, read.series, served, usable=not warnings)
-    made = {"options": case.options, "files": _written(out, findings), "warnings": [*warnings, *mixed], "now": now}
-    paths = {"ct_path": case.ct, "nodules_path": case.nodules}
-    write_json(out / JSON, manifest(findings, model=served, ct=read, **paths, **made))
+    record = manifest(
+        findings,
+        model=served,
+        ct=read,
+        ct_path=case.ct,
+        nodules_path=case.nodules,
+        options=case.options,
+        files=_output_files(out, findings),
+        warnings=[*warnings, *mixed],
+        now=now,
+    )
+    write_json(out / JSON, record)
     logger.info("written: %s", out / HTML)
 
 
-def _written(out: Path, findings: Sequence[Finding]) -> list[str]:
+def _output_files(out: Path, findings: Sequence[Finding]) -> list[str]:
     masks = [mask_path(finding.nodule_id) for finding in findings if finding.mask is not None]
     results = [LABELS] if masks else []
     dicom = [name for name in (SEGMENTATION, REPORT) if (out / name).is_file()]
@@ -272,7 +295,7 @@ def _written(out: Path, findings: Sequence[Finding]) -> list[str]:
 
 
 def _write_masks(out: Path, findings: Sequence[Finding], original: Volume) -> None:
-    """Masks on the CT's own grid; none of a model that does not segment."""
+    """Write masks on the original grid of the CT; nothing for a model that does not segment."""
     masks = ScanMasks(out, original.grid)
     segmented = [finding for finding in findings if finding.mask is not None]
     for finding in tqdm(segmented, desc="masks", unit="nodule", leave=None):

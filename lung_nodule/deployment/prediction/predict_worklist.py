@@ -1,4 +1,4 @@
-"""Predict a list of CTs, one folder each; what is done stays done, what fails does not stop the rest."""
+"""Predict a list of CTs, one folder each; finished cases are kept, and a failed case does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ DONE, SKIPPED, FAILED, NOT_REACHED = "done", "skipped", "failed", "not reached"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: a row of ``worklist.csv``.
+    """Outcome of a case, a row of ``worklist.csv``.
 
     Attributes:
-        status: done; skipped, as an earlier run has done it; failed; not reached, as the run was interrupted.
-        error: why it failed.
+        status: done; skipped (finished by an earlier run); failed; not reached (the run was interrupted).
+        error: reason of a failure.
     """
 
     status: str
@@ -49,19 +49,18 @@ def predict_worklist(
 ) -> int:
     """Predict every case of a worklist into a folder of its name, and write ``worklist.csv``.
 
-    A case is skipped where its folder holds a complete prediction of the same inputs, by their hashes, with the same
-    model and options.
+    A case is skipped if its folder holds a complete prediction with the same inputs (by hash), model and options.
 
     Args:
-        worklist: see :func:`~lung_nodule.deployment.prediction.worklist.read_worklist`, like ``options``.
-        out: folder of the folders.
-        url: as :func:`~lung_nodule.deployment.prediction.predict.predict_ct`, like ``model`` and ``connection``.
-        model: of the server.
-        connection: options of the client.
-        options: of every case.
+        worklist: path of the list, see :func:`~lung_nodule.deployment.prediction.worklist.read_worklist`.
+        out: parent folder of the output folders.
+        url: server address, as in :func:`~lung_nodule.deployment.prediction.predict.predict_ct`.
+        model: name of the served model.
+        connection: further options of the client.
+        options: options of every case.
 
     Returns:
-        How many cases failed.
+        Number of failed cases.
 
     Raises:
         InputError: the worklist cannot be run, no server answers, or another run writes to the folder.
@@ -88,7 +87,7 @@ def _outcome(client: NoduleClient, served: ServedModel, name: str, case: Case, f
         return Outcome(SKIPPED)
     try:
         predict_case(client, case, folder)
-    except Exception as error:  # whatever is wrong with one case, the others can be predicted
+    except Exception as error:  # an error in one case must not stop the others
         cause = user_error(error)
         logger.error("%s failed: %s", name, cause or repr(error), exc_info=None if cause else error)
         return Outcome(FAILED, " ".join(str(cause or repr(error)).split()))

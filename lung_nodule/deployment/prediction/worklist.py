@@ -1,4 +1,4 @@
-"""A list of CTs to predict: a CSV or JSON file, whose problems are found before anything is asked."""
+"""Worklists: CSV or JSON lists of CTs to predict, checked before any request is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class _Row:
-    """A row as it was read: where it stands in the file, and its cells."""
+    """A row with its position in the file and its cells."""
 
     where: str
     cells: Mapping[str, str]
@@ -31,20 +31,20 @@ class _Row:
 
 
 def read_worklist(path: str | Path, **options: str | float | bool) -> dict[str, Case]:
-    """The cases of a worklist by name, in its order.
+    """Read the cases of a worklist by name, in its order.
 
     Args:
-        path: a CSV with a header, or a JSON list of objects, of ``ct``, ``nodules`` and, optionally, ``name`` (of the
-            output folder; default: the CT's), ``patient_id`` and ``series_uid``. Paths are relative to the list.
-        options: of every :class:`~lung_nodule.deployment.prediction.predict.Case`.
+        path: a CSV with a header, or a JSON list of objects, of ``ct``, ``nodules`` and, optionally, ``name`` (output
+            folder; default: the CT's name), ``patient_id`` and ``series_uid``. Paths are relative to the list.
+        options: options of every :class:`~lung_nodule.deployment.prediction.predict.Case`.
 
     Raises:
-        InputError: the list cannot be read, or some of its rows cannot be run: all problems in one line.
+        InputError: the list cannot be read or has invalid rows; the message lists all problems.
     """
     path = Path(path)
     rows, problems = _rows(path)
     if not rows and not problems:
-        problems = ["it holds no row"]
+        problems = ["it has no rows"]
     problems += [problem for row in rows for problem in _problems(row, path.parent)]
     names = [_name(row) for row in rows]
     problems += _repeated(rows, names)
@@ -60,7 +60,7 @@ def _case(row: _Row, folder: Path, options: Mapping[str, object]) -> Case:
 
 
 def _rows(path: Path) -> tuple[list[_Row], list[str]]:
-    """The rows, and what is wrong with their columns."""
+    """Rows of the list and problems of its columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         table = list(_of_json(text) if path.suffix.lower() == ".json" else _of_csv(text))
@@ -97,7 +97,7 @@ def _of_json(text: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _problems(row: _Row, folder: Path) -> Iterator[str]:
-    """What keeps a row from being run."""
+    """Problems of a row."""
     for column in REQUIRED:
         if not row.cells.get(column):
             yield f"{row.where} has no {column}"

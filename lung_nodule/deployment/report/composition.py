@@ -1,4 +1,4 @@
-"""Solid, part-solid or non-solid: a rule on the HU inside a mask."""
+"""Solid, part-solid or non-solid by a rule on the HU inside a mask."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SOLID_SHARE = 0.8
 NON_SOLID_SHARE = 0.1
 """Share of solid voxels below which a nodule is called non-solid."""
 LEAST_VOXELS = 10
-"""Fewest voxels that the rule is applied to."""
+"""Minimum number of voxels for the rule."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What the rule says.
+    """Result of the rule.
 
     Attributes:
-        name: ``solid``, ``part-solid`` or ``non-solid``.
+        name: one of ``solid``, ``part-solid`` or ``non-solid``.
         solid_share: share of the voxels above :data:`SOLID_HU`, 0..1.
     """
 
@@ -31,17 +31,17 @@ class Composition:
 
 
 def composition_of(hu: np.ndarray, mask: np.ndarray) -> Composition | None:
-    """Call a nodule solid, part-solid or non-solid by the share of its voxels above -300 HU.
+    """Classify a nodule as solid, part-solid or non-solid by the share of its voxels above -300 HU.
 
-    The outermost layer of the mask (voxels with one of six neighbours outside) is left out: it holds half lung, half
-    nodule, and would make every small solid nodule part-solid. No reader's judgement went into the three numbers.
+    The outermost layer of the mask (voxels with one of six neighbours outside) is left out: partial volume with lung
+    would make every small solid nodule part-solid. The three thresholds were not fitted to readers' ratings.
 
     Args:
         hu: ``[x, y, z]`` in HU.
         mask: bool of the same shape.
 
     Returns:
-        None where fewer than :data:`LEAST_VOXELS` voxels are left.
+        The composition; None if fewer than :data:`LEAST_VOXELS` voxels are left.
     """
     inner = hu[np.asarray(binary_erosion(mask), dtype=bool)]
     if len(inner) < LEAST_VOXELS:

@@ -10,23 +10,23 @@ _TOLERANCE_PIXELS = 0.3
 
 
 def nodule_probability(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The probability with all other components than the nodule's held below the threshold.
+    """Probability map with all components except the nodule's limited to below the threshold.
 
     Args:
         probability: float32 ``[x, y, z]``.
-        mask: bool of the same shape, the nodule's component.
+        mask: bool of the same shape, component of the nodule.
     """
     below = np.nextafter(np.float32(MASK_THRESHOLD), np.float32(0))
     return np.where(mask, probability, np.minimum(probability, below))
 
 
 def outline(plane: np.ndarray, origin: tuple[float, float], scale: tuple[float, float]) -> str:
-    """SVG path along which a plane of probabilities crosses the threshold; "" where it does not.
+    """SVG path of the threshold contour of a plane of probabilities; "" if there is none.
 
     Args:
         plane: ``[rows, columns]``.
-        origin: y, x in the picture of the centre of the first row and column.
-        scale: pixels of the picture from one row and one column to the next; negative where the picture is flipped.
+        origin: y, x of the centre of the first row and column in the picture.
+        scale: picture pixels per row and per column; negative if the picture is flipped.
     """
     lines = (line * scale + origin for line in find_contours(plane, MASK_THRESHOLD))
     return "".join(_path(approximate_polygon(line, _TOLERANCE_PIXELS)) for line in lines if len(line) > 3)

@@ -1,4 +1,4 @@
-"""The pictures of a report: a nodule in three planes with its outlines, and where it lies in the chest."""
+"""Pictures of a report: a nodule in three planes with its outlines, and its position in the chest."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PLANES = {"axial": ((0, 1, 1), "RLAP"), "coronal": ((0, 2, -1), "RLSI"), "sagitt
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """One picture: the CT as a PNG and what lies over it, in a square of ``PIXELS``.
+class Picture:
+    """A picture: the CT as a PNG and its overlays, in a square of ``PIXELS``.
 
     Attributes:
         title: name of the plane.
-        position: where it lies, in words.
-        hu: float32 ``[rows, columns]``, what the PNG shows in the lung window.
-        alt: what the picture shows, in words.
+        position: text on the position of the plane.
+        hu: float32 ``[rows, columns]``, HU of the picture, which the PNG shows in the lung window.
+        alt: alternative text.
         png: base64 of the PNG.
-        outlines: SVG path of each mask, "" where it does not reach.
-        letters: patient's directions at left, right, top, bottom.
+        outlines: SVG path of each mask, "" if it does not cross the plane.
+        letters: patient directions at left, right, top, bottom.
         bar: length of 10 mm in pixels (of 50 mm in the overview).
-        box: x, y, edge of the close-up's place, in the overview alone.
+        box: x, y and edge of the close-up in the overview; None in close-ups.
     """
 
     title: str
@@ -49,22 +49,24 @@ class Panel:
     box: tuple[float, float, float] | None = None
 
 
-def close_ups(finding: Finding) -> list[Panel]:
+def close_ups(finding: Finding) -> list[Picture]:
     """The nodule in the axial, coronal and sagittal plane through its centre, in the lung window."""
     volume, edge = finding.voi.volume, view_edge_mm(finding)
-    panels = []
+    pictures = []
     for title, (axes, letters) in PLANES.items():
         grid = _plane_grid(finding.voi.center, volume.spacing, axes, edge)
         hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
         drawn = {name: _outline(finding.answer.maps[name], mask, grid) for name, mask in finding.masks.items()}
         outlines = tuple(drawn.values())
         alt = f"{title} CT slice through {finding.nodule_id}, {edge:.0f} mm wide, {_outlines_in_words(drawn)}"
-        panels.append(Panel(title, _through(finding, axes), hu, alt, _png(hu), outlines, letters, 10 / edge * PIXELS))
-    return panels
+        pictures.append(
+            Picture(title, _through(finding, axes), hu, alt, _png(hu), outlines, letters, 10 / edge * PIXELS)
+        )
+    return pictures
 
 
-def overview(finding: Finding, ct: Volume) -> Panel:
-    """The whole axial slice of the canonical CT with the place of the close-up."""
+def overview(finding: Finding, ct: Volume) -> Picture:
+    """The whole axial slice of the canonical CT with the position of the close-up."""
     center = finding.center
     z = int(np.clip(np.rint(center[2]), 0, ct.shape[2] - 1))
     spacing = ct.spacing[:2]
@@ -77,7 +79,7 @@ def overview(finding: Finding, ct: Volume) -> Panel:
     alt = f"Whole axial slice with the place of {finding.nodule_id}"
     own = "" if finding.numbers is None else finding.numbers.in_words(2, z)
     position = f"{own + ', ' if own else ''}axial slice {ct.shape[2] - z} of {ct.shape[2]} from the top"
-    return Panel("overview", position, hu, alt, _png(hu), (), PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
+    return Picture("overview", position, hu, alt, _png(hu), (), PLANES["axial"][1], 50 / edge * PIXELS, (x, y, size))
 
 
 def view_edge_mm(finding: Finding) -> float:
@@ -93,7 +95,7 @@ def _through(finding: Finding, axes: tuple[int, int, int]) -> str:
 
 
 def in_words(axis: int, position: float) -> str:
-    """A position along a world axis as a page shows it: it does not break, and its minus is one."""
+    """Position along a world axis as text, with non-breaking spaces and a minus sign."""
     return f"{'xyz'[axis]}\N{NO-BREAK SPACE}{position:.1f}\N{NO-BREAK SPACE}mm".replace("-", "\N{MINUS SIGN}")
 
 

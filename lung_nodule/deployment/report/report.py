@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows."""
+"""Write the report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.report import composition, slices
 from lung_nodule.deployment.report.calibration import Bin, Calibration, calibrations
 from lung_nodule.deployment.report.composition import Composition, composition_of
-from lung_nodule.deployment.report.pictures import PIXELS, Panel, close_ups, overview
+from lung_nodule.deployment.report.pictures import PIXELS, Picture, close_ups, overview
 from lung_nodule.deployment.report.side import MARGIN_MM, side_of
 from lung_nodule.io import Volume, write_text
 from lung_nodule.lidc import HIGHEST_RATING, READERS_ERROR
@@ -39,13 +39,13 @@ def write_report(
 
     Args:
         path: file to write.
-        findings: the nodules, in the order of the table.
-        ct: the canonical CT.
-        ct_name: what to call the CT (a name, no path).
-        model: what the server said about its model.
-        settings: what else the reader should know, by name.
+        findings: findings in the order of the table.
+        ct: canonical CT.
+        ct_name: name of the CT (not a path).
+        model: served model.
+        settings: settings to list, by name.
         now: date of the report.
-        notes: what else the reader must know, shown at the top; empty ones are left out.
+        notes: notes and warnings at the top of the report; empty ones are left out.
         scan: facts of the scan by name (patient, study date, series UID), shown in the header.
     """
     environment = Environment(
@@ -79,13 +79,13 @@ def write_report(
 
 @dataclass(frozen=True)
 class Reliability:
-    """How the probabilities of a method came out in cross-validation.
+    """Calibration of a method in cross-validation, for one nodule.
 
     Attributes:
-        title: what the page calls the method.
-        probability: that it gives this nodule.
-        calibration: all bins.
-        bin: the one that the probability belongs to.
+        title: displayed name of the method.
+        probability: predicted probability of this nodule.
+        calibration: calibration of the method.
+        bin: bin of the probability.
     """
 
     title: str
@@ -96,10 +96,10 @@ class Reliability:
 
 @dataclass(frozen=True, eq=False)
 class _Card:
-    """What the page shows of one nodule; ``viewer`` is what its script reads, as JSON."""
+    """Content of the page for one nodule; ``viewer`` is the data of its script, as JSON."""
 
     finding: Finding
-    panels: list[Panel]
+    pictures: list[Picture]
     composition: Composition | None
     side: str
     reliabilities: list[Reliability]
@@ -125,7 +125,7 @@ def _card(finding: Finding, ct: Volume, model: ServedModel) -> _Card:
 
 
 def _reliabilities(finding: Finding, model: ServedModel) -> list[Reliability]:
-    """Of each method that was cross-validated, and of the panel's mean."""
+    """Reliability of each cross-validated method and of the panel's mean."""
     known = calibrations(model.parameters.get("calibration", ""))
     scores = {name: score for name, (score, _) in finding.answer.methods.items()}
     scores[model.name] = finding.answer.malignancy

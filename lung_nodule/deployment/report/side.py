@@ -9,22 +9,23 @@ from skimage.measure import label
 
 BODY_HU = -500.0
 MARGIN_MM = 20.0
-"""A nodule nearer than this to one of the two midlines is called neither left nor right."""
+"""Minimum distance of a nodule from both midlines to be called left or right."""
 _LEAST_WIDTH_MM = 220.0
 _TABLE_MM = 6.0
 
 
 def side_of(ct: Volume, center: np.ndarray) -> str:
-    """``left`` or ``right``, where two estimates of the body's midline in the nodule's axial slice agree.
+    """Determine ``left`` or ``right`` from two estimates of the body's midline in the nodule's axial slice.
 
     The midlines are the centroid of the body's outline and the middle between the outermost air of both lungs.
 
     Args:
-        ct: the canonical CT in HU (x to the patient's left).
+        ct: canonical CT in HU (x to the patient's left).
         center: ``[3]`` fractional voxel index of the nodule.
 
     Returns:
-        "" where the nodule is near a midline, the estimates disagree, or the slice shows too little of the chest.
+        ``left`` or ``right``; "" if the nodule is near a midline, the estimates disagree, or the slice shows too little
+        of the chest.
     """
     z = int(np.clip(np.rint(center[2]), 0, ct.shape[2] - 1))
     hu, spacing = np.asarray(ct.data[:, :, z]), ct.spacing[:2]
@@ -41,7 +42,7 @@ def side_of(ct: Volume, center: np.ndarray) -> str:
 
 
 def _body(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Largest piece of the slice above -500 HU with its holes filled; opened first, so that the table is no part."""
+    """Largest component of the slice above -500 HU with holes filled; a prior opening removes the table."""
     width = max(1, round(_TABLE_MM / float(spacing.mean())))
     pieces = np.asarray(label(binary_opening(hu > BODY_HU, np.ones((width, width))), connectivity=1))
     if not pieces.any():

@@ -1,4 +1,4 @@
-"""The slices that a report's reader scrolls through: native voxels around a nodule and the outlines of each slice."""
+"""Slice stacks of the report's viewer: native voxels around a nodule and the outlines of each slice."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lung_nodule.deployment.report.pictures import PIXELS, PLANES, in_words, vie
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
 
 WINDOWS = {"lung": LUNG_WINDOW, "soft tissue": SOFT_TISSUE_WINDOW}
-"""The windows that a reader can choose from, in HU."""
+"""Selectable windows in HU."""
 NODULE_BYTES = 750_000
 OVERVIEW_BYTES = 120_000
 LEAST_SCALE = 0.05
-"""Change of the probability that an occlusion map paints in the full colour, at least: less does not look like much."""
+"""Minimum change of the probability that maps to the full colour of an occlusion map."""
 _LOWER, _UPPER = (bound(hu for window in WINDOWS.values() for hu in window) for bound in (min, max))
 _STEPS_HU = (1, 2, 4, 8, 16)
-# Plane: the end of the patient where its slices begin, and whether the array's axis begins there too.
+# Plane: end of the patient at the first slice, and whether the array axis starts there too.
 _BEGINNING = {"axial": ("top", False), "coronal": ("front", True), "sagittal": ("right", True)}
 
 
 @dataclass(frozen=True)
 class HuBlock:
-    """Voxels as the page's script reads them: every window is made of them, so none is shipped as a picture.
+    """Compressed voxels for the page's script, which renders every window from them.
 
     Attributes:
         shape: number of voxels along x, y, z.
-        lower: HU of the value 0; everything below shows as black in every window.
+        lower: HU of the value 0; lower HU are black in every window.
         step: HU between neighbouring values.
-        values: base64 of a zlib stream. Each voxel (x fastest, z slowest) is the difference from the one before it,
-            d, as the 16-bit number 2 d or, of a negative one, -2 d - 1; first all low bytes, then all high bytes.
+        values: base64 of a zlib stream. Each voxel (x fastest, z slowest) is stored as the difference d from the
+            previous one, as the 16-bit number 2 d or, if negative, -2 d - 1; first all low bytes, then all high bytes.
     """
 
     shape: tuple[int, int, int]
@@ -48,9 +48,9 @@ class Slice:
     """One slice of a stack.
 
     Attributes:
-        at: its index in the block.
-        label: its number in the CT and its position.
-        outlines: SVG path of each mask, "" where it does not reach.
+        at: index in the block.
+        label: slice number in the CT and position.
+        outlines: SVG path of each mask, "" if it does not cross the slice.
     """
 
     at: int
@@ -60,16 +60,16 @@ class Slice:
 
 @dataclass(frozen=True)
 class Stack:
-    """The slices of one plane, in the order in which they scroll.
+    """Slices of one plane in scrolling order.
 
     Attributes:
-        right: the block's axis to the right of the picture.
-        down: the axis downwards.
-        flipped: whether the axis downwards runs upwards.
-        normal: the axis through which the slices follow each other.
+        right: block axis to the right of the picture.
+        down: block axis downwards.
+        flipped: whether the axis ``down`` is reversed.
+        normal: block axis across the slices.
         place: x, y, width, height of a slice in the picture's square of ``PIXELS``.
-        start: position in ``slices`` of the one nearest to the nodule's centre.
-        slices: from the top of the patient, the front, or the right.
+        start: index in ``slices`` of the slice nearest to the nodule's centre.
+        slices: slices from the top, the front or the right of the patient.
     """
 
     right: int
@@ -83,12 +83,12 @@ class Stack:
 
 @dataclass(frozen=True)
 class OcclusionCubes:
-    """An occlusion map as the page's script reads it.
+    """Occlusion map for the page's script.
 
     Attributes:
-        edges: by axis, the voxel of the block with which each cube begins, and where the last one ends.
-        change: of the malignancy probability by each cube, x slowest and z fastest.
-        scale: change that is painted in the full colour.
+        edges: by axis, first voxel of each cube in the block and the end of the last one.
+        change: change of the malignancy probability by each cube, x slowest and z fastest.
+        scale: change that maps to the full colour.
     """
 
     edges: tuple[list[int], ...]
@@ -97,11 +97,11 @@ class OcclusionCubes:
 
 
 def pack(hu: np.ndarray, limit: int) -> HuBlock:
-    """Pack HU, in the finest steps whose stream fits into a number of bytes, or in the coarsest.
+    """Compress HU with the finest step whose stream fits into a number of bytes, or else the coarsest step.
 
     Args:
         hu: ``[x, y, z]`` in HU.
-        limit: largest number of bytes before base64.
+        limit: maximum number of bytes before base64.
     """
     step, stream = 0, b""
     for step in _STEPS_HU:
@@ -116,7 +116,7 @@ def pack(hu: np.ndarray, limit: int) -> HuBlock:
 
 
 def nodule_box(finding: Finding) -> tuple[slice, slice, slice]:
-    """The part of the VOI that the close-ups show, in voxels of the VOI."""
+    """Part of the VOI shown in the close-ups, in voxels of the VOI."""
     voi = finding.voi
     half = view_edge_mm(finding) / 2 / voi.volume.spacing
     low = np.maximum(np.floor(voi.center - half), 0).astype(int)
@@ -126,21 +126,21 @@ def nodule_box(finding: Finding) -> tuple[slice, slice, slice]:
 
 
 def stacks(finding: Finding, ct_shape: tuple[int, int, int]) -> dict[str, Stack]:
-    """The slices of the three planes by name; their voxels are those of :func:`nodule_box`."""
+    """Slice stacks of the three planes by name, in voxels of :func:`nodule_box`."""
     box = nodule_box(finding)
     maps = [nodule_probability(finding.answer.maps[name], mask)[box] for name, mask in finding.masks.items()]
     return {title: _stack(title, finding, ct_shape, box, maps) for title in PLANES}
 
 
 def occlusion_cubes(finding: Finding, occlusion: Occlusion) -> OcclusionCubes:
-    """The cubes in voxels of :func:`nodule_box`; those that reach beyond it are not cut."""
+    """Occlusion cubes in voxels of :func:`nodule_box`; cubes that extend beyond it are not cropped."""
     edges = tuple((edge - part.start).tolist() for edge, part in zip(occlusion.edges, nodule_box(finding), strict=True))
     scale = max(float(np.abs(occlusion.change).max()), LEAST_SCALE)
     return OcclusionCubes(edges, occlusion.change.ravel().round(4).tolist(), scale)
 
 
 def overview_stack(label: str) -> Stack:
-    """The overview, a picture of one slice."""
+    """Stack of the overview, a single slice."""
     return Stack(0, 1, False, 2, (0.0, 0.0, float(PIXELS), float(PIXELS)), 0, (Slice(0, label, ()),))
 
 
@@ -159,7 +159,7 @@ def _stack(
     slices = []
     for at in order:
         planes = [np.take(map_, at, axis=normal).T for map_ in maps]
-        # A mask that ends at the block's border is closed half a voxel outside of it.
+        # Padding closes the outline of a mask at the block's border half a voxel outside.
         drawn = (outline(np.pad(plane, 1), (y - height, x - width), (height, width)) for plane in planes)
         slices.append(Slice(at, _label(title, finding, ct_shape, normal, box[normal].start + at), tuple(drawn)))
     start = min(range(len(slices)), key=lambda i: abs(slices[i].at + box[normal].start - finding.voi.center[normal]))
@@ -169,13 +169,13 @@ def _stack(
 
 
 def _to_picture(finding: Finding, box: tuple[slice, slice, slice], axis: int, direction: int) -> tuple[float, float]:
-    """Where the centre of the box's first voxel lies in the picture, and how far the next one is, in pixels."""
+    """Position of the box's first voxel centre in the picture and step to the next voxel, in pixels."""
     scale = direction * float(finding.voi.volume.spacing[axis]) / view_edge_mm(finding) * PIXELS
     return PIXELS / 2 + scale * (box[axis].start - float(finding.voi.center[axis])), scale
 
 
 def _label(title: str, finding: Finding, ct_shape: tuple[int, int, int], normal: int, index: int) -> str:
-    """A slice's number where it came from, its place in the CT, and where it crosses the line through the centre."""
+    """Label of a slice: its original number, its number in the CT, and its position on the line through the centre."""
     end, begins_there = _BEGINNING[title]
     whole, number = ct_shape[normal], index + finding.voi.box[normal].start
     own = "" if finding.numbers is None else finding.numbers.in_words(normal, number)

@@ -1,1 +1,1 @@
-"""From a checkpoint to a Triton model repository: ONNX files, precision, engines, TensorRT plans."""
+"""Export a checkpoint to a Triton model repository: ONNX files, precision, engines, TensorRT plans."""

@@ -1,11 +1,11 @@
-"""Build the TensorRT plans of an exported model repository, and try each on a canary before it is kept.
+"""Build the TensorRT plans of an exported model repository and test each on a canary before it is kept.
 
     python3 build_plans.py [--repository FOLDER] [--tf32] [--check]
 
-``python -m lung_nodule export --engine tensorrt`` puts this file into the repository. It needs numpy, TensorRT's Python
-package, CUDA's runtime library and the GPU that will serve, and neither torch nor lung_nodule, so it runs in NVIDIA's
-TensorRT container of the tag whose Triton container serves. ``--check`` builds nothing and compares the plans' records
-with this machine.
+``python -m lung_nodule export --engine tensorrt`` copies this file into the repository. It needs numpy, TensorRT's
+Python package, CUDA's runtime library and the GPU that will serve, but neither torch nor lung_nodule, so it runs in
+NVIDIA's TensorRT container with the same tag as the Triton container. ``--check`` builds nothing and compares the
+plans' records with this machine.
 
 The API module is an argument, so that TensorRT for RTX, which builds without a GPU, can use the same code.
 """
@@ -32,22 +32,22 @@ import numpy as np
 logger = logging.getLogger("build_plans")
 SPECIFICATION, CANARY, PLAN, RECORD = "tensorrt.json", "canary.npz", "model.plan", "model.plan.json"
 Profile = dict[str, list[list[int]]]
-"""By input, its smallest, usual and largest shape, the batch included."""
+"""By input, minimum, optimum and maximum shape, including the batch."""
 Arrays = Mapping[str, np.ndarray]
 _CUDART = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0")
 _TO_DEVICE, _TO_HOST = 1, 2
 
 
 class PlanError(ValueError):
-    """A plan that cannot be built, does not belong here, or answers something else; the message is one line."""
+    """A plan that cannot be built, does not fit this machine, or gives other answers; the message is one line."""
 
 
 class Difference(NamedTuple):
-    """Between two answers to the same images.
+    """Difference of two answers to the same images.
 
-    ``score``: largest absolute difference of a channel's probability, of a map that of its mean over the image.
-    ``dice``: overlap of the masks, channel 0 of a map at 0.5; 1 where the answer has no map.
-    ``largest``: largest absolute difference anywhere.
+    ``score``: maximum absolute difference of a channel's probability; for a map, of its mean over the image.
+    ``dice``: Dice of the masks, channel 0 of a map at 0.5; 1 if the answer has no map.
+    ``largest``: maximum absolute difference of any value.
     """
 
     score: float
@@ -56,22 +56,22 @@ class Difference(NamedTuple):
 
 
 class Tolerance(NamedTuple):
-    """Largest difference of a score and smallest Dice that are accepted."""
+    """Maximum accepted difference of a score and minimum accepted Dice."""
 
     score: float
     dice: float
 
     def refuses(self, difference: Difference) -> bool:
-        """Whether the difference is too large, or no number."""
+        """Whether the difference is too large or not finite."""
         return not (difference.score <= self.score and difference.dice >= self.dice)
 
 
 TOLERANCES = {"fp32": Tolerance(1e-4, 0.999), "fp16": Tolerance(5e-3, 0.995), "bf16": Tolerance(3e-2, 0.99)}
-"""By precision, against the same net in float32; float32 with TF32 has the tolerance of float16, which is as exact."""
+"""By precision, relative to the same net in float32; TF32 has the tolerance of float16 (both: 10-bit mantissa)."""
 
 
 def compare(found: Arrays, expected: Arrays) -> Difference:
-    """The difference of two answers, by output ``[N, C]`` or, of a map, ``[N, C, ...]``."""
+    """Compare two answers, by output ``[N, C]`` or, for a map, ``[N, C, ...]``."""
     score = largest = 0.0
     masks = overlap = 0
     for name, wanted in expected.items():
@@ -89,10 +89,10 @@ def compare(found: Arrays, expected: Arrays) -> Difference:
 
 
 def load_tensorrt() -> ModuleType:
-    """TensorRT's Python module.
+    """Import TensorRT.
 
     Raises:
-        PlanError: it is not installed.
+        PlanError: TensorRT is not installed.
     """
     try:
         return importlib.import_module("tensorrt")
@@ -104,10 +104,10 @@ def load_tensorrt() -> ModuleType:
 
 
 def compute_capability() -> str:
-    """Compute capability of the first GPU, as "8.6".
+    """Compute capability of the first GPU, such as "8.6".
 
     Raises:
-        PlanError: no NVIDIA GPU answers.
+        PlanError: no NVIDIA GPU is found.
     """
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
@@ -120,15 +120,15 @@ def compute_capability() -> str:
 
 
 def build_plans(repository: Path, *, tf32: bool = False) -> int:
-    """Build, try and write the plan of every net that was exported for TensorRT; the number of plans.
+    """Build, test and write the plan of every net exported for TensorRT; return the number of plans.
 
     Args:
-        repository: as ``export --engine tensorrt`` wrote it.
-        tf32: whether float32 may be computed as TF32, faster and as exact as float16.
+        repository: folder written by ``export --engine tensorrt``.
+        tf32: whether float32 may be computed as TF32 (faster; 10-bit mantissa, as float16).
 
     Raises:
-        PlanError: nothing was exported for TensorRT, TensorRT or the GPU is missing, or a net's plan cannot be built or
-            answers something else; plans before it are kept.
+        PlanError: nothing was exported for TensorRT, TensorRT or the GPU is missing, or a plan cannot be built or
+            gives other answers; plans built before it are kept.
     """
     folders, api, capability = _nets(repository), load_tensorrt(), compute_capability()
     for folder in folders:
@@ -144,28 +144,28 @@ def build_plan(
     tf32: bool = False,
     run: Callable[[bytes, Arrays, ModuleType], Arrays] | None = None,
 ) -> Difference:
-    """Build the plan of one net, run it on the canary's images, and write it with its record if it answers as it must.
+    """Build the plan of one net, test it on the canary's images, and write it with its record if it passes.
 
     Args:
-        folder: of the model, with ``tensorrt.json``, ``canary.npz`` and ``1/model.onnx``.
+        folder: folder of the model, with ``tensorrt.json``, ``canary.npz`` and ``1/model.onnx``.
         api: ``tensorrt``, or a module with the same API.
         capability: compute capability of the GPU that the plan is for.
         tf32: whether float32 may be computed as TF32.
-        run: runs a plan; :func:`run_plan` by default.
+        run: function that runs a plan; :func:`run_plan` by default.
 
     Returns:
-        How far the plan's answers are from ONNX Runtime's.
+        Difference between the answers of the plan and of ONNX Runtime.
 
     Raises:
-        PlanError: the ONNX file is not the exported one, the parser or the builder refuses it, or the plan's answers
-            are further from ONNX Runtime's than the tolerance; nothing is written.
+        PlanError: the ONNX file has changed, the parser or the builder refuses it, or the plan's answers differ from
+            ONNX Runtime's by more than the tolerance; nothing is written.
     """
     specification = _specification(folder)
     precision, version = specification["precision"], folder / "1"
     onnx_file = (version / "model.onnx").read_bytes()
     if hashlib.sha256(onnx_file).hexdigest() != specification["onnx_sha256"]:
         raise PlanError(f"{folder.name}: model.onnx has changed since the export: export the bundle again")
-    plan = serialized_plan(onnx_file, specification["profile"], api=api, tf32=tf32, name=folder.name)
+    plan = serialize_plan(onnx_file, specification["profile"], api=api, tf32=tf32, name=folder.name)
     images, expected = read_canary(folder / CANARY)
     difference = compare((run or run_plan)(plan, images, api), expected)
     tolerance = TOLERANCES["fp16" if tf32 and precision == "fp32" else precision]
@@ -183,8 +183,8 @@ def build_plan(
     return difference
 
 
-def serialized_plan(onnx_file: bytes, profile: Profile, *, api: ModuleType, tf32: bool, name: str) -> bytes:
-    """A plan with one optimisation profile; the network is strongly typed, so its precision is the ONNX file's.
+def serialize_plan(onnx_file: bytes, profile: Profile, *, api: ModuleType, tf32: bool, name: str) -> bytes:
+    """Build a plan with one optimisation profile; the network is strongly typed, so its precision is the ONNX file's.
 
     Raises:
         PlanError: the parser or the builder refuses the file; the message carries its reason.
@@ -208,7 +208,7 @@ def serialized_plan(onnx_file: bytes, profile: Profile, *, api: ModuleType, tf32
 
 
 def run_plan(plan: bytes, images: Arrays, api: ModuleType) -> dict[str, np.ndarray]:
-    """A plan's answers, by output, float32.
+    """Run a plan and return its answers by output, float32.
 
     Raises:
         PlanError: the plan cannot be loaded or run, or CUDA reports an error.
@@ -221,11 +221,11 @@ def run_plan(plan: bytes, images: Arrays, api: ModuleType) -> dict[str, np.ndarr
     with ExitStack() as memory:
         for name, value in images.items():
             context.set_input_shape(name, value.shape)
-            context.set_tensor_address(name, memory.enter_context(cuda.copied(np.ascontiguousarray(value))))
+            context.set_tensor_address(name, memory.enter_context(cuda.copied_to_gpu(np.ascontiguousarray(value))))
         for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
             if name not in images:
                 found[name] = np.zeros(tuple(context.get_tensor_shape(name)), dtype=np.float32)
-                context.set_tensor_address(name, memory.enter_context(cuda.copied(found[name])))
+                context.set_tensor_address(name, memory.enter_context(cuda.copied_to_gpu(found[name])))
         if not context.execute_async_v3(0):
             raise PlanError("TensorRT does not run the plan that it has built")
         cuda("cudaDeviceSynchronize")
@@ -235,7 +235,7 @@ def run_plan(plan: bytes, images: Arrays, api: ModuleType) -> dict[str, np.ndarr
 
 
 class _Cuda:
-    """The few calls of CUDA's runtime library that running a plan takes."""
+    """Calls of CUDA's runtime library that are needed to run a plan."""
 
     def __init__(self) -> None:
         for name in _CUDART:
@@ -253,8 +253,8 @@ class _Cuda:
             raise PlanError(f"{function} failed: {self._library.cudaGetErrorString(status).decode()}")
 
     @contextmanager
-    def copied(self, value: np.ndarray) -> Iterator[int]:
-        """The address of a copy on the GPU, which is freed at the end."""
+    def copied_to_gpu(self, value: np.ndarray) -> Iterator[int]:
+        """Copy an array to the GPU and yield its address; freed on exit."""
         address, size = ctypes.c_void_p(), ctypes.c_size_t(value.nbytes)
         self("cudaMalloc", ctypes.byref(address), size)
         try:
@@ -270,10 +270,10 @@ class _Cuda:
 
 
 def check_plans(repository: Path) -> int:
-    """Check every plan of a model repository against this machine's TensorRT and GPU; the number of plans.
+    """Check every plan of a model repository against this machine's TensorRT and GPU; return the number of plans.
 
     Raises:
-        PlanError: no plan is there, TensorRT or the GPU is missing, or a plan does not fit.
+        PlanError: there is no plan, TensorRT or the GPU is missing, or a plan does not fit.
     """
     folders, api, capability = _nets(repository), load_tensorrt(), compute_capability()
     for folder in folders:
@@ -285,7 +285,7 @@ def check_plan(folder: Path, *, api: ModuleType, capability: str) -> None:
     """Refuse a plan that was built by another TensorRT, for another GPU or from another ONNX file.
 
     Raises:
-        PlanError: the plan or its record is missing, or they do not fit; every difference is named.
+        PlanError: the plan or its record is missing, or does not match; the message lists every difference.
     """
     plan, record, onnx_file = (folder / "1" / name for name in (PLAN, RECORD, "model.onnx"))
     for path in (plan, record, onnx_file):
@@ -300,7 +300,7 @@ def check_plan(folder: Path, *, api: ModuleType, capability: str) -> None:
 
 
 def trtexec(folder: Path, *, tf32: bool = False) -> str:
-    """The command that builds the same plan with NVIDIA's ``trtexec``, to be run in the model's folder."""
+    """Command that builds the same plan with NVIDIA's ``trtexec``, to be run in the model's folder."""
     profile = _specification(folder)["profile"]
     command = ["trtexec", "--onnx=1/model.onnx", f"--saveEngine=1/{PLAN}", "--stronglyTyped"]
     command += [] if tf32 else ["--noTF32"]
@@ -308,7 +308,7 @@ def trtexec(folder: Path, *, tf32: bool = False) -> str:
 
 
 def shapes_text(profile: Profile) -> dict[str, str]:
-    """A profile as NVIDIA's tools write it, ``IMAGE:1x1x224x224,COARSE:...`` by ``min``, ``opt`` and ``max``."""
+    """Format a profile as in NVIDIA's tools, ``IMAGE:1x1x224x224,COARSE:...`` by ``min``, ``opt`` and ``max``."""
     return {
         bound: ",".join(f"{name}:{'x'.join(map(str, shapes[index]))}" for name, shapes in profile.items())
         for index, bound in enumerate(("min", "opt", "max"))
@@ -316,7 +316,7 @@ def shapes_text(profile: Profile) -> dict[str, str]:
 
 
 def read_canary(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The canary's images by input, and ONNX Runtime's float32 answers by output."""
+    """Read the canary's images by input and ONNX Runtime's float32 answers by output."""
     with np.load(path) as stored:
         return tuple(  # pyright: ignore[reportReturnType]
             {name.removeprefix(kind): stored[name] for name in stored.files if name.startswith(kind)}
@@ -336,7 +336,7 @@ def _specification(folder: Path) -> dict[str, Any]:
 
 
 def _identity(onnx_file: bytes, api: ModuleType, capability: str) -> dict[str, Any]:
-    """What a plan depends on."""
+    """Versions and hashes that a plan depends on."""
     return {
         "builder": api.__name__,
         "version": api.__version__,
@@ -352,13 +352,13 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _network_flags(api: ModuleType) -> int:
-    """Strong typing where it is a choice; in TensorRT 11 and TensorRT for RTX it is the only way."""
+    """Flag for strong typing; 0 for TensorRT 11 and TensorRT for RTX, where it is always on."""
     flag = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 
 
 def _make_log(api: ModuleType) -> Any:
-    """TensorRT's messages into ``logging``, the last error kept for the exception."""
+    """Logger that passes TensorRT's messages to ``logging`` and keeps the last error."""
 
     class Log(api.ILogger):
         def __init__(self) -> None:
@@ -375,12 +375,14 @@ def _make_log(api: ModuleType) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Build and try the TensorRT plans of an exported model repository.")
+    """Run the command line and return the exit status."""
+    parser = argparse.ArgumentParser(description="Build and test the TensorRT plans of an exported model repository.")
     parser.add_argument("--repository", type=Path, default=Path(__file__).resolve().parent, help="default: its folder")
-    parser.add_argument("--tf32", action="store_true", help="compute float32 as TF32: faster, as exact as float16")
-    parser.add_argument("--check", action="store_true", help="build nothing; check the plans that are there")
-    parser.add_argument("--trtexec", action="store_true", help="build nothing; show the commands for trtexec")
+    parser.add_argument(
+        "--tf32", action="store_true", help="compute float32 as TF32: faster; 10-bit mantissa, as float16"
+    )
+    parser.add_argument("--check", action="store_true", help="build nothing; check the existing plans")
+    parser.add_argument("--trtexec", action="store_true", help="build nothing; print the trtexec commands")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

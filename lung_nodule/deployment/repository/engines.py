@@ -1,4 +1,4 @@
-"""The engines that run the nets in Triton: which precision each takes, and the model configs that choose it."""
+"""Engines that run the nets in Triton: supported precisions and model configs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "openvino": ("fp32", "bf16"),
     "tensorrt": ("fp32", "fp16", "bf16"),
 }
-"""By name, the precisions that it takes. ONNX Runtime has no bfloat16 on a CPU; OpenVINO's float16 is slower there than
+"""Supported precisions by engine. ONNX Runtime has no bfloat16 on a CPU; OpenVINO's float16 is slower there than
 float32."""
 HINTS = {"fp32": "f32", "bf16": "bf16"}
-"""OpenVINO's INFERENCE_PRECISION_HINT; left open, it takes bfloat16 by itself on a CPU that has it."""
+"""OpenVINO's INFERENCE_PRECISION_HINT; by default OpenVINO uses bfloat16 on a CPU that supports it."""
 ENGINE_CACHE = "/tmp/onnxruntime_tensorrt"
 
 
 def check_choice(engine: str, precision: str) -> None:
-    """Refuse an engine that is unknown or does not take the precision.
+    """Refuse an unknown engine or a precision that it does not support.
 
     Raises:
-        InputError: the message names what can be chosen.
+        InputError: the choice is invalid; the message lists the valid choices.
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown: choose {_either(ENGINES)}")
@@ -40,16 +40,16 @@ def check_choice(engine: str, precision: str) -> None:
 
 
 def model_configs(config: ModelConfig, engine: str, precision: str) -> dict[str, ModelConfig]:
-    """What a net's folder holds for an engine, by path within the folder.
+    """Model configs of a net for an engine, by path within the net's folder.
 
-    ``config.pbtxt`` is what a server takes by itself: the engine, but ONNX Runtime for ``tensorrt``, whose plan is
-    picked by ``--model-config-name=tensorrt``, so that the same repository also runs without a GPU.
+    ``config.pbtxt`` is the server's default: the chosen engine, but ONNX Runtime for ``tensorrt``, whose plan is
+    selected by ``--model-config-name=tensorrt``, so that the same repository also runs without a GPU.
     ``configs/ort_tensorrt.pbtxt`` is ONNX Runtime with TensorRT inside.
 
     Args:
-        config: of the net, for ONNX Runtime and with the checkpoint's shapes.
+        config: config of the net for ONNX Runtime, with the checkpoint's shapes.
         engine: one of ``ENGINES``.
-        precision: one that the engine takes.
+        precision: a precision that the engine supports.
     """
     plain = _copy(config, engine=engine, precision=precision)
     if engine == "openvino":
@@ -65,7 +65,7 @@ def model_configs(config: ModelConfig, engine: str, precision: str) -> dict[str,
 
 
 def profile_of(config: ModelConfig) -> Profile:
-    """By input, its smallest, usual and largest shape: batches of 1, a quarter of the config's largest, and that."""
+    """Minimum, optimum and maximum shape by input: batches of 1, a quarter of the maximum, and the maximum."""
     largest = config.max_batch_size
     batches = (1, max(1, largest // 4), largest)
     return {tensor.name: [[batch, *tensor.dims] for batch in batches] for tensor in config.input}
@@ -93,7 +93,7 @@ def _for_plan(config: ModelConfig) -> ModelConfig:
 
 
 def _with_accelerator(config: ModelConfig, precision: str) -> ModelConfig:
-    """TensorRT within ONNX Runtime: built once when the model loads, for all batches, and kept in a cache."""
+    """Config for TensorRT within ONNX Runtime; the engine is built once at load time for all batch sizes and cached."""
     config = _copy(config)
     accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
     accelerator.parameters["precision_mode"] = precision.upper()

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model repository."""
+"""Export a checkpoint to a model repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lung_nodule.deployment.repository.model_repository import (
     Filling,
     fill_model,
     read_config,
-    replaced_models,
+    replace_models,
     template_models,
     without_patients,
     write_config,
@@ -45,7 +45,7 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 SERVED_TASK = "malignancy"
 _SMALLEST_MM = 1.0
-"""A diameter below any nodule's: what a view reaches for it, it reaches for all."""
+"""Diameter below that of any nodule, for the minimum reach of a view."""
 
 
 def export_bundle(
@@ -59,19 +59,20 @@ def export_bundle(
     """Write the model repository of a bundle, completely or not at all.
 
     Args:
-        bundle: folder of the bundle; its name is the ensemble's.
-        repository: folder to write, or one written before: the models of other bundles in it stay.
-        checkpoint: weights with their side file; where the bundle's inference looks by default.
+        bundle: folder of the bundle; the ensemble has the same name.
+        repository: folder to write; models of other bundles in it are kept.
+        checkpoint: weights with their side file; by default those of the bundle's inference.
         engine: ``onnxruntime``, ``openvino``, or ``tensorrt``, whose plans are then built by
             :mod:`lung_nodule.deployment.repository.build_plans` on the machine with the GPU.
-        precision: of the nets' weights and arithmetic: ``fp32``, ``fp16`` or ``bf16``, as the engine takes them.
+        precision: precision of the nets' weights and arithmetic: ``fp32``, ``fp16`` or ``bf16``, if supported by the
+            engine.
 
     Returns:
         The repository's folder.
 
     Raises:
-        InputError: an unknown engine, a precision that it does not take, a checkpoint that is missing or does not fit,
-            an ONNX file that computes something else than torch, or too much else in half precision.
+        InputError: the engine is unknown or does not support the precision, the checkpoint is missing or does not fit,
+            or the ONNX file differs from torch or, in half precision, from float32 by more than the tolerance.
     """
     check_choice(engine, precision)
     bundle, repository = Path(bundle), Path(repository)
@@ -81,7 +82,7 @@ def export_bundle(
     settings, network = _load(checkpoint, name)
     nets = served_nets(method_named(name), network)
     filling, shape = _filling(checkpoint, nets, settings, {"engine": engine, "precision": precision})
-    with replaced_models(repository, name) as fresh:
+    with replace_models(repository, name) as fresh:
         for template in templates:
             fill_model(template, fresh / template.name, filling)
         measured = {
@@ -101,14 +102,14 @@ def export_bundle(
 
 
 def default_checkpoint(bundle: Path) -> Path:
-    """The weights that a bundle's own ``configs/inference.json`` takes when none are named.
+    """Default weights of a bundle's ``configs/inference.json``.
 
     Raises:
-        InputError: the folder is no bundle.
+        InputError: the folder is not a bundle.
     """
     config = bundle / "configs" / "inference.json"
     if not config.is_file():
-        raise InputError(f"{bundle} is no bundle (it has no configs/inference.json): name one such as bundles/mtnet")
+        raise InputError(f"{bundle} is not a bundle (it has no configs/inference.json): name one such as bundles/mtnet")
     parser = ConfigParser()
     parser.read_config(config)
     parser["bundle_root"] = str(bundle)
@@ -133,7 +134,7 @@ def _load(checkpoint: Path, bundle: str) -> tuple[dict[str, Any], nn.Module]:
 def _filling(
     checkpoint: Path, nets: Mapping[str, ServedNet], settings: dict[str, Any], choices: Mapping[str, str]
 ) -> tuple[Filling, tuple[int, ...]]:
-    """What the configs are filled with, and the shape of one image."""
+    """Values for the configs, and the shape of one image."""
     method, side_file = method_named(settings["bundle"]), checkpoint.with_suffix(".json")
     try:
         view = method.view.from_settings(settings)
@@ -150,7 +151,7 @@ def _filling(
 
 
 def _request(view: NoduleView) -> dict[str, Any]:
-    """How far a VOI must reach, and the names of the characteristics that come back."""
+    """Required extent of a VOI, and names of the predicted characteristics."""
     return {
         "reach_mm": view.reach_mm(_SMALLEST_MM),
         "reach_diameters": view.reach_diameters,
@@ -161,7 +162,7 @@ def _request(view: NoduleView) -> dict[str, Any]:
 
 
 def _training(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader of an answer must know of the training; of its patients only hashes leave the side file."""
+    """Facts on the training for readers of an answer; patient IDs are exported as hashes only."""
     seen = (patient_hash(patient) for patient in settings.get("patients_seen", ()))
     return {
         "synthetic": bool(settings.get("synthetic", False)),
@@ -171,14 +172,14 @@ def _training(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lengths(view: NoduleView) -> dict[str, int]:
-    """How many values the outputs have that not every checkpoint gives."""
+    """Lengths of the outputs that depend on the checkpoint."""
     scores = int(view.has_score)
     lengths = {"ATTRIBUTES": len(view.rated), "HIGH_PROBABILITY": len(view.judged_high)}
     return lengths | dict.fromkeys(SCORES, scores)
 
 
 def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, dict[str, list[int]]]) -> None:
-    """Refuse a network that gives more or fewer channels than the client has names for."""
+    """Refuse a network whose number of channels differs from the number of channel names."""
     named = len(client.get("pred_channels", ()))
     given = next((tensors["PRED"][0] for tensors in shapes.values() if "PRED" in tensors), named)
     if given != named:
@@ -191,7 +192,7 @@ def _check_channels(checkpoint: Path, client: dict[str, Any], shapes: dict[str, 
 def _write_net(
     net: ServedNet, folder: Path, image_shape: tuple[int, ...], engine: str, precision: str
 ) -> dict[str, Any]:
-    """Write and check the model file of a net, and the configs of its engine; what was measured."""
+    """Write and check the model file of a net and the configs of its engine; return the measured errors."""
     path, name = folder / "1" / "model.onnx", folder.name
     write_onnx(net, path, image_shape=image_shape)
     parity = check_parity(net, path, image_shape=image_shape)

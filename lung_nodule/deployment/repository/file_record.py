@@ -1,4 +1,4 @@
-"""The SHA-256 of every file of a model repository, written by the export and checked before it is served."""
+"""SHA-256 of every file of a model repository, written by the export and checked before serving."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ RECORD = "export_{bundle}.json"
 
 
 def recorded_files(repository: Path, models: Sequence[str]) -> dict[str, str]:
-    """SHA-256 by path within the repository, of all files of some of its models."""
+    """SHA-256 of all files of the given models, by path within the repository."""
     files = (path for model in models for path in sorted((repository / model).rglob("*")) if path.is_file())
     return {path.relative_to(repository).as_posix(): file_sha256(path) for path in files if not _is_bytecode(path)}
 
 
 def check_files(repository: str | Path) -> None:
-    """Refuse a repository whose files are not those that were exported.
+    """Refuse a repository whose files have changed since the export.
 
     Args:
-        repository: folder; models without a record are not checked.
+        repository: folder of the repository; models without a record are not checked.
 
     Raises:
         InputError: a file is missing or its content has changed.
@@ -39,5 +39,5 @@ def check_files(repository: str | Path) -> None:
 
 
 def _is_bytecode(path: Path) -> bool:
-    """Triton's stub leaves it in the folders that it serves."""
+    """Whether a file is bytecode, which Triton's stub writes into the repository."""
     return "__pycache__" in path.parts

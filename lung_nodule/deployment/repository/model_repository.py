@@ -1,4 +1,4 @@
-"""The model repository: the committed templates, with one checkpoint's settings and model files filled in."""
+"""Write the model repository: the committed templates filled with a checkpoint's settings and model files."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[re
 STEPS = Path(__file__).resolve().parent / "steps"
 TEMPLATES = Path(__file__).resolve().parents[3] / "triton_repo"
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
-"""Outputs of a network with a score."""
+"""Outputs of a network with a malignancy score."""
 
 
 def read_config(path: Path) -> ModelConfig:
-    """A ``config.pbtxt`` as Triton's own message.
+    """Read a ``config.pbtxt`` as Triton's protobuf message.
 
     Raises:
-        InputError: the file is missing or Triton's grammar refuses it; the message names the line.
+        InputError: the file is missing or invalid; the message has the line.
     """
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: the templates lie in triton_repo/ of the repository") from None
+        raise InputError(f"{path} is missing: the templates are in triton_repo/ of the repository") from None
     except text_format.ParseError as error:
         raise InputError(f"{path}: not a model config: {error}") from None
 
@@ -49,7 +49,7 @@ def write_config(path: Path, config: ModelConfig) -> None:
 
 
 def template_models(bundle: str) -> list[Path]:
-    """The template folders of a bundle: its one net, or the ensemble and its steps.
+    """Template folders of a bundle: its single net, or the ensemble and its steps.
 
     Raises:
         InputError: the bundle has no templates.
@@ -63,16 +63,16 @@ def template_models(bundle: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Filling:
-    """The sizes and values of one checkpoint that replace the published ones in the configs.
+    """Sizes and values of a checkpoint that replace the published ones in the configs.
 
     Args:
-        parameters: values of the configs' parameters, taken where a template names them.
-        shapes: by model, its tensors' shapes without the batch, for the models that are nets; the steps' tensors of
-            the same names have these shapes behind an open first axis.
-        view: the view of the Python steps.
-        settings: the side file that the view is built from.
-        make_channels: as :class:`~lung_nodule.methods.Method` has it.
-        lengths: of outputs whose number of values depends on the checkpoint; those of length 0 are left out.
+        parameters: values of the configs' parameters, used if a template has the parameter.
+        shapes: tensor shapes without the batch, by net; the steps' tensors of the same names have these shapes after
+            a first axis of variable size.
+        view: view of the Python steps.
+        settings: content of the side file, from which the view is built.
+        make_channels: class of the image channels, as in :class:`~lung_nodule.methods.Method`.
+        lengths: lengths of the outputs that depend on the checkpoint; outputs of length 0 are left out.
     """
 
     parameters: Mapping[str, Any]
@@ -83,7 +83,7 @@ class Filling:
     lengths: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, config: ModelConfig) -> ModelConfig:
-        """The config, filled in."""
+        """Fill a config in place and return it."""
         for name in set(self.parameters) & set(config.parameters):
             config.parameters[name].string_value = as_text(self.parameters[name])
         of_nets = {name: [-1, *shape] for shapes in self.shapes.values() for name, shape in shapes.items()}
@@ -98,7 +98,7 @@ class Filling:
 
 
 def _leave_out(config: ModelConfig, names: set[str]) -> None:
-    """Remove outputs from a model and, where it is an ensemble, from its last step."""
+    """Remove outputs from a model and, for an ensemble, from its steps."""
     kept = [output for output in config.output if output.name not in names]
     del config.output[:]
     config.output.extend(kept)
@@ -108,7 +108,7 @@ def _leave_out(config: ModelConfig, names: set[str]) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A number, a text, or a list of them with spaces between; a truth value as yes or no, a table as JSON."""
+    """Text of a parameter: lists are separated by spaces, booleans are yes or no, mappings are JSON."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
@@ -117,12 +117,12 @@ def as_text(value: Any) -> str:
 
 
 def fill_model(template: Path, target: Path, filling: Filling) -> None:
-    """Write one model's folder: its config with the checkpoint's settings, and of a Python step all that it imports.
+    """Write the folder of a model: its filled config and, for a Python step, the step with its imports.
 
     Args:
-        template: a folder of :func:`template_models`.
-        target: folder to make.
-        filling: what the checkpoint says.
+        template: template folder, see :func:`template_models`.
+        target: folder to create.
+        filling: values of the checkpoint.
     """
     (target / "1").mkdir(parents=True)
     config = filling(read_config(template / "config.pbtxt"))
@@ -132,15 +132,15 @@ def fill_model(template: Path, target: Path, filling: Filling) -> None:
 
 
 def write_step(folder: Path, step: str, filling: Filling) -> None:
-    """Write a Python step with all that it imports.
+    """Write a Python step with its imports.
 
     Args:
-        folder: where ``model.py`` goes.
+        folder: folder of ``model.py``.
         step: ``preprocess`` or ``postprocess``.
-        filling: what the checkpoint says.
+        filling: values of the checkpoint.
 
     Raises:
-        InputError: there is no such step.
+        InputError: the step does not exist.
     """
     if not (STEPS / f"{step}.py").is_file():
         raise InputError(f"there is no step {step!r}: end the model's name in _preprocess or _postprocess")
@@ -148,19 +148,19 @@ def write_step(folder: Path, step: str, filling: Filling) -> None:
     shutil.copyfile(STEPS / "served_view.py", folder / "served_view.py")
     copy_core(folder)
     settings = without_patients(filling.settings)
-    described: dict[str, Any] = {"view": _copied(filling.view, folder), "settings": settings}
+    described: dict[str, Any] = {"view": _copy_view(filling.view, folder), "settings": settings}
     if filling.make_channels is not None:
         described["make_channels"] = _copy_class(filling.make_channels, folder)
     write_json(folder / "view.json", described)
 
 
 def without_patients(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A side file's settings without the lists of patients, which do not go where the model goes."""
+    """Settings of a side file without the patient lists, which are not exported with the model."""
     return {key: value for key, value in settings.items() if not key.startswith("patients_")}
 
 
 def copy_core(folder: Path) -> None:
-    """Put an unchanged copy of ``lung_nodule.core``, ``lidc`` and ``errors`` into a step's folder, and nothing else."""
+    """Copy ``lung_nodule.core``, ``lidc`` and ``errors`` unchanged into a step's folder, and nothing else."""
     package = folder / "lung_nodule"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -169,8 +169,8 @@ def copy_core(folder: Path) -> None:
     shutil.copytree(Path(core.__file__).parent, package / "core", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def _copied(view: type[NoduleView], folder: Path) -> str:
-    """``module:Class`` of a view as a step imports it; one from outside the core has its file put next to the step."""
+def _copy_view(view: type[NoduleView], folder: Path) -> str:
+    """``module:Class`` of a view for a step; the file of a view outside of the core is copied next to the step."""
     if view.__module__.startswith(f"{core.__name__}."):
         return f"{view.__module__}:{view.__name__}"
     source = Path(inspect.getfile(view))
@@ -179,7 +179,7 @@ def _copied(view: type[NoduleView], folder: Path) -> str:
 
 
 def _copy_class(copied: type, folder: Path) -> str:
-    """``module:Class`` of a class of the library, whose file is put next to the step in a package of the same name."""
+    """``module:Class`` of a class of the library; its file is copied next to the step in a package of the same name."""
     *packages, _ = copied.__module__.split(".")
     package = folder.joinpath(*packages)
     package.mkdir(exist_ok=True)
@@ -189,14 +189,14 @@ def _copy_class(copied: type, folder: Path) -> str:
 
 
 @contextmanager
-def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
-    """A copy of a model repository without one bundle's models; it takes the repository's place when the block ends.
+def replace_models(repository: Path, bundle: str) -> Iterator[Path]:
+    """Yield a copy of a model repository without one bundle's models; it replaces the repository when the block ends.
 
-    The other bundles' models stay. On an error the repository stays as it was; otherwise what it was is kept as
-    ``<repository>.previous``, for :func:`roll_back`.
+    The models of other bundles are kept. On an error the repository stays unchanged; otherwise its earlier version is
+    kept as ``<repository>.previous``, for :func:`roll_back`.
 
     Raises:
-        InputError: the folder is in use for something else, or another export or roll back is at work on it.
+        InputError: the folder holds other files, or another export or roll back is running.
     """
     repository = repository.resolve()
     _check_ours(repository)
@@ -211,15 +211,15 @@ def replaced_models(repository: Path, bundle: str) -> Iterator[Path]:
 
 
 def previous(repository: Path) -> Path:
-    """Where the repository of before the last export lies."""
+    """Path of the repository's version before the last export."""
     return repository.with_name(f"{repository.name}.previous")
 
 
 def roll_back(repository: str | Path) -> None:
-    """Exchange a model repository with that of before its last export; a second time brings it back.
+    """Swap a model repository with its version before the last export; a second call undoes the swap.
 
     Raises:
-        InputError: there is no earlier one, or an export is at work on it.
+        InputError: there is no earlier version, or an export is running.
     """
     folder = Path(repository).resolve()
     if not (folder.is_dir() and previous(folder).is_dir()):
@@ -234,7 +234,7 @@ def roll_back(repository: str | Path) -> None:
 
 
 def _take_place(fresh: Path, repository: Path) -> None:
-    """Rename ``fresh`` to ``repository``, which becomes the previous one; it is restored if that fails."""
+    """Rename ``fresh`` to ``repository``, which becomes the previous version; restore it on failure."""
     kept = previous(repository)
     try:
         if repository.is_dir() and any(repository.iterdir()):

@@ -1,4 +1,4 @@
-"""A few images that every exported net is tried on: in half precision, by OpenVINO, and by a TensorRT plan."""
+"""Canary images on which every exported net is tested: in half precision, with OpenVINO and as a TensorRT plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPENVINO = "openvino==2026.4.1"
 
 
 def canary_images(inputs: tuple[str, ...], image_shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Two lung-like images by input, ``[2, *image_shape]``, float32 in 0..1, of 255 greys, which pack well."""
+    """Two lung-like images by input, ``[2, *image_shape]``, float32 in 0..1, in 255 grey levels for compression."""
     rng = np.random.default_rng(0)
     images = {name: lung_like(rng, _IMAGES, image_shape) for name in inputs}
     return {name: np.round(image * _GREYS) / np.float32(_GREYS) for name, image in images.items()}
@@ -33,18 +33,18 @@ def canary_images(inputs: tuple[str, ...], image_shape: tuple[int, ...]) -> dict
 def check_difference(
     path: Path, images: Arrays, expected: Arrays, *, engine: str, precision: str, name: str
 ) -> Difference:
-    """How far the answers of a net's file in its engine are from those of ONNX Runtime in float32.
+    """Compare the answers of an exported net in its engine with those of ONNX Runtime in float32.
 
     Args:
-        path: the ONNX file.
-        images: of :func:`canary_images`.
-        expected: of :func:`answers`, before the file was cast.
-        engine: that will serve.
-        precision: of the file.
-        name: of the net, for the message.
+        path: ONNX file.
+        images: images of :func:`canary_images`.
+        expected: answers of :func:`answers` before the file was cast.
+        engine: engine that will serve the net.
+        precision: precision of the file.
+        name: name of the net, for the message.
 
     Raises:
-        InputError: further than the tolerance, or OpenVINO is needed and not installed.
+        InputError: the difference exceeds the tolerance, or OpenVINO is needed and not installed.
     """
     difference = compare(answers(path, images, engine=engine, precision=precision), expected)
     tolerance = TOLERANCES[precision]
@@ -61,9 +61,9 @@ def check_difference(
 def answers(
     path: Path, images: Arrays, *, engine: str = "onnxruntime", precision: str = "fp32"
 ) -> dict[str, np.ndarray]:
-    """What an ONNX file answers on this CPU, by output.
+    """Answers of an ONNX file on this CPU, by output.
 
-    TensorRT needs a GPU: in its place ONNX Runtime reads the file, or OpenVINO where that lacks the precision.
+    TensorRT needs a GPU; it is replaced by ONNX Runtime, or by OpenVINO for a precision that ONNX Runtime lacks.
 
     Raises:
         InputError: OpenVINO is needed and not installed.
@@ -76,12 +76,12 @@ def answers(
 
 
 def check_range(path: Path, images: Arrays, *, name: str) -> float:
-    """The largest absolute value within a net, which float16 must hold; on this CPU the engines would not overflow.
+    """Return the maximum absolute value within a net, as float16 would not overflow in the engines on a CPU.
 
     Args:
-        path: the float32 file.
-        images: of :func:`canary_images`.
-        name: of the net, for the message.
+        path: float32 file.
+        images: images of :func:`canary_images`.
+        name: name of the net, for the message.
 
     Raises:
         InputError: a value is beyond float16's range.
@@ -102,13 +102,13 @@ def check_range(path: Path, images: Arrays, *, name: str) -> float:
 
 
 def prepare_plan(folder: Path, images: Arrays, expected: Arrays, *, precision: str) -> None:
-    """Write the canary and the profile beside a net's file, for :mod:`lung_nodule.deployment.repository.build_plans`.
+    """Write the canary and the profile for :mod:`lung_nodule.deployment.repository.build_plans`.
 
     Args:
-        folder: of the model, with its config and ``1/model.onnx``.
-        images: of :func:`canary_images`.
-        expected: the answers in float32.
-        precision: of the file.
+        folder: folder of the model, with its config and ``1/model.onnx``.
+        images: images of :func:`canary_images`.
+        expected: answers in float32.
+        precision: precision of the file.
     """
     arrays: dict[str, np.ndarray] = {f"input_{name}": value for name, value in images.items()}
     arrays |= {f"output_{name}": value for name, value in expected.items()}

@@ -1,4 +1,4 @@
-"""The served nets as ONNX files, and the check that they compute what torch computes."""
+"""Export the served nets to ONNX and check the files against torch."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _BATCHES = (1, 2, 5)
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest absolute difference between ONNX Runtime and torch, and over how many images it was taken."""
+    """Maximum absolute difference between ONNX Runtime and torch, and the number of compared images."""
 
     max_abs_error: float
     images: int
 
 
 def write_onnx(net: ServedNet, path: Path, *, image_shape: tuple[int, ...]) -> None:
-    """Export one served net: named tensors, the batch dynamic, opset 18, weights inside the file.
+    """Export a served net with named tensors, dynamic batch, opset 18 and weights inside the file.
 
     Args:
-        net: in evaluation mode.
+        net: net in evaluation mode.
         path: file to write.
-        image_shape: of one image, ``(C, H, W)`` or ``(C, D, H, W)``.
+        image_shape: shape of one image, ``(C, H, W)`` or ``(C, D, H, W)``.
     """
     batch = torch.export.Dim("batch", min=1)
     example = tuple(torch.zeros(2, *image_shape) for _ in net.inputs)
@@ -58,14 +58,14 @@ def write_onnx(net: ServedNet, path: Path, *, image_shape: tuple[int, ...]) -> N
 
 
 def _strip_notes(graph: onnx.GraphProto) -> None:
-    """Drop the exporter's notes (stack traces with this machine's paths): the same weights give the same file."""
+    """Remove the exporter's metadata (stack traces with local paths), so that the same weights give the same file."""
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
 
 
 def check_parity(net: ServedNet, path: Path, *, image_shape: tuple[int, ...], seed: int = 0) -> Parity:
-    """Run torch and ONNX Runtime on noise and on lung-like images in batches of several sizes.
+    """Compare torch and ONNX Runtime on noise and on lung-like images in batches of several sizes.
 
     Raises:
         InputError: the answers differ by more than ``MAX_ERROR``.
@@ -95,7 +95,7 @@ def noise(rng: np.random.Generator, size: int, shape: tuple[int, ...]) -> np.nda
 def lung_like(rng: np.random.Generator, size: int, shape: tuple[int, ...]) -> np.ndarray:
     """Images ``[size, *shape]``, float32 in 0..1: dark parenchyma, a bright disc or ball at the centre, a bright wall.
 
-    The channels of an image show the same, each with its own grain.
+    The channels of an image differ only in their noise.
     """
     _, *spatial = shape
     grid = np.indices(spatial, dtype=np.float32) / spatial[-1] - 0.5
@@ -109,7 +109,7 @@ def lung_like(rng: np.random.Generator, size: int, shape: tuple[int, ...]) -> np
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """The exporter reports each of its passes; only its errors matter here."""
+    """Suppress the exporter's messages except errors."""
     names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
     levels = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings():

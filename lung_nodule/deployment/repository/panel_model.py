@@ -1,4 +1,4 @@
-"""The model that asks every method of a repository."""
+"""Write the panel, the model that combines all methods of a repository."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from lung_nodule.io import write_json
 from lung_nodule.lidc import ATTRIBUTES
 
 CALIBRATION = "calibration.json"
-"""Beside the panel's template: how the mean of ``methods`` came out in cross-validation."""
+"""Next to the panel's template: calibration of the mean of ``methods`` in cross-validation."""
 
 
 def write_panel(repository: Path) -> None:
-    """Write the panel where all of its methods are in the repository with a score; otherwise remove it.
+    """Write the panel if all of its methods are in the repository with a score; otherwise remove it.
 
     Args:
-        repository: with the records of its exports.
+        repository: repository with the records of its exports.
     """
     shutil.rmtree(repository / PANEL, ignore_errors=True)
     (repository / RECORD.format(bundle=PANEL)).unlink(missing_ok=True)
@@ -41,11 +41,11 @@ def write_panel(repository: Path) -> None:
     clients = {name: json.loads(record.read_text(encoding="utf-8"))["client"] for name, record in records.items()}
     rated_by = [name for name, client in clients.items() if client["attributes"] == list(ATTRIBUTES)]
     if rated_by and all(client["has_score"] for client in clients.values()):
-        _fill(repository, {**joined(list(clients.values())), "rated_by": rated_by})
+        _fill(repository, {**merge_clients(list(clients.values())), "rated_by": rated_by})
 
 
-def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a client must know of several models together: the values of the panel's parameters."""
+def merge_clients(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the client parameters of several models to those of the panel."""
     return {
         "version": ", ".join(dict.fromkeys(client["version"] for client in clients)),
         "weights_sha256": [client["weights_sha256"] for client in clients],
@@ -58,7 +58,7 @@ def joined(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _calibrations(of_methods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """That of every method that has one, and the panel's own where it is the mean of just these methods."""
+    """Calibration of every method that has one, and the panel's own if it is the mean of exactly these methods."""
     known = {name: table for one in of_methods for name, table in one.items()}
     path = TEMPLATES / PANEL / CALIBRATION
     own = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"methods": []}
@@ -67,7 +67,7 @@ def _calibrations(of_methods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _fill(repository: Path, parameters: Mapping[str, Any]) -> None:
-    """The config with its parameters, the step, and their record."""
+    """Write the config with its parameters, the step, and their record."""
     folder = repository / PANEL
     (folder / "1").mkdir(parents=True)
     config = read_config(TEMPLATES / PANEL / "config.pbtxt")

@@ -10,23 +10,22 @@ import onnx_ir
 from onnx import TensorProto, numpy_helper, version_converter
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-PRECISIONS = ("fp32", "fp16", "bf16")
 BF16_OPSET = 22
-"""The first in which ONNX allows convolutions and pooling in bfloat16."""
+"""First opset with convolutions and pooling in bfloat16."""
 _KEPT = (*DEFAULT_OP_BLOCK_LIST, "Sigmoid", "Softmax", "ReduceMean")
 _KEPT_IN_BF16 = (*_KEPT, "ConvTranspose")
 """TensorRT for RTX 1.7 cannot build a plan of a transposed convolution in bfloat16."""
 
 
 def cast_file(path: Path, precision: str) -> None:
-    """Cast an ONNX file in its place.
+    """Cast an ONNX file in place.
 
     Probabilities and means over space (sigmoid, softmax, mean) stay float32; normalizations are part of the weights
-    already. In bfloat16 so do transposed convolutions, and the file has opset 22.
+    already. In bfloat16, transposed convolutions also stay float32, and the file has opset 22.
 
     Args:
-        path: a float32 file of :func:`lung_nodule.deployment.repository.onnx_files.write_onnx`.
-        precision: one of ``PRECISIONS``; ``fp32`` leaves the file as it is.
+        path: float32 file of :func:`lung_nodule.deployment.repository.onnx_files.write_onnx`.
+        precision: ``fp32``, ``fp16`` or ``bf16``; ``fp32`` leaves the file unchanged.
     """
     if precision == "fp32":
         return
@@ -37,12 +36,12 @@ def cast_file(path: Path, precision: str) -> None:
 
 
 def _in_float16(model: onnx.ModelProto, kept: tuple[str, ...]) -> onnx.ModelProto:
-    copy = onnx.ModelProto.FromString(model.SerializeToString())  # the converter writes into what it is given
-    return _sorted(convert_float_to_float16(copy, keep_io_types=True, op_block_list=list(kept)))
+    copy = onnx.ModelProto.FromString(model.SerializeToString())  # the converter modifies its input
+    return _sort_nodes(convert_float_to_float16(copy, keep_io_types=True, op_block_list=list(kept)))
 
 
 def _in_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The float16 model with bfloat16 wherever that has float16, rounded from the float32 weights."""
+    """The float16 model with float16 replaced by bfloat16; weights are rounded from float32."""
     cast = _in_float16(model, _KEPT_IN_BF16)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for tensor in cast.graph.initializer:
@@ -59,8 +58,8 @@ def _in_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
     return version_converter.convert_version(cast, BF16_OPSET)
 
 
-def _sorted(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The nodes in the order in which they run, as the converter appends its casts; without types, which change."""
+def _sort_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Sort the nodes topologically, as the converter appends its casts, and remove the outdated value types."""
     typed = onnx_ir.from_proto(model)
     typed.graph.sort()
     ordered = onnx_ir.to_proto(typed)

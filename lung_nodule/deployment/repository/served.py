@@ -1,4 +1,4 @@
-"""What is served of a method's network: its nets with their named tensors."""
+"""Nets of a method's network that are served, with named tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 
 
 class ServedNet(nn.Module):
-    """A net as it is served: named tensors, probabilities instead of logits.
+    """A served net: named tensors, probabilities instead of logits.
 
     Args:
-        part: takes images, and perhaps their coarse probability, and gives one tensor.
-        inputs: names of the tensors that it takes, all of the image's shape.
-        output: name of the tensor that it gives.
-        from_logits: whether the part gives logits, which are turned into probabilities here.
+        part: module that maps images, and optionally their coarse probability, to one tensor.
+        inputs: names of the input tensors, all of the image's shape.
+        output: name of the output tensor.
+        from_logits: whether the part returns logits, which are converted to probabilities.
     """
 
     def __init__(self, part: nn.Module, inputs: tuple[str, ...], output: str, *, from_logits: bool = False) -> None:
@@ -28,13 +28,13 @@ class ServedNet(nn.Module):
         self.from_logits = from_logits
 
     def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
-        """The probabilities of images ``[N, C, ...]``, with their coarse probability where the part takes one."""
+        """Return the probabilities of images ``[N, C, ...]``, given their coarse probability if the part takes one."""
         answer = self.part(image) if coarse is None else self.part(image, coarse)
         return torch.sigmoid(answer) if self.from_logits else answer
 
 
 def served_nets(method: Method, network: nn.Module) -> dict[str, ServedNet]:
-    """By the name of the served model, the nets that are served of a method's network."""
+    """Served nets of a method's network, by the name of the served model."""
     return {part.model: _net(part, network).eval() for part in method.served}
 
 
@@ -45,10 +45,10 @@ def _net(part: ServedPart, network: nn.Module) -> ServedNet:
 
 
 def tensor_shapes(nets: Mapping[str, ServedNet], image_shape: tuple[int, ...]) -> dict[str, dict[str, list[int]]]:
-    """By net, its tensors' shapes without the batch, as the network itself gives them.
+    """Tensor shapes without the batch by net, determined by running the network.
 
     Raises:
-        InputError: a net does not take the images that the side file describes.
+        InputError: a net does not accept the images described in the side file.
     """
     return {name: _tensor_shapes(name, net, image_shape) for name, net in nets.items()}
 

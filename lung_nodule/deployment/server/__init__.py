@@ -1,1 +1,1 @@
-"""The Triton server: its launcher, health check, gRPC proxy and CPU backends."""
+"""Triton server: launcher, health check, gRPC proxy and CPU backends."""

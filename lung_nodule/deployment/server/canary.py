@@ -1,6 +1,6 @@
-"""The health check: a small inference through every ensemble and every stand-alone net.
+"""Health check: a small inference with every ensemble and every stand-alone net.
 
-Triton still reports ready when a step has died.
+Triton still reports ready after a step has died.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _DIAMETER_MM = 8.0
 _DARK = 0.1
 _QUICK_S = 2.0
 _MAY_LACK = "ATTRIBUTES"
-"""Ratings that are read out of a mask are NaN where there is none."""
+"""Output that may be NaN: ratings that depend on a mask are NaN without one."""
 
 
 class CanaryError(RuntimeError):
-    """The server did not answer the canary; ``final`` if waiting longer will not help."""
+    """The server did not answer the canary; ``final`` if waiting does not help."""
 
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
@@ -28,14 +28,14 @@ class CanaryError(RuntimeError):
 
 
 def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
-    """Send a small piece of lung through every loaded ensemble, and an image through every other net.
+    """Send a small piece of lung to every loaded ensemble, and an image to every other net.
 
-    An ensemble's steps answer within it. Other models are asked if their inputs have fixed sizes.
+    Steps are tested within their ensemble. Other models are tested if their inputs have fixed sizes.
 
     Args:
         grpc_url: ``host:port``.
-        timeout_s: how long one inference may take, in seconds. Give more than the server's longest queue: a canary that
-            waits no longer is cancelled, and that can crash Triton 2.51 (see ``lung_nodule.deployment.client``).
+        timeout_s: timeout of one inference in seconds. It must exceed the server's longest queueing time: a timeout
+            cancels the request, which can crash Triton 2.51 (see ``lung_nodule.deployment.client``).
 
     Returns:
         Names of the models that answered, sorted.
@@ -61,7 +61,7 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
 
 
 def _configs(client: Any) -> list[Any]:
-    """The configs of all models; a model that is not ready is an error."""
+    """Configs of all models; a model that is not ready is an error."""
     models = client.get_model_repository_index(client_timeout=_QUICK_S).models
     failed = [f"{model.name}: {model.reason}" for model in models if model.state != "READY"]
     if failed:
@@ -70,13 +70,13 @@ def _configs(client: Any) -> list[Any]:
 
 
 def _entry_models(configs: Sequence[Any]) -> list[Any]:
-    """The models that are no step of an ensemble."""
+    """Models that are not a step of an ensemble."""
     steps = {step.model_name for config in configs for step in config.ensemble_scheduling.step}
     return [config for config in configs if config.name not in steps]
 
 
 def _values(config: Any) -> dict[str, np.ndarray] | None:
-    """What a model is asked with: a VOI where it takes one, a dark image for a net; None for inputs of open sizes."""
+    """Test inputs of a model: a VOI if it takes one, a dark image for a net; None for inputs of variable size."""
     names = {tensor.name for tensor in config.input}
     of_voi = {
         "VOI": np.full(_VOI_SHAPE, _HU_LUNG, dtype=np.float32),

@@ -1,8 +1,7 @@
-"""A gRPC proxy in front of Triton that never passes a cancellation on.
+"""gRPC proxy in front of Triton that does not forward cancellations.
 
-A client that hangs up with ensemble requests under way can end Triton 2.51 (Signal 11;
-triton-inference-server/server, issues 7368 and 8034). Behind the proxy its requests are computed to their end and their
-answers dropped.
+A client that disconnects during ensemble requests can crash Triton 2.51 (Signal 11; triton-inference-server/server,
+issues 7368 and 8034). Behind the proxy, its requests are completed and their answers dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import grpc
 import grpc.aio
 
 ABANDONED = 64
-"""Requests without a client that may be under way; beyond them new ones are refused until some have ended."""
+"""Maximum number of running requests whose client has left; beyond it, new requests are refused."""
 INFERENCE = "/inference.GRPCInferenceService/ModelInfer"
 STREAMING = "/inference.GRPCInferenceService/ModelStreamInfer"
 _ANY_SIZE = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -27,15 +26,15 @@ _STOP_S = 5.0
 
 
 class GrpcGuard:
-    """The proxy, on a thread of its own.
+    """The proxy, running in its own thread.
 
     Args:
         address: ``host:port`` to listen on.
         upstream: ``host:port`` of Triton's own gRPC endpoint.
-        abandoned: as :data:`ABANDONED`.
+        abandoned: limit of abandoned requests, see :data:`ABANDONED`.
 
     Raises:
-        OSError: on starting, when the address cannot be used.
+        OSError: on start, if the address cannot be used.
     """
 
     def __init__(self, address: str, upstream: str, *, abandoned: int = ABANDONED) -> None:
@@ -46,7 +45,7 @@ class GrpcGuard:
         self._server: grpc.aio.Server | None = None
 
     def start(self) -> None:
-        """Listen, and return when clients can connect."""
+        """Start listening; return when clients can connect."""
         self._thread.start()
         try:
             self._wait_for(self._start())
@@ -54,7 +53,7 @@ class GrpcGuard:
             raise OSError(f"cannot listen on {self._address}: {error}") from None
 
     def stop(self) -> None:
-        """Stop listening; what is under way may take some seconds more."""
+        """Stop listening; running requests may take some more seconds."""
         if self._thread.is_alive():
             self._wait_for(self._stop())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -96,7 +95,7 @@ class _Forwarding(grpc.GenericRpcHandler):
             await self._refuse_many(context)
         assert self.channel is not None
         call: Callable = self.channel.unary_unary(method)
-        task = asyncio.ensure_future(_awaited(call(request, metadata=context.invocation_metadata())))
+        task = asyncio.ensure_future(_await(call(request, metadata=context.invocation_metadata())))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -135,7 +134,7 @@ class _Forwarding(grpc.GenericRpcHandler):
             )
 
     def _keep(self, task: asyncio.Task) -> None:
-        """Let a task without a client end, and forget its result."""
+        """Keep an abandoned task until it ends, and discard its result."""
         self._abandoned.add(task)
         task.add_done_callback(self._forget)
 
@@ -145,12 +144,12 @@ class _Forwarding(grpc.GenericRpcHandler):
             task.exception()
 
 
-async def _awaited(call: Any) -> bytes:
+async def _await(call: Any) -> bytes:
     return await call
 
 
 async def _send(requests: AsyncIterator[bytes], call: Any) -> None:
-    """Pass a client's requests on until it has none left or has gone."""
+    """Forward a client's requests until it has no more or disconnects."""
     try:
         async for request in requests:
             await call.write(request)

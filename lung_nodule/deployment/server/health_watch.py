@@ -1,4 +1,4 @@
-"""The canary, asked again and again while a server runs."""
+"""Periodic canary requests while a server runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 
 class HealthWatch:
-    """Asks the canary every ``interval_s`` seconds, on a thread of its own, as a context manager.
+    """Context manager that sends the canary every ``interval_s`` seconds in its own thread.
 
     Args:
         grpc_url: ``host:port``.
-        interval_s: between two inferences.
+        interval_s: interval between two canaries in seconds.
 
     Attributes:
-        failure: what the canary found; nothing is asked until it is set to None again.
+        failure: failure found by the canary; no canary is sent until it is reset to None.
     """
 
     def __init__(self, grpc_url: str, interval_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The shared-memory regions of a server's stubs, and those that a killed server left behind."""
+"""Shared-memory regions of a server's stubs, and removal of those left by killed servers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _LOCK = "lock"
 
 
 class MemoryRegions:
-    """The regions whose names begin with a prefix, which this process owns until it removes them or ends.
+    """Regions with a name prefix, owned by this process until it removes them or ends.
 
-    A file beside them is locked; the operating system releases the lock with the process, however it ends, and
-    :func:`remove_abandoned` takes regions without a locked file for those of a killed server.
+    A file next to them is locked. The operating system releases the lock when the process ends, and
+    :func:`remove_abandoned` removes regions whose file is not locked.
 
     Args:
-        prefix: of their names, ``lung_nodule_..._``.
+        prefix: name prefix, ``lung_nodule_..._``.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -25,10 +25,10 @@ class MemoryRegions:
         unlocked = SHARED_MEMORY / f".{prefix}{_LOCK}"
         self._handle = os.open(unlocked, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
-        unlocked.rename(SHARED_MEMORY / f"{prefix}{_LOCK}")  # no other process has seen it without its lock
+        unlocked.rename(SHARED_MEMORY / f"{prefix}{_LOCK}")  # never visible to other processes without its lock
 
     def remove(self) -> None:
-        """Remove them and their lock, once."""
+        """Remove the regions and their lock; call once."""
         _remove(self._prefix)
         os.close(self._handle)
 
@@ -44,7 +44,7 @@ def remove_abandoned() -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(path.name.removesuffix(_LOCK))
         except BlockingIOError:
-            pass  # its server runs
+            pass  # the server is running
         finally:
             os.close(handle)
 

@@ -1,4 +1,4 @@
-"""A process that is killed when its parent dies, even by SIGKILL, and its process group with it (Linux)."""
+"""Run a process that is killed with its process group when its parent dies, even by SIGKILL (Linux)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _POLL_S = 0.2
 
 
 def dies_with_parent(command: Sequence[str]) -> list[str]:
-    """The command that runs ``command``, the leader of a process group, in a process that ends with this one's thread.
+    """Wrap a command, the leader of a process group, so that it ends with the calling thread.
 
-    When it has ended, a child of it kills what is left of the group: one of Triton's stubs waits for ever where the
-    server was killed while it held a lock that both share.
+    When it has ended, a child process kills the rest of the group: a Triton stub waits forever if the server was killed
+    while holding a shared lock.
     """
     return [sys.executable, "-S", "-E", __file__, str(os.getpid()), *command]
 
@@ -25,7 +25,7 @@ def dies_with_parent(command: Sequence[str]) -> list[str]:
 def _run(parent: str, *command: str) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL))
     if os.getppid() != int(parent):
-        sys.exit("the process that was to be followed has ended")
+        sys.exit("the parent process has already ended")
     leader = os.getpid()
     if not os.fork():
         _kill_group_after(leader)
@@ -35,7 +35,7 @@ def _run(parent: str, *command: str) -> None:
 def _kill_group_after(leader: int) -> None:
     while os.getppid() == leader:
         time.sleep(_POLL_S)
-    os.killpg(leader, signal.SIGKILL)  # this process is of the group
+    os.killpg(leader, signal.SIGKILL)  # includes this process
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from lung_nodule.errors import InputError
 
 
 def choose_ports(wanted: dict[str, int], address: str) -> dict[str, int]:
-    """Bind every wanted port for a moment: a fixed one must be free, 0 becomes a free number."""
+    """Check that every fixed port is free, and replace 0 by a free port, by binding them briefly."""
     with contextlib.ExitStack() as stack:
         chosen = {}
         for name, port in wanted.items():

@@ -1,4 +1,4 @@
-"""The end of a process group: a server and the processes that it started."""
+"""End a process group: a server and the processes that it started."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ PATIENCE_S = 5.0
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group: stubs whose server is gone."""
+    """Kill the remaining processes of a group, such as stubs whose server is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 
 def wait_for_group(group: int) -> None:
-    """Return when the last process of a killed group is gone, or after some seconds: orphans end in their own time."""
+    """Wait until all processes of a killed group are gone, at most :data:`PATIENCE_S`."""
     deadline = time.monotonic() + PATIENCE_S
     with contextlib.suppress(ProcessLookupError, PermissionError):
         while time.monotonic() < deadline:

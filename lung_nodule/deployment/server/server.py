@@ -1,4 +1,4 @@
-"""The launcher of the real Triton server: start, wait for a canary's answer, watch, stop cleanly."""
+"""Launcher of the Triton server: start, wait for the canary's answer, watch, stop."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ LOOPBACK = "127.0.0.1"
 
 
 class ServerEndedError(RuntimeError):
-    """A server that had answered ended by itself; the message shows how, and the end of its log."""
+    """A server that had answered ended unexpectedly; the message has the cause and the end of its log."""
 
 
 class TritonServer:
     """A Triton server on this machine, as a context manager.
 
-    It is ready when every ensemble of the repository, and every stand-alone net, has answered an inference, which
-    Triton's own ``/ready`` does not guarantee. It ends with the thread that started it, as with this process, even by
-    SIGKILL. A port of 0 means "any free port"; read the choice from ``grpc_url``, ``http_url``, ``metrics_url``.
+    It is ready when every ensemble of the repository and every stand-alone net has answered an inference, which
+    Triton's own ``/ready`` does not guarantee. It ends with the thread that started it and with this process, even on
+    SIGKILL. A port of 0 selects a free port; read it from ``grpc_url``, ``http_url``, ``metrics_url``.
 
     Args:
-        repository: model repository, as written by ``python -m lung_nodule export``.
+        repository: model repository written by ``python -m lung_nodule export``.
         http_port: port of the HTTP endpoint.
         grpc_port: port of the gRPC endpoint.
         metrics_port: port of the Prometheus metrics.
-        log_file: where the server's own log goes; None keeps it with the server's temporary files.
-        start_timeout_s: how long models may take to load and answer.
-        address: of the endpoints; anything but loopback is open to the network, without encryption or password.
+        log_file: file of the server's own log; None keeps it with the server's temporary files.
+        start_timeout_s: timeout in seconds until the models are loaded and answer.
+        address: address to bind; any address other than loopback exposes the server without encryption or password.
         guard: whether gRPC clients are served through :mod:`.grpc_guard`, which this version of Triton needs.
-        check_s: how often ``wait`` asks the canary.
-        config_name: of the alternative configs to take, ``configs/<name>.pbtxt`` of each model that has one.
+        check_s: interval in seconds at which ``wait`` sends the canary.
+        config_name: name of the alternative configs, ``configs/<name>.pbtxt`` of each model that has one.
 
     Raises:
-        InputError: on entering, when a part is missing, a port is in use or the server does not come up.
+        InputError: on entering, if a part is missing, a port is in use or the server does not start.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TritonServer:
 
     @property
     def _reached(self) -> str:
-        """The host under which this machine reaches the endpoints."""
+        """Host under which this machine reaches the endpoints."""
         return LOOPBACK if self._address in ("0.0.0.0", "::") else self._address
 
     @property
@@ -111,24 +111,28 @@ class TritonServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and return when it answers; on any failure nothing is left running."""
+        """Start the server and return when it answers; on failure no process is left running."""
         _check_repository(self.repository, self._config_name)
         check_files(self.repository)
         self._ports = choose_ports(self._wanted, self._address)
         try:
             if self._guarded:
                 self._ports["upstream"] = choose_ports({"upstream": 0}, LOOPBACK)["upstream"]
-                self._guard = _listening(f"{self._address}:{self._ports['grpc']}", self._ports["upstream"])
+                self._guard = _start_guard(f"{self._address}:{self._ports['grpc']}", self._ports["upstream"])
             self._start_triton()
         except BaseException:
             self.stop()
             raise
         if not self._interrupted.is_set():
-            urls = (self.grpc_url, self.http_url, self.metrics_url)
-            logger.info("ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics", *urls)
+            logger.info(
+                "ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics",
+                self.grpc_url,
+                self.http_url,
+                self.metrics_url,
+            )
 
     def _start_triton(self) -> None:
-        """Start Triton; once more where a signal ended it while it loaded (its stubs' locks time out under load)."""
+        """Start Triton, with one retry if a signal killed it while loading (stub locks can time out under load)."""
         try:
             self._start_once()
         except InputError as error:
@@ -146,7 +150,7 @@ class TritonServer:
         self._wait_until_answering(self._triton)
 
     def _endpoints(self) -> dict[str, tuple[str, int]]:
-        """Address and port of Triton's own endpoints: behind the proxy its gRPC endpoint is on loopback."""
+        """Address and port of Triton's own endpoints; behind the proxy the gRPC endpoint is on loopback."""
         endpoints = {name: (self._address, self._ports[name]) for name in self._wanted}
         return endpoints | ({"grpc": (LOOPBACK, self._ports["upstream"])} if self._guarded else {})
 
@@ -167,10 +171,10 @@ class TritonServer:
         self._interrupted.set()
 
     def wait(self, interval_s: float = 0.5) -> None:
-        """Block until ``interrupt`` is called; restart the server when a model of it no longer answers.
+        """Block until ``interrupt`` is called; restart the server if a model no longer answers.
 
         Raises:
-            ServerEndedError: the server ended by itself.
+            ServerEndedError: the server ended unexpectedly.
         """
         with HealthWatch(self.grpc_url, self._check_s) as watch:
             while not self._interrupted.wait(interval_s):
@@ -206,11 +210,11 @@ class TritonServer:
 
 
 def serve_until_interrupted(server: TritonServer) -> None:
-    """Run a server until Ctrl-C or SIGTERM, then stop it in order.
+    """Run a server until Ctrl-C or SIGTERM, then stop it cleanly.
 
     Raises:
-        InputError: it cannot start.
-        ServerEndedError: it started and ended by itself.
+        InputError: the server cannot start.
+        ServerEndedError: the server ended unexpectedly after its start.
     """
     with _interrupting(server), server:
         server.wait()
@@ -219,7 +223,7 @@ def serve_until_interrupted(server: TritonServer) -> None:
 
 @contextlib.contextmanager
 def _interrupting(server: TritonServer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM interrupt the server's waiting, so that it is always stopped in order."""
+    """Let Ctrl-C and SIGTERM interrupt the server's waiting, so that it is always stopped cleanly."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.signal(number, lambda *_: server.interrupt()) for number in numbers}
     try:
@@ -241,7 +245,7 @@ def _check_repository(repository: Path, config_name: str | None) -> None:
         )
 
 
-def _listening(address: str, upstream: int) -> GrpcGuard:
+def _start_guard(address: str, upstream: int) -> GrpcGuard:
     guard = GrpcGuard(address, f"{LOOPBACK}:{upstream}")
     try:
         guard.start()

@@ -1,4 +1,4 @@
-"""Triton as a process: its command, its log, how it ended, and a stop that leaves nothing behind."""
+"""Triton process: command, log, exit status and clean-up."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LOG_TAIL_LINES = 15
 
 
 class TritonProcess:
-    """One run of Triton, with its stubs as one process group, that ends with the thread that started it.
+    """One run of Triton and its stubs in a process group that ends with the thread that started it.
 
     Args:
         repository: model repository.
         endpoints: address and port by ``http``, ``grpc`` and ``metrics``.
-        log_file: where the log goes, after what it holds; None keeps it in the temporary folder ``home``.
-        config_name: as of ``--model-config-name``.
+        log_file: file to which the log is appended; None keeps it in the temporary folder ``home``.
+        config_name: value of ``--model-config-name``.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class TritonProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id, and that of the process group; None before the start and after the stop."""
+        """Process id, also of the process group; None before the start and after the stop."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it; the models load afterwards. Shared memory of servers that were killed is removed.
+        """Start Triton, which then loads its models. Shared memory of killed servers is removed.
 
         Raises:
             InputError: a part of Triton is missing.
@@ -61,15 +61,15 @@ class TritonProcess:
         remove_abandoned()
         self._memory = MemoryRegions(self.memory_prefix)
         command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self.home)))
-        with open(self._log, "ab") as log:  # a restart keeps what led to it
+        with open(self._log, "ab") as log:  # a restart keeps the earlier log
             self._log_start = log.tell()
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and the stubs can be ended as a group.
+            # In its own session, Ctrl-C reaches only this process, and the stubs can be killed as a group.
             self._process = subprocess.Popen(
                 command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
             )
 
     def stop(self) -> None:
-        """End it and every process it started, and remove its temporary folder and shared memory."""
+        """Stop Triton and all its processes, and remove its temporary folder and shared memory."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -79,25 +79,25 @@ class TritonProcess:
             wait_for_group(self._process.pid)
             self._process = None
         if self._memory is not None:
-            self._memory.remove()  # stubs that were killed leave theirs
+            self._memory.remove()  # killed stubs leave their regions
             self._memory = None
         shutil.rmtree(self.home, ignore_errors=True)
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it."""
+        """Whether Triton was killed by a signal."""
         return self._process is not None and (self._process.poll() or 0) < 0
 
     @property
     def ending(self) -> str | None:
-        """How it ended by itself, with the end of its log; None while it runs."""
+        """Cause of an unexpected end with the end of the log; None while Triton runs."""
         if self._process is None or self._process.poll() is None:
             return None
         return f"the Triton server {_in_words(self._process.returncode)}:\n{self.log_tail}"
 
     @property
     def log_tail(self) -> str:
-        """The most informative part of the log: its errors (a missing GPU is none), else its last lines."""
+        """Last errors of the log (except for a missing GPU), or else its last lines."""
         written = self._log.read_bytes()[self._log_start :] if self._log.is_file() else b""
         lines = written.decode(errors="replace").splitlines()
         errors = [line for line in lines if (line.startswith("E") or "error:" in line) and "CUDA" not in line.upper()]
@@ -108,7 +108,7 @@ class TritonProcess:
             str(server),
             f"--model-repository={self._repository.resolve()}",
             f"--backend-directory={backends}",
-            "--disable-auto-complete-config",  # the configs are whole: every model's stub would be started twice
+            "--disable-auto-complete-config",  # else every model's stub would be started twice
             "--allow-gpu-metrics=false",
             "--pinned-memory-pool-byte-size=0",
             "--backend-config=python,stub-timeout-seconds=120",
@@ -122,7 +122,7 @@ class TritonProcess:
 
 
 def _in_words(status: int) -> str:
-    """How a process ended, in words; its status is negative where a signal killed it."""
+    """Describe an exit status; negative if a signal killed the process."""
     if status >= 0:
         return f"ended with status {status}"
     cause = "; a client that cancelled its request can cause this" if -status == signal.SIGSEGV else ""

@@ -1,4 +1,4 @@
-"""The Triton server that the ``nvidia-pytriton`` wheel carries: where its parts lie and how they are started."""
+"""Triton server of the ``nvidia-pytriton`` wheel: paths of its parts and environment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TritonRuntime:
     def environment(self) -> dict[str, str]:
         """Environment of the server: its libraries, this Python's libpython, this Python's ``bin`` first.
 
-        numpy in the steps' processes gets one thread, as there is a process per step, unless the environment says more.
+        Each step has its own process, so numpy uses one thread there unless OPENBLAS_NUM_THREADS is set.
         """
         search = [str(self.libraries), str(sysconfig.get_config_var("LIBDIR"))]
         path = [str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)]
@@ -75,7 +75,7 @@ def find_runtime() -> TritonRuntime:
 
 
 def _check_numpy(version: str) -> None:
-    """Triton's stub of release 24.10 corrupts tensors silently with numpy 2: refuse it."""
+    """Refuse numpy 2, with which Triton's stub of release 24.10 silently corrupts tensors."""
     if int(version.split(".")[0]) >= 2:
         raise InputError(f"numpy {version} corrupts tensors in this Triton server: pip install 'numpy==1.26.4'")
 

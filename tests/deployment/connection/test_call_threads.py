@@ -38,5 +38,5 @@ def test_finish_waits_for_the_call_that_runs_and_drops_the_others() -> None:
     threads.finish()
     assert replies.get().key == 0
     assert replies.empty()
-    with pytest.raises(RuntimeError, match="no calls any more"):
+    with pytest.raises(RuntimeError, match="the client is closed"):
         threads.call(replies, 2, int)

@@ -312,8 +312,8 @@ def test_a_series_names_its_patient_to_the_training(tmp_path: Path) -> None:
     ct, out = write_dicom(tmp_path / "ct", extra=FRAME), tmp_path / "out"
     nodules = write_centers(tmp_path / "n.csv")
     predict.predict_ct(ct=ct, nodules=nodules, out=out, url="has seen the patient")
-    assert "saw a patient of this name, SYNTHETIC" in (out / "report.html").read_text()
+    assert "was trained on a patient with this ID, SYNTHETIC" in (out / "report.html").read_text()
     for name in (SEGMENTATION, REPORT):
         assert "NO RESULT" in pydicom.dcmread(out / name).SeriesDescription
     predict.predict_ct(ct=ct, nodules=nodules, out=out, url="has seen somebody else")
-    assert "saw a patient of this name" not in (out / "report.html").read_text()
+    assert "was trained on a patient with this ID" not in (out / "report.html").read_text()

@@ -143,7 +143,7 @@ def test_every_part_of_a_segment_is_a_nodule_and_anatomy_is_none(
     table = read(path, axial)
     assert table["nodule_id"].tolist() == ["Lesions_all", "Lesions_all_2", "nodule"]
     np.testing.assert_allclose(table[list(CENTER)], world(axial, *places), atol=1e-3)
-    assert "segment 2 (Lung) is no nodule" in caplog.text
+    assert "segment 2 (Lung) is not a nodule" in caplog.text
 
 
 def test_a_segmentation_of_one_frame_has_a_place(series: Series, tmp_path: Path) -> None:
@@ -286,7 +286,9 @@ def test_another_ct_is_refused(axial: Series, tmp_path: Path) -> None:
     assert same.frame_uid == ""
     assert len(read(tmp_path / SEGMENTATION, same)) == len(CENTERS)
     foreign = Series(**{**vars(other), "paths": ()})
-    with pytest.raises(InputError, match=r"a is drawn on the image .*, which is no slice of the CT series 1\.2\.3\.5"):
+    with pytest.raises(
+        InputError, match=r"a is drawn on the image .*, which is not a slice of the CT series 1\.2\.3\.5"
+    ):
         read(tmp_path / "drawn.dcm", foreign)
 
 
@@ -310,7 +312,7 @@ def test_what_holds_no_nodule_is_refused_in_one_line(axial: Series, tmp_path: Pa
         axial.paths[0]: "is a CT Image Storage: give a DICOM segmentation or a structured report",
         segmented(tmp_path / "lung.dcm", axial, [lung]): "holds no segment that is a nodule",
         reported(tmp_path / "none.dcm", axial, [group("a", template="image")]): "holds no measurement group with a",
-        tmp_path / f"spoilt_{REPORT}": "is no measurement report of template TID 1500",
+        tmp_path / f"spoilt_{REPORT}": "is not a measurement report of template TID 1500",
         tmp_path / f"spoilt_{SEGMENTATION}": "cannot be used: ",
     }
     for path, message in cases.items():

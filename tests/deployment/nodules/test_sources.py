@@ -97,5 +97,5 @@ def test_a_map_without_labels_or_of_probabilities_is_refused(tmp_path: Path) -> 
         read_nodule_source(tmp_path / "a.nii.gz")
     volume.data[1, 1, 1] = 0.4
     write_nifti(tmp_path / "a.nii.gz", volume)
-    with pytest.raises(InputError, match="is no label map: its voxels must be whole numbers"):
+    with pytest.raises(InputError, match="is not a label map: voxels must be integers"):
         read_nodule_source(tmp_path / "a.nii.gz")

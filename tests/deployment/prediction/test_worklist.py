@@ -217,7 +217,7 @@ def test_all_problems_are_found_before_the_first_request(work: Path, tmp_path: P
 
 
 BAD_LISTS = {
-    "no row": ("ct,nodules\n", "it holds no row"),
+    "no row": ("ct,nodules\n", "it has no rows"),
     "no column": ("ct\ncts/scan.nii.gz\n", "line 2 has no nodules"),
     "semicolons": ("ct;nodules\na;b\n", "unknown column ct;nodules"),
     "a cell too many": ("ct,nodules\na,b,c\n", "line 2 has 3 cells, the header 2"),

@@ -77,15 +77,15 @@ def test_the_panel_has_a_table_of_its_own_only_for_the_same_methods(
     monkeypatch.setattr(panel_model, "TEMPLATES", tmp_path)
     known = [_client(name, calibration={name: TABLE}) for name in ("mtcnn", "e2emtl")]
     unknown = _client("mtnet", calibration={})
-    assert set(panel_model.joined(known)["calibration"]) == {"mtcnn", "e2emtl"}
+    assert set(panel_model.merge_clients(known)["calibration"]) == {"mtcnn", "e2emtl"}
     (tmp_path / PANEL).mkdir()
     own = {"methods": ["e2emtl", "mtcnn"], "calibration": {**TABLE, "source": "joined"}}
     (tmp_path / PANEL / panel_model.CALIBRATION).write_text(json.dumps(own))
-    joined = panel_model.joined(known)["calibration"]
+    joined = panel_model.merge_clients(known)["calibration"]
     assert set(joined) == {"mtcnn", "e2emtl", PANEL}
     assert joined[PANEL]["source"] == "joined"
     for others in ([*known, unknown], [*known, _client("mtmrnet", calibration={"mtmrnet": TABLE})], known[:1]):
-        assert PANEL not in panel_model.joined(others)["calibration"]
+        assert PANEL not in panel_model.merge_clients(others)["calibration"]
 
 
 def test_every_model_that_takes_a_ct_can_carry_one() -> None:

@@ -19,7 +19,7 @@ from skimage.draw import polygon2mask
 from lung_nodule.deployment.answers import Answer
 from lung_nodule.deployment.findings import Finding, as_row, make_finding
 from lung_nodule.deployment.occlusion import Occlusion
-from lung_nodule.deployment.report.pictures import PIXELS, Panel, close_ups, overview, view_edge_mm
+from lung_nodule.deployment.report.pictures import PIXELS, Picture, close_ups, overview, view_edge_mm
 from lung_nodule.deployment.report.slices import HuBlock, nodule_box, pack, stacks
 from lung_nodule.io import SliceNumbers, Voi, Volume
 from lung_nodule.lidc import LUNG_WINDOW, SOFT_TISSUE_WINDOW
@@ -30,7 +30,7 @@ def _points(path: str) -> np.ndarray:
     return np.array([[float(x), float(y)] for x, y in re.findall(r"([-\d.]+),([-\d.]+)", path)])
 
 
-def _pixels(panel: Panel) -> np.ndarray:
+def _pixels(panel: Picture) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(panel.png))))
 
 

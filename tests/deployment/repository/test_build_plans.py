@@ -81,7 +81,7 @@ def test_nvidias_parser_and_builder_take_half_precision(
     path = Path(shutil.copyfile(all_repository / name / "1" / "model.onnx", tmp_path / "model.onnx"))
     cast_file(path, precision)
     profile = profile_of(read_config(all_repository / name / "config.pbtxt"))
-    plan = build_plans.serialized_plan(path.read_bytes(), profile, api=rtx, tf32=False, name=name)
+    plan = build_plans.serialize_plan(path.read_bytes(), profile, api=rtx, tf32=False, name=name)
     assert len(plan) > 50_000
 
 
@@ -129,7 +129,7 @@ def test_a_plan_of_another_gpu_or_model_is_refused(classifier: Path, repository:
 
 def test_a_file_that_is_no_onnx_gives_the_parsers_reason() -> None:
     with pytest.raises(PlanError, match=r"net: TensorRT's parser refuses the ONNX file: ."):
-        build_plans.serialized_plan(b"not a model", {}, api=rtx, tf32=False, name="net")
+        build_plans.serialize_plan(b"not a model", {}, api=rtx, tf32=False, name="net")
 
 
 def test_a_plan_that_cannot_be_loaded_is_named() -> None:
@@ -196,7 +196,10 @@ def test_an_error_of_cuda_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.cudaMalloc = lambda *_: 2
     memory.cudaGetErrorString = lambda _: b"out of memory"
     monkeypatch.setattr(build_plans.ctypes, "CDLL", lambda _: memory)
-    with pytest.raises(PlanError, match="cudaMalloc failed: out of memory"), build_plans._Cuda().copied(np.zeros(3)):
+    with (
+        pytest.raises(PlanError, match="cudaMalloc failed: out of memory"),
+        build_plans._Cuda().copied_to_gpu(np.zeros(3)),
+    ):
         raise AssertionError("no memory was given")
 
 

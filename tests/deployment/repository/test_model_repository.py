@@ -19,7 +19,7 @@ from lung_nodule.deployment.repository.model_repository import (
     TEMPLATES,
     copy_core,
     read_config,
-    replaced_models,
+    replace_models,
     roll_back,
     template_models,
     without_patients,
@@ -165,19 +165,19 @@ def test_an_error_names_the_line_of_a_broken_config(tmp_path: Path) -> None:
 def test_the_folder_one_stands_in_may_be_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with replaced_models(Path("."), "mtnet") as fresh:
+    with replace_models(Path("."), "mtnet") as fresh:
         (fresh / "mtnet").mkdir()
     assert (tmp_path / "here" / "mtnet").is_dir()
 
 
 def test_a_failed_export_leaves_the_repository_as_it_was(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
-    with replaced_models(repository, "mtnet") as fresh:
+    with replace_models(repository, "mtnet") as fresh:
         (fresh / "mtnet").mkdir()
         (fresh / "export_mtnet.json").write_text("1")
 
     def fail() -> None:
-        with replaced_models(repository, "mtnet") as fresh:
+        with replace_models(repository, "mtnet") as fresh:
             (fresh / "half").mkdir()
             raise RuntimeError("stop")
 
@@ -190,11 +190,11 @@ def test_a_failed_export_leaves_the_repository_as_it_was(tmp_path: Path) -> None
 def test_an_export_keeps_the_models_of_other_bundles(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     for bundle in ("mtnet", "mtcnn"):
-        with replaced_models(repository, bundle) as fresh:
+        with replace_models(repository, bundle) as fresh:
             assert not (fresh / bundle).exists()
             (fresh / bundle).mkdir()
             (fresh / f"export_{bundle}.json").write_text("1")
-    with replaced_models(repository, "mtnet"):
+    with replace_models(repository, "mtnet"):
         pass
     assert (repository / "mtcnn").is_dir()
     assert not (repository / "mtnet").exists()
@@ -203,7 +203,7 @@ def test_an_export_keeps_the_models_of_other_bundles(tmp_path: Path) -> None:
 def test_an_export_can_be_rolled_back_and_brought_back(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     for content in ("first", "second"):
-        with replaced_models(repository, "mtnet") as fresh:
+        with replace_models(repository, "mtnet") as fresh:
             (fresh / "mtnet").mkdir()
             (fresh / "export_mtnet.json").write_text(content)
     assert (repository / "export_mtnet.json").read_text() == "second"
@@ -216,18 +216,18 @@ def test_an_export_can_be_rolled_back_and_brought_back(tmp_path: Path) -> None:
 
 def test_one_export_at_a_time(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
-    with replaced_models(repository, "mtnet") as fresh:
+    with replace_models(repository, "mtnet") as fresh:
         (fresh / "export_mtnet.json").write_text("1")
         busy = pytest.raises(InputError, match=r"another run is writing to .*repository: wait")
-        with busy, replaced_models(repository, "mtcnn"):
+        with busy, replace_models(repository, "mtcnn"):
             pass
-    with replaced_models(repository, "mtcnn") as fresh:
+    with replace_models(repository, "mtcnn") as fresh:
         (fresh / "export_mtcnn.json").write_text("1")
     assert sorted(path.name for path in repository.iterdir()) == ["export_mtcnn.json", "export_mtnet.json"]
 
 
 def test_nothing_to_roll_back_to_is_said(tmp_path: Path) -> None:
-    with replaced_models(tmp_path / "repository", "mtnet") as fresh:
+    with replace_models(tmp_path / "repository", "mtnet") as fresh:
         (fresh / "export_mtnet.json").write_text("1")
     with pytest.raises(InputError, match=r"repository\.previous does not exist"):
         roll_back(tmp_path / "repository")
@@ -235,6 +235,6 @@ def test_nothing_to_roll_back_to_is_said(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="other files"), replaced_models(tmp_path, "mtnet"):
+    with pytest.raises(InputError, match="other files"), replace_models(tmp_path, "mtnet"):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "precious"

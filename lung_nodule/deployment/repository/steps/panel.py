@@ -1,4 +1,4 @@
-"""Triton model: one request, every method, asked side by side inside the server."""
+"""Triton model: runs all methods concurrently inside the server for one request."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from lung_nodule import core
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
 MEAN_MAP = "MASK_PROBABILITY_MEAN"
 JOINED = (MEAN_MAP, "MASK", "VOLUME_MM3", "DIAMETERS_MM")
-"""What is made of the maps of all methods that segment."""
+"""Outputs computed from the maps of all methods that segment."""
 LONG_AXIS = 1
-"""Where ``DIAMETERS_MM`` has it."""
+"""Index of the long axis in ``DIAMETERS_MM``."""
 
 
 class RefusedError(Exception):
-    """A method refused the request; its message says why."""
+    """A method refused the request; the message has the reason."""
 
 
 class TritonPythonModel:
     """VOI, SPACING, CENTER (and DIAMETER) -> the mask, malignancy by every method, and the characteristics.
 
-    ``MALIGNANCY_PROBABILITY`` ``[1]`` is the mean of the methods, ``MALIGNANCY_INTERVAL`` ``[2]`` their smallest and
-    largest; ``MALIGNANCY_BY_METHOD`` ``[M]`` and ``INTERVAL_BY_METHOD`` ``[M, 2]`` are in the order of the parameter
-    ``methods``. ``MASK_PROBABILITY_<METHOD>`` is the map of a method that segments, as ``maps`` names them,
-    ``MASK_PROBABILITY_MEAN`` their mean with the weights ``map_weights``, of which mask and sizes are made.
-    ``ATTRIBUTES`` is the mean of those that rate, ``rated_by``.
+    ``MALIGNANCY_PROBABILITY`` ``[1]`` is the mean of the methods, ``MALIGNANCY_INTERVAL`` ``[2]`` their minimum and
+    maximum; ``MALIGNANCY_BY_METHOD`` ``[M]`` and ``INTERVAL_BY_METHOD`` ``[M, 2]`` are in the order of the parameter
+    ``methods``. ``MASK_PROBABILITY_<METHOD>`` is the map of a method that segments (parameter ``maps``),
+    ``MASK_PROBABILITY_MEAN`` their mean with the weights ``map_weights``, from which mask and sizes are computed.
+    ``ATTRIBUTES`` is the mean of the methods ``rated_by``.
 
-    The method ``sized`` needs the diameter. Where the request has none it gets the long axis of the mask of the method
-    ``measured_by``; where that is empty, its values are NaN and the mean is that of the others.
+    The method ``sized`` needs the diameter. If the request has none, it gets the long axis of the mask of the method
+    ``measured_by``; if that mask is empty, its values are NaN and the mean is that of the others.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read what the config's parameters name."""
+        """Read the parameters of the config."""
         config = json.loads(args["model_config"])
         text = {name: value["string_value"] for name, value in config["parameters"].items()}
         self._methods = text["methods"].split()
@@ -70,11 +70,11 @@ class TritonPythonModel:
         first = [name for name in self._methods if name != self._sized or "DIAMETER" in given]
         pending = {name: asyncio.create_task(self._ask(name, given, asked)) for name in first}
         try:
-            return await self._gathered(pending, given, asked)
+            return await self._gather(pending, given, asked)
         finally:
-            await asyncio.gather(*pending.values(), return_exceptions=True)  # where one refused, the others go on
+            await asyncio.gather(*pending.values(), return_exceptions=True)  # if one refused, wait for the others
 
-    async def _gathered(self, pending: dict[str, asyncio.Task], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
+    async def _gather(self, pending: dict[str, asyncio.Task], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
         if "DIAMETER" in given:
             diameter = given["DIAMETER"].as_numpy()
         else:
@@ -102,7 +102,7 @@ class TritonPythonModel:
         return {name: pb_utils.get_output_tensor_by_name(answer, name).as_numpy() for name in names}
 
     def _scores(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The mean of the methods that answered, and each of them."""
+        """Scores of the methods that answered, and their mean."""
         scores = np.full(len(self._methods), np.nan, dtype=np.float32)
         intervals = np.full((len(self._methods), 2), np.nan, dtype=np.float32)
         for name, answer in answers.items():
@@ -120,7 +120,7 @@ class TritonPythonModel:
         return {"ATTRIBUTES": _mean(np.array(rated, dtype=np.float32).reshape(-1, self._rated))}
 
     def _masks(self, answers: dict[str, dict[str, np.ndarray]], given: dict, asked: set[str]) -> dict[str, np.ndarray]:
-        """Each method's map; and their weighted mean, its mask and sizes, where they are asked for."""
+        """Maps of the methods and, if requested, their weighted mean with its mask and sizes."""
         maps = {_map_of(method): answers[method].get(name) for method, name in self._maps.items()}
         found = {name: values for name, values in maps.items() if values is not None}
         if not asked & {*JOINED}:
@@ -139,12 +139,12 @@ class TritonPythonModel:
 
 
 def _map_of(method: str) -> str:
-    """What the panel calls a method's map."""
+    """Name of a method's map in the panel's outputs."""
     return f"MASK_PROBABILITY_{method.upper()}"
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the first axis, of the values that are numbers; NaN where there is none."""
+    """Mean over the first axis of the finite values; NaN if there is none."""
     known = np.isfinite(values)
     totals = np.where(known, values, 0).sum(axis=0)
     return np.divide(totals, known.sum(axis=0), out=np.full_like(totals, np.nan), where=known.any(axis=0))

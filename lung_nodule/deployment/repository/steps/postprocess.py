@@ -1,4 +1,4 @@
-"""Triton step: the outputs of a method's nets become maps on the VOI's grid and scores of the nodule."""
+"""Triton step: converts the outputs of a method's nets to maps on the VOI's grid and scores of the nodule."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from served_view import OF_REQUEST, answers, array, core, diameter_of, load_view
 
 
 class TritonPythonModel:
-    """The nets' outputs, VOI, SPACING, CENTER (and DIAMETER) -> the tensors that the config names.
+    """The nets' outputs, VOI, SPACING, CENTER (and DIAMETER) -> the outputs of the config.
 
     ``MALIGNANCY_PROBABILITY`` ``[1]`` and ``MALIGNANCY_INTERVAL`` ``[2]``, its range over mirrored copies;
-    ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, its last one, and ``MASK`` (uint8), all on the VOI's
-    grid; ``VOLUME_MM3`` ``[1]`` and ``DIAMETERS_MM`` ``[3]`` of the mask: of the ball of its volume, its axial long and
-    short axis; ``ATTRIBUTES``, ratings on the readers' scales in the view's order (NaN where there is none), and
+    ``<MAP>_PROBABILITY``, a map of the view, ``MASK_PROBABILITY``, the last map, and ``MASK`` (uint8), all on the VOI's
+    grid; ``VOLUME_MM3`` ``[1]`` and ``DIAMETERS_MM`` ``[3]`` of the mask: equivalent diameter, axial long axis, axial
+    short axis; ``ATTRIBUTES``, ratings on the readers' scales in the view's order (NaN if there is none), and
     ``HIGH_PROBABILITY``; ``DIAMETER_MM`` ``[1]``, the diameter that was used.
     """
 
@@ -44,7 +44,7 @@ class TritonPythonModel:
         return {name: self._tensor(prediction, name, diameter) for name in self._outputs if name in asked}
 
     def _given(self, request) -> dict[str, np.ndarray]:
-        """The nets' outputs, float32 ``[N, ...]`` by name of the view's channels."""
+        """Outputs of the nets, float32 ``[N, ...]`` by channel name of the view."""
         if self._of_nets == ["PRED"]:
             return self._view.named(array(request, "PRED"))
         return {name.lower(): array(request, name)[:, 0] for name in self._of_nets}

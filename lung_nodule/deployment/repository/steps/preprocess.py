@@ -1,4 +1,4 @@
-"""Triton step: a VOI in HU becomes the images of a method."""
+"""Triton step: converts a VOI in HU to the images of a method."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from served_view import answers, array, core, diameter_of, load_view, names_of
 
 LONG_AXIS = 1
-"""Where ``DIAMETERS_MM`` has the long axis."""
+"""Index of the long axis in ``DIAMETERS_MM``."""
 
 
 class TritonPythonModel:
     """VOI, SPACING, CENTER (and DIAMETER) -> IMAGE ``[N, C, ...]`` in 0..1 (and USED_DIAMETER)."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Build the view; of a slice-wise one ``max_slices`` bounds the slices of a nodule."""
+        """Build the view; ``max_slices`` limits the slices per nodule of a slice-wise view."""
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         self._takes_diameter = "DIAMETER" in names_of(config, "input")
@@ -46,14 +46,14 @@ class TritonPythonModel:
         return tensors
 
     def _diameter(self, request) -> float:
-        """The declared one, else what the model ``measured_by`` finds in the VOI."""
+        """Declared diameter, or else the one that the model ``measured_by`` measures in the VOI."""
         declared = diameter_of(request)
         if declared is None:
-            return self._measured(request)
+            return self._measure_diameter(request)
         core.check_diameter(declared)
         return declared
 
-    def _measured(self, request) -> float:
+    def _measure_diameter(self, request) -> float:
         asked = pb_utils.InferenceRequest(
             model_name=self._measured_by,
             requested_output_names=["DIAMETERS_MM"],
@@ -68,7 +68,7 @@ class TritonPythonModel:
         return found
 
     def _check_extent(self, patch) -> None:
-        """A patch of few voxels shows no nodule, one of very many slices does not fit into a batch."""
+        """Refuse patches with too few voxels to show a nodule or too many slices for a batch."""
         if max(patch.spacing) > patch.patch_mm:
             raise ValueError(f"spacing must be in mm and below the patch of {patch.patch_mm:g} mm, got {patch.spacing}")
         if self._view.slicewise and len(patch.slices) > self._max_slices:

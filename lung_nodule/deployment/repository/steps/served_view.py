@@ -1,4 +1,4 @@
-"""What the Python steps of the model repository share: the view of the exported model, and requests as arrays.
+"""Code shared by the Python steps: view of the exported model, and conversion of requests to arrays.
 
 The export writes this file next to each step's ``model.py``, together with ``view.json`` and an unchanged copy of
 ``lung_nodule.core``, which takes precedence over any installed one.
@@ -24,23 +24,23 @@ OF_REQUEST = ("VOI", "SPACING", "CENTER", "DIAMETER")
 
 
 def load_view() -> core.NoduleView:
-    """The view that ``view.json`` names, built from the side file's settings in it."""
+    """Build the view described in ``view.json`` from the settings in that file."""
     if HERE not in Path(core.__file__).resolve().parents:
         raise pb_utils.TritonModelException("lung_nodule.core is not the copy next to this step: export again")
     written = json.loads((HERE / "view.json").read_text(encoding="utf-8"))
-    view, settings = _named(written["view"]), written["settings"]
+    view, settings = _import_class(written["view"]), written["settings"]
     if "make_channels" not in written:
         return view.from_settings(settings)
     try:
-        make_channels = _named(written["make_channels"])(**settings["channels"])
+        make_channels = _import_class(written["make_channels"])(**settings["channels"])
         make_channels.check_installed()
     except ImportError as error:
         raise pb_utils.TritonModelException(f"this model's image channels need scikit-image: {error}") from None
     return view.from_settings(settings, make_channels=make_channels)
 
 
-def _named(name: str) -> type:
-    """The class written as ``module:Class``."""
+def _import_class(name: str) -> type:
+    """Import a class given as ``module:Class``."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -51,21 +51,21 @@ def names_of(config: dict, role: str) -> list[str]:
 
 
 def array(request, name: str) -> np.ndarray:
-    """A request's tensor."""
+    """Input tensor of a request as an array."""
     return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
 
 
 def diameter_of(request) -> float | None:
-    """The nodule's declared diameter in mm, where the request has one."""
+    """Declared diameter of the nodule in mm; None if the request has none."""
     tensor = pb_utils.get_input_tensor_by_name(request, "DIAMETER")
     return None if tensor is None else float(tensor.as_numpy().ravel()[0])
 
 
 def answers(requests: list, answer: Callable) -> list:
-    """One response per request.
+    """Return one response per request.
 
-    A ``ValueError`` refuses the request with its message; of any other exception the client reads the kind alone, as a
-    message may hold paths, and the log the rest.
+    A ``ValueError`` refuses the request with its message. For other exceptions the client gets only the type, as the
+    message may contain paths; the message is logged.
     """
     return [_response(request, answer) for request in requests]
 

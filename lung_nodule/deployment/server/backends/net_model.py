@@ -1,6 +1,7 @@
-"""What the Python-based Triton backends of this folder share: tensors checked against the config, requests merged.
+"""Base class of the Python-based Triton backends: checks tensors against the config and merges requests.
 
-It lies beside each backend's ``model.py`` and runs inside Triton's Python stub, so it imports nothing of this library.
+This file is copied next to each backend's ``model.py`` and runs inside Triton's Python stub, so it does not import this
+library.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
 
 IMAGES_AT_ONCE = 64
-"""Of a larger batch so many go through the net at a time: no net is faster with more, and each takes memory."""
+"""Maximum images per inference call; larger batches are split. More images need memory and are not faster."""
 
 
 class NetModel(ABC):
-    """One instance of one ONNX model: merges the requests Triton hands over into one batch and splits the answers."""
+    """Instance of an ONNX model that merges Triton's requests into one batch and splits the answers."""
 
     @staticmethod
     def auto_complete_config(auto_complete_model_config):
@@ -31,17 +32,17 @@ class NetModel(ABC):
         """Open a model file.
 
         Args:
-            path: the ONNX file.
-            config: the model config as Triton hands it over.
+            path: ONNX file.
+            config: model config from Triton.
         """
 
     @abstractmethod
     def tensor_types(self) -> dict[str, dict[str, str]]:
-        """Triton's data types of the file's tensors, by name, under ``input`` and ``output``."""
+        """Triton data types of the file's tensors by name, under ``input`` and ``output``."""
 
     @abstractmethod
     def run(self, names: list[str], images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs of some names, in their order."""
+        """Run the model and return the named outputs in order."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the model file named by the config and check its tensors against the config."""
@@ -58,7 +59,7 @@ class NetModel(ABC):
         self._inputs = [tensor["name"] for tensor in config["input"]]
 
     def execute(self, requests: list) -> list:
-        """Answer every request; requests that came together run as one batch where the model batches."""
+        """Answer every request; concurrent requests run as one batch if the model supports batching."""
         if self._batching:
             return self._answer(requests)
         return [response for request in requests for response in self._answer([request])]
@@ -66,7 +67,7 @@ class NetModel(ABC):
     def _answer(self, requests: list) -> list:
         feeds = [{name: _array(request, name) for name in self._inputs} for request in requests]
         names = sorted({name for request in requests for name in request.requested_output_names()})
-        merged = {name: _joined([feed[name] for feed in feeds]) for name in self._inputs}
+        merged = {name: _concatenate([feed[name] for feed in feeds]) for name in self._inputs}
         try:
             answers = self._in_parts(names, merged) if self._batching else self.run(names, merged)
         except Exception as error:  # the engines' errors share no other base class
@@ -85,7 +86,7 @@ class NetModel(ABC):
         ]
 
     def _in_parts(self, names: list[str], images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs of a batch of any size, in bounded memory."""
+        """Run a batch of any size in bounded memory."""
         parts = -(-len(images[self._inputs[0]]) // IMAGES_AT_ONCE)
         if parts < 2:
             return self.run(names, images)
@@ -95,12 +96,12 @@ class NetModel(ABC):
 
 
 def parameter(config: dict, name: str) -> str:
-    """A parameter of the model config; empty where it is not given."""
+    """Parameter of the model config; empty if missing."""
     return config.get("parameters", {}).get(name, {}).get("string_value", "")
 
 
 def threads(config: dict) -> int:
-    """Bounded threads: the parameter of the C++ backend where given, else the cores this process may use."""
+    """Number of threads: the parameter of the C++ backend if given, else the cores available to this process."""
     return int(parameter(config, "intra_op_thread_count") or len(os.sched_getaffinity(0)))
 
 
@@ -117,7 +118,7 @@ def _array(request, name: str) -> np.ndarray:
     return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
 
 
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 

@@ -2,8 +2,8 @@
 
 Triton finds this file as ``backends/onnxruntime/model.py`` and uses it for every model whose config says
 ``platform: "onnxruntime_onnx"``. In NVIDIA's container the C++ backend of the same name answers instead, with the same
-model repository. It runs inside Triton's Python stub, so it imports nothing of this library. Execution accelerators of
-the config need a GPU and are ignored.
+model repository. It runs inside Triton's Python stub, so it does not import this library. Execution accelerators
+of the config need a GPU and are ignored.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _ONNX_TO_TRITON = {
 
 
 class TritonPythonModel(NetModel):
-    """A session on the CPU."""
+    """ONNX Runtime session on the CPU."""
 
     def open(self, path: Path, config: dict) -> None:
-        """Make the session."""
+        """Create the session."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads(config)
         options.inter_op_num_threads = 1
-        # Several nets share the cores: a thread that spins while another net computes costs more than it gains.
+        # Several nets share the cores, so spinning threads slow the others down.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
         )
 
     def tensor_types(self) -> dict[str, dict[str, str]]:
-        """As the session has them."""
+        """See :meth:`NetModel.tensor_types`."""
         tensors = {"input": self._session.get_inputs(), "output": self._session.get_outputs()}
         return {
             role: {str(tensor.name): _ONNX_TO_TRITON.get(tensor.type, str(tensor.type)) for tensor in found}
@@ -50,7 +50,7 @@ class TritonPythonModel(NetModel):
         }
 
     def run(self, names: list[str], images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """One run of the session."""
+        """See :meth:`NetModel.run`."""
         return cast(list[np.ndarray], self._session.run(names, dict(images)))
 
     def finalize(self) -> None:

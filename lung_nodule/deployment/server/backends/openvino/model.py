@@ -1,7 +1,7 @@
 """OpenVINO as a Python-based Triton backend.
 
 Triton finds this file as ``backends/openvino/model.py`` and uses it for every model whose config says
-``backend: "openvino"``. It runs inside Triton's Python stub, so it imports nothing of this library.
+``backend: "openvino"``. It runs inside Triton's Python stub, so it does not import this library.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _HINT = "INFERENCE_PRECISION_HINT"
 
 
 class TritonPythonModel(NetModel):
-    """A compiled model on the CPU, in the precision that the config names."""
+    """Compiled model on the CPU, in the precision of the config."""
 
     def open(self, path: Path, config: dict) -> None:
-        """Compile the file; where the CPU lacks the precision, OpenVINO takes float32, which the log says."""
+        """Compile the file; if the CPU lacks the precision, OpenVINO uses float32, as logged."""
         hint = parameter(config, _HINT)
         if not hint:
             raise pb_utils.TritonModelException(f"{config['name']}: config.pbtxt lacks the parameter {_HINT}")
@@ -33,7 +33,7 @@ class TritonPythonModel(NetModel):
         self._request = self._model.create_infer_request()
 
     def tensor_types(self) -> dict[str, dict[str, str]]:
-        """As the compiled model has them."""
+        """See :meth:`NetModel.tensor_types`."""
         tensors = {"input": self._model.inputs, "output": self._model.outputs}
         return {
             role: {tensor.get_any_name(): _triton_type(tensor.get_element_type()) for tensor in found}
@@ -41,7 +41,7 @@ class TritonPythonModel(NetModel):
         }
 
     def run(self, names: list[str], images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """One inference; the answers are copied, as the next one writes into the same memory."""
+        """Run one inference; the answers are copied, as the next inference reuses their memory."""
         self._request.infer(dict(images))
         return [self._request.get_tensor(name).data.copy() for name in names]
 
@@ -51,6 +51,6 @@ class TritonPythonModel(NetModel):
 
 
 def _triton_type(element: openvino.Type) -> str:
-    """``f32`` as ``TYPE_FP32``."""
+    """Triton data type of an OpenVINO type, such as ``TYPE_FP32`` for ``f32``."""
     name = element.get_type_name()
     return f"TYPE_FP{name[1:]}" if name[:1] == "f" and name[1:].isdigit() else name
