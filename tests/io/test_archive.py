@@ -142,7 +142,7 @@ def test_what_holds_no_ct_series_is_refused(
 
 
 @pytest.mark.parametrize(("name", "value"), [("MOST_BYTES", 10_000), ("MOST_FILES", 29)])
-def test_too_much_is_refused_before_it_is_unpack(
+def test_too_much_is_refused_before_it_is_unpacked(
     name: str, value: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = zipped(tmp_path / "scan.zip", contents(folder))

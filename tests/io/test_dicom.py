@@ -323,7 +323,7 @@ def test_a_ct_without_its_rescale_is_refused(tmp_path: Path, tag: str, value: st
         np.testing.assert_array_equal(read_ct(tmp_path).volume.data[:, :, 2].T, telling(SHAPE)(2))
         return
     said = f"{tag} is " if value in ("nan", "0") else f"lacks the attribute {tag}"
-    with pytest.raises(InputError, match=rf"000003\.dcm.*{said}.*no HU"):
+    with pytest.raises(InputError, match=rf"000003\.dcm.*{said}.*not HU"):
         read_ct(tmp_path)
 
 

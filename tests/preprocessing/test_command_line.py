@@ -84,7 +84,7 @@ def test_help_names_every_flag(arguments: list[str], capsys: pytest.CaptureFixtu
             ["--dicom_root", "{root}", "--patients", "0078x"],
             "--patients holds a value that is not a patient's name, '0078x'",
         ),
-        (["--dicom_root", "{root}", "--patients", "78,7.8"], "no patient's name, 7.8: give LIDC-IDRI-0306, or 0306"),
+        (["--dicom_root", "{root}", "--patients", "78,7.8"], "not a patient's name, 7.8: give LIDC-IDRI-0306, or 0306"),
         (["--dicom_root", "{root}", "--patients"], "--patients names no patient: give LIDC-IDRI-0306, or 0306 or 306"),
         (["--dicom_root", "{root}", "--workers", "0"], "--workers must be a whole number of at least 1, got 0"),
         (["--dicom_root", "{root}", "--workers", "two"], "--workers must be a whole number of at least 1, got 'two'"),
