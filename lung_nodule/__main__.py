@@ -41,6 +41,7 @@ def export(
     def action() -> int:
         from lung_nodule.deployment.repository.export import export_bundle
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # remove the unfinished copy, as after Ctrl-C
         export_bundle(source, target, checkpoint=checkpoint, engine=engine, precision=precision)
         return 0
 
@@ -163,7 +164,7 @@ def predict(
     out: str | None = None,
     url: str = "localhost:8001",
     model: str | None = None,
-    patient_id: str | int | None = None,
+    patient_id: str | None = None,
     series_uid: str | None = None,
     threshold: float = 0.5,
     note: str = "",

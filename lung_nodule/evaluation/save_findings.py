@@ -27,13 +27,15 @@ class SaveFindings:
     Args:
         output_dir: folder to write to; masks that an earlier ``nodules.csv`` there lists are removed, other files stay.
         nodules: the table of requested nodules.
+        ct: the CT, where the table does not name it.
 
     Raises:
-        InputError: ``nodules`` is the folder's ``nodules.csv``, which would be lost.
+        InputError: the results would take the place of the table or of the CT.
     """
 
-    def __init__(self, *, output_dir: str | Path, nodules: str | Path) -> None:
-        refuse_own_input(nodules, output_dir)
+    def __init__(self, *, output_dir: str | Path, nodules: str | Path, ct: str | Path | None = None) -> None:
+        for given in (nodules,) if ct is None else (nodules, ct):
+            refuse_own_input(given, output_dir)
         self.output_dir = Path(output_dir)
         self.rows: list[dict[str, Any]] = []
         self.masks: ScanMasks | None = None

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fire
-from fire import helptext
+from fire import decorators, helptext
 from fire.trace import FireTrace
 from lung_nodule.errors import InputError, user_error
 
 logger = logging.getLogger(__name__)
 
 BAD_INPUT, INTERRUPTED = 2, 130
+_TEXTS = {"str", "str | None"}
+"""Annotations of flags that take text."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
         return 0
     try:
         _require_known(commands, given)
-        job = fire.Fire(dict(commands), command=given, name=name, serialize=lambda _: None)
+        as_typed = {command: _keep_text(function) for command, function in commands.items()}
+        job = fire.Fire(as_typed, command=given, name=name, serialize=lambda _: None)
         if not isinstance(job, Job):
             raise InputError(f"name a command: {' or '.join(commands)} (see --help)")
         return job._action()
@@ -62,6 +65,17 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
     except KeyboardInterrupt:
         logger.error("%s: interrupted; finished work is kept, run the same command to continue", name)
         return INTERRUPTED
+
+
+def _keep_text(command: Callable[..., Job]) -> Callable[..., Job]:
+    """Have fire pass text as it was typed: as Python literals, ``1.10`` and ``2024_01_05`` would name other folders."""
+    texts = [name for name, given in inspect.signature(command).parameters.items() if given.annotation in _TEXTS]
+    return decorators.SetParseFns(**dict.fromkeys(texts, _text))(command)
+
+
+def _text(value: str) -> str | bool | None:
+    """A flag's value; fire writes ``True`` for a bare flag and ``False`` for one with ``no`` before its name."""
+    return {"None": None, "True": True, "False": False}.get(value, value)
 
 
 def _require_known(commands: Mapping[str, Callable[..., Job]], given: Sequence[str]) -> None:
@@ -99,7 +113,7 @@ def help_text(commands: Mapping[str, Callable[..., Job]], *, name: str, command:
 
 
 def names(value: object, flag: str) -> list[str] | None:
-    """Names from a flag's value, which fire passes as text, tuple or list; None stays None.
+    """Names from a flag's value, text with commas or a sequence; None stays None.
 
     Raises:
         InputError: something else than names was given, or nothing.
@@ -144,14 +158,14 @@ def yes_or_no(value: object, flag: str) -> bool:
 
 
 def sentence(value: object, flag: str) -> str:
-    """A text; fire makes a tuple of one with commas, and True of a bare flag."""
+    """A text; True of a bare flag is refused."""
     if isinstance(value, bool):
         raise InputError(f"{flag} needs a text")
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return str(value)
 
 
 def path_text(value: object, flag: str, *, what: str = "a path") -> str:
-    """The text of a path or of another name; fire turns a bare flag into True and digits into numbers."""
+    """The text of a path or of another name; True of a bare flag is refused."""
     if isinstance(value, bool) or not str(value).strip():
         raise InputError(f"{flag} needs {what}")
     return str(value)

@@ -47,7 +47,7 @@ def read_ct(path: str | Path, *, series_uid: str | None = None) -> Ct:
         return Ct(series.volume, series)
     if not path.exists():
         raise InputError(f"no such CT: {path} (give a .nii or .nii.gz file, or the folder of a DICOM series)")
-    volume = read_nifti(path, placed=True)
+    volume = read_nifti(path, placed=True).spatial()
     if volume.data.ndim != 3:
         raise InputError(f"a CT has three axes, {path} has shape {volume.data.shape}")
     axes = volume.affine[:3, :3] / volume.spacing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pydicom
 from lung_nodule.errors import InputError
 from lung_nodule.io.pixels import hounsfield
 from lung_nodule.io.slice_grid import SAME_POSITION_MM, format_positions
+
+logger = logging.getLogger(__name__)
 
 DUPLICATE_RULES = ("refuse", "first", "last")
 CHOICE = {"first": "lowest", "last": "highest"}
@@ -59,11 +62,14 @@ def one_slice_each(
     groups = np.split(order, np.flatnonzero(np.diff(along[order]) >= SAME_POSITION_MM) + 1)
     taken, duplicates, differing = [], [], []
     for group in groups:
-        several = len(group) > 1
-        equal = several and len({_pixel_hash(datasets[at], paths[at]) for at in group}) == 1
-        if several:
+        if len(group) == 1:
+            taken.append(group[0])
+            continue
+        hashes = _without_copies(group, paths, datasets)
+        equal = len(set(hashes.values())) == 1
+        if len(hashes) > 1:
             (duplicates if equal else differing).append(float(corners[group[0], 2]))
-        taken.append(group[0] if not several or equal else _chosen(group, datasets, rule))
+        taken.append(next(iter(hashes)) if equal else _chosen(hashes, datasets, rule))
     if differing and rule == "refuse":
         raise InputError(
             f"different slices at one position, at {format_positions(sorted(differing))}: nothing says which is right; "
@@ -80,7 +86,32 @@ def differing_remark(differing: Sequence[float], rule: str) -> dict[str, str]:
     return {"differing_duplicates": f"of different slices the one of {CHOICE[rule]} InstanceNumber kept at {where}"}
 
 
-def _chosen(group: np.ndarray, datasets: Sequence[pydicom.FileDataset], rule: str) -> int:
+def _without_copies(
+    group: np.ndarray, paths: Sequence[Path], datasets: Sequence[pydicom.FileDataset]
+) -> dict[int, bytes]:
+    """Numbers of the files at one position with the hashes of their pixels, without further copies of one file.
+
+    A copy has the same SOPInstanceUID, and equal pixels or, in a download that was cut short, unreadable ones.
+
+    Raises:
+        InputError: a file cannot be decoded, and none of its copies can.
+    """
+    uids = {int(at): str(datasets[at].get("SOPInstanceUID", "")) or str(paths[at]) for at in group}
+    hashes: dict[tuple[str, bytes], int] = {}
+    failed: dict[int, InputError] = {}
+    for at, uid in uids.items():
+        try:
+            hashes.setdefault((uid, _pixel_hash(datasets[at], paths[at])), at)
+        except InputError as error:
+            failed[at] = error
+    for at, error in failed.items():
+        if uids[at] not in {uid for uid, _ in hashes}:
+            raise error
+        logger.warning("left out a damaged copy of a slice: %s", error)
+    return {at: pixels for (_, pixels), at in hashes.items()}
+
+
+def _chosen(group: Iterable[int], datasets: Sequence[pydicom.FileDataset], rule: str) -> int:
     """The file of lowest or highest InstanceNumber, the order of the files deciding where numbers are equal."""
     numbered = sorted((int(datasets[at].get("InstanceNumber") or 0), int(at)) for at in group)
     return numbered[-1 if rule == "last" else 0][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,20 +14,25 @@ import pydicom
 from lung_nodule.errors import InputError
 from lung_nodule.io.folders import files_under, reason
 from lung_nodule.io.series import SeriesFiles
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import CTImageStorage
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
 DEFER_BYTES = 1 << 16  # larger values, that is the pixels, are read when they are asked for
-NOT_READABLE = (InvalidDicomError, EOFError, AttributeError, KeyError, ValueError, TypeError, IndexError, OSError)
+NOT_READABLE = (
+    InvalidDicomError, BytesLengthException, EOFError, AttributeError, LookupError, ValueError, TypeError, OSError,
+    struct.error, NotImplementedError,
+)  # fmt: skip
+"""What pydicom raises on files that are damaged or not DICOM."""
 HEADER_TAGS = [
     "SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient",
 ]  # fmt: skip
-NO_IMAGE = {
+ARCHIVES = {".zip", ".gz", ".tgz", ".tar", ".7z", ".rar"}
+NO_IMAGE = ARCHIVES | {
     ".xml", ".csv", ".tsv", ".txt", ".json", ".pdf", ".html", ".md", ".xls", ".xlsx", ".tcia", ".log", ".py",
-    ".zip", ".gz", ".tar", ".7z", ".nii", ".nrrd", ".mhd", ".raw", ".png", ".jpg", ".parquet", ".sha256",
+    ".nii", ".nrrd", ".mhd", ".raw", ".png", ".jpg", ".parquet", ".sha256",
 }  # fmt: skip
 EMPTY = "empty"
 FoundFile = tuple[float, str, Path, pydicom.FileDataset | None]
@@ -66,6 +72,11 @@ def may_be_image(path: Path) -> bool:
     return path.suffix.lower() not in NO_IMAGE
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is an archive by its name."""
+    return path.suffix.lower() in ARCHIVES
+
+
 def sort_series(paths: Iterable[Path], *, keep_headers: bool = False) -> tuple[list[SeriesFiles], dict[Path, str]]:
     """Sort files into CT series; each file's header is read once, without its pixels.
 
@@ -83,15 +94,14 @@ def sort_series(paths: Iterable[Path], *, keep_headers: bool = False) -> tuple[l
         if not may_be_image(path):
             continue
         try:
-            header = _read_header(path, keep_headers)
+            place = _place_of(path, keep_headers)
         except NOT_READABLE as error:
             why = _why_unreadable(path, error)
             unreadable |= {} if why is None else {path: why}
             continue
-        if header is not None:
-            key = (str(header.get("PatientID", "")), str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
-            z, uid = float(header.ImagePositionPatient[2]), str(header.get("SOPInstanceUID", ""))
-            groups[key].append((z, uid, path, header if keep_headers else None))
+        if place is not None:
+            key, found = place
+            groups[key].append(found)
     return [_files_of(key, found) for key, found in sorted(groups.items())], unreadable
 
 
@@ -107,6 +117,16 @@ def _files_of(key: tuple[str, str, str], found: list[FoundFile]) -> SeriesFiles:
     )
 
 
+def _place_of(path: Path, keep_headers: bool) -> tuple[tuple[str, str, str], FoundFile] | None:
+    """A file's series and its place in it; None for a DICOM file that is not a CT image."""
+    header = _read_header(path, keep_headers)
+    if header is None:
+        return None
+    key = (str(header.get("PatientID", "")), str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
+    z, uid = float(header.ImagePositionPatient[2]), str(header.get("SOPInstanceUID", ""))
+    return key, (z, uid, path, header if keep_headers else None)
+
+
 def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
     """The few tags that sort files into series, or all; None for a DICOM file that is not a CT image."""
     with warnings.catch_warnings():
@@ -118,7 +138,6 @@ def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
         kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", CTImageStorage)
         if kind != CTImageStorage:
             return None
-        _ = header.StudyInstanceUID, header.SeriesInstanceUID, header.ImagePositionPatient[2]
         return header
 
 

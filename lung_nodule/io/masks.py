@@ -70,7 +70,7 @@ def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[st
     """Refuse an output folder in which the results would take the place of the input or of another table.
 
     Args:
-        source: path that the nodules are read from.
+        source: path of an input, the nodules' or the CT's.
         out: the output folder.
         others: files written there besides the table, the masks and the label map.
 

@@ -47,7 +47,7 @@ def _rescale(dataset: pydicom.Dataset, path: Path) -> tuple[float, float]:
             raise InputError(f"{path} lacks the attribute {tag}, so its values are not HU: export it again with it")
         value = float(text)
         if not math.isfinite(value) or (value == 0 and tag == "RescaleSlope"):
-            raise InputError(f"{path}: {tag} is {text}, which gives no HU: export it again")
+            raise InputError(f"{path}: {tag} is {text}, so its values are not HU: export it again")
         values.append(value)
     return values[0], values[1]
 

@@ -55,6 +55,11 @@ class Volume:
             raise ValueError(f"a volume has at least three axes, got shape {self.data.shape}")
         object.__setattr__(self, "affine", affine)
 
+    def spatial(self) -> Volume:
+        """The volume without further axes of length 1, which some tools write."""
+        x, y, z, *others = self.data.shape
+        return self if set(others) != {1} else Volume(self.data.reshape(x, y, z), self.affine)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y, z."""

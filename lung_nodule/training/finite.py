@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
@@ -37,7 +39,7 @@ class StopAtNonFinite:
         Raises:
             InputError: the loss of a rank is not finite.
         """
-        if not _on_every_rank(bool(torch.isfinite(engine.state.output["loss"]).all())):
+        if not _on_every_rank(bool(torch.isfinite(cast(Any, engine.state.output)["loss"]).all())):
             raise self._error(engine, "the loss")
 
     def check_weights(self, engine: Engine) -> None:

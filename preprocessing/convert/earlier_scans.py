@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import walk
+from lung_nodule.io.find import NOT_READABLE
 from lung_nodule.io.software import this_software
 from preprocessing.convert.sources import Sources
 from preprocessing.dataset.conversion_settings import ConversionSettings
@@ -88,6 +88,7 @@ def _manufacturers(sources: Sequence[Sources]) -> Iterator[str]:
         for path in files:
             try:
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"])
-            except (OSError, InvalidDicomError):
+                manufacturer = str(header.get("Manufacturer", ""))
+            except NOT_READABLE:
                 continue
-            yield str(header.get("Manufacturer", ""))
+            yield manufacturer

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import may_be_image, sort_series, walk
-from lung_nodule.io.find import EMPTY
+from lung_nodule.io.find import EMPTY, is_archive
 from lung_nodule.io.progress_bar import progress
-from preprocessing.convert.sources import Sources, listed
+from preprocessing.convert.sources import Sources, listed, unpack_first
 from preprocessing.lidc import database
 from preprocessing.lidc.records import ScanRecord
 
@@ -49,12 +49,14 @@ class _Tree:
         named: folders whose name is a key; not searched.
         loose: files elsewhere that may be images.
         unreadable: reasons by unreadable path.
+        archives: archives (zip and others), which are not opened.
         empty: whether the root is empty.
     """
 
     named: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     loose: list[Path] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
+    archives: list[Path] = field(default_factory=list)
     empty: bool = True
 
 
@@ -63,7 +65,8 @@ def locate(root: Path, patients: Sequence[str] | None = None) -> Located:
 
     Folders named after a patient (``LIDC-IDRI-0006``, upper or lower case) or a SeriesInstanceUID are identified by
     name and opened when the scan is converted. The headers of all other files, and those of the eight patients with two
-    scans, are read once and matched to the database's series. If names identify every scan, no header is read.
+    scans, are read once and matched to the database's series. If the named folders of every scan hold at least as many
+    files as it has slices, no header is read.
 
     Args:
         root: the folder; may itself be that of a patient or a series.
@@ -76,8 +79,10 @@ def locate(root: Path, patients: Sequence[str] | None = None) -> Located:
     wanted = tuple(database.scans(patients))
     tree = _look(root)
     folders = {scan.name: (*tree.named[scan.patient_id], *tree.named[scan.series_uid]) for scan in wanted}
-    found = {name for name, paths in folders.items() if any(map(_holds_images, paths))}
-    files = _match_headers(tree) if len(found) < len(wanted) else {}
+    counts = {name: sum(map(_count_images, paths)) for name, paths in folders.items()}
+    found = {name for name, count in counts.items() if count}
+    by_name = all(counts[scan.name] >= len(scan.slice_positions) for scan in wanted)
+    files = {} if by_name else _match_headers(tree)
     found |= {scan.name for scan in wanted if scan.series_uid in files}
     belonging = _by_name(tree.unreadable, root)
     sources = {}
@@ -97,7 +102,7 @@ def locate(root: Path, patients: Sequence[str] | None = None) -> Located:
         unreadable={
             path: why
             for path, why in tree.unreadable.items()
-            if len(found) < len(wanted) and path not in attributed and why != EMPTY
+            if not by_name and path not in attributed and why != EMPTY
         },
     )
 
@@ -132,6 +137,7 @@ def _look(root: Path) -> _Tree:
                 inside.append(path)
         folder.folders[:] = inside
         tree.loose += filter(may_be_image, folder.files)
+        tree.archives += filter(is_archive, folder.files)
         tree.unreadable |= {path: why for path, why in folder.unreadable.items() if may_be_image(path)}
     if unknown:
         logger.warning("ignored %s: not in the LIDC-IDRI database", ", ".join(sorted(unknown)))
@@ -148,8 +154,9 @@ def _key(name: str) -> str:
     return name.upper() if PATIENT.fullmatch(name) else name
 
 
-def _holds_images(folder: Path) -> bool:
-    return any(may_be_image(path) for inside in walk(folder) for path in inside.files)
+def _count_images(folder: Path) -> int:
+    """Number of files under a folder that may be images by their names."""
+    return sum(may_be_image(path) for inside in walk(folder) for path in inside.files)
 
 
 def _match_headers(tree: _Tree) -> dict[str, list[Path]]:
@@ -204,5 +211,5 @@ def _check_found(root: Path, patients: Sequence[str] | None, there: Collection[s
         raise InputError(f"DICOM root {root} is empty: {USAGE}")
     raise InputError(
         f"no CT series of LIDC-IDRI under {root}: no folder is named like LIDC-IDRI-0006 or after one of its series, "
-        f"and none of {len(tree.loose)} other files is a slice of one; {USAGE}"
+        f"and none of {len(tree.loose)} other files is a slice of one{unpack_first(tree.archives)}; {USAGE}"
     )

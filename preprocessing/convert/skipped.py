@@ -35,6 +35,7 @@ def write_skipped(out: Path, refused: Collection[SkippedScan], *, finished: Coll
     for item in refused:
         scan = item.scan
         values = ("", "", "") if scan is None else (scan.name, scan.patient_id, scan.series_uid)
-        rows[values[0] or item.reason] = dict(zip(SKIPPED_COLUMNS, (*values, item.reason), strict=True))
+        reason = item.reason.encode("utf-8", "backslashreplace").decode()  # paths that are not UTF-8
+        rows[values[0] or reason] = dict(zip(SKIPPED_COLUMNS, (*values, reason), strict=True))
     kept = [rows[name] for name in sorted(rows) if name not in set(finished)]
     write_table(out / "skipped.csv", pd.DataFrame(kept, columns=SKIPPED_COLUMNS))

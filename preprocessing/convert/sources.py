@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import SeriesFiles, files_under, format_positions, new_files, sort_series
+from lung_nodule.io.find import is_archive
 from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
         if unreadable:
             raise InputError(f"cannot read {broken}: no file of its CT series is left; {_AGAIN}")
         instead = f"; its folders hold {others}" if others else ""
+        archives = [path for folder in sources.folders for path in files_under(folder)[0] if is_archive(path)]
+        if archives:
+            raise InputError(f"no file of its CT series {scan.series_uid}{instead}{unpack_first(archives)}")
         raise InputError(f"no file of its CT series {scan.series_uid}{instead}: download the series")
     if others:
         logger.warning("%s: its folders hold other CT series, which are left out: %s", scan.name, others)
@@ -87,6 +91,14 @@ def listed(unreadable: Mapping[Path, str]) -> str:
     shown = [f"{path} ({why})" for path, why in list(unreadable.items())[:SHOWN]]
     more = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
     return ", ".join(shown) + more
+
+
+def unpack_first(archives: Sequence[Path]) -> str:
+    """A hint at archives, which the conversion does not open; empty if there are none."""
+    if not archives:
+        return ""
+    more = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
+    return f" (archives are not read: unpack {archives[0].name}{more} first)"
 
 
 def _read_headers(sources: Sources) -> tuple[list[SeriesFiles], dict[Path, str]]:

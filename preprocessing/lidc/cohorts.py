@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT
-from lung_nodule.io import write_table
+from lung_nodule.io import read_table, write_table
 from lung_nodule.lidc import CHARACTERISTICS
 from preprocessing.lidc import database
 from preprocessing.lidc.annotation_rows import (
@@ -39,6 +39,8 @@ COHORT_NODULE_COLUMNS = [
     "scan", *FLAGS,
 ]  # fmt: skip
 COHORT_ANNOTATION_COLUMNS = [*ANNOTATION_COLUMNS, *FLAGS]
+DATASET_NAMES = ("MANIFEST.sha256", "dataset.json", "scans.csv", "scans", "voi")
+TABLES = {"nodules.csv": COHORT_NODULE_COLUMNS, "annotations.csv": COHORT_ANNOTATION_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,20 @@ def class_counts(nodules: pd.DataFrame, patients: Sequence[str], *, statistic: s
 
 
 def check_no_dataset(out: Path) -> None:
-    """Raise InputError if the folder holds a converted dataset, whose tables have the same names."""
-    if (out / "MANIFEST.sha256").exists():
-        raise InputError(f"{out} holds a converted dataset, whose tables must stay as they are: give another --out")
+    """Raise InputError if the folder holds a dataset, finished or not, or tables that no cohort wrote."""
+    held = [name for name in DATASET_NAMES if (out / name).exists()]
+    held += [
+        name for name, columns in TABLES.items() if (out / name).exists() and not _has_columns(out / name, columns)
+    ]
+    if held:
+        raise InputError(f"{out} holds a dataset ({', '.join(held)}), which must stay as it is: give another --out")
+
+
+def _has_columns(path: Path, columns: Sequence[str]) -> bool:
+    try:
+        return list(read_table(path)) == list(columns)
+    except InputError:
+        return False
 
 
 def write_cohort(cohort: Cohort, out: Path) -> None:

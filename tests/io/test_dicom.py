@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 from lung_nodule.errors import InputError
-from lung_nodule.io import Volume, find_series, read_ct, read_series
+from lung_nodule.io import Volume, find_series, read_ct, read_series, sort_series
 from tests.io.dicom_series import UID_ROOT, SeriesPlan, axial_corners, telling, write_series
 
 LIDC = Path(__file__).resolve().parents[3] / "shared" / "data" / "lidc_dicom"
@@ -336,3 +337,51 @@ def test_every_slice_has_its_own_rescale(tmp_path: Path) -> None:
     data = read_ct(tmp_path).volume.data
     for k in range(len(POSITIONS)):
         np.testing.assert_array_equal(data[:, :, k].T, telling(SHAPE)(k) * (1 + k) - 1000 - k)
+
+
+def copy_of(path: Path) -> Path:
+    """A second copy of a file, as another download beside the first leaves it."""
+    copy = path.with_name(f"{path.stem} (1){path.suffix}")
+    shutil.copyfile(path, copy)
+    return copy
+
+
+def test_copies_of_a_file_are_one_slice_without_a_remark(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    expected = read_series(tmp_path)
+    for path in paths:
+        copy_of(path)
+    series = read_series(tmp_path)
+    np.testing.assert_array_equal(series.volume.data, expected.volume.data)
+    assert series.remarks == expected.remarks
+
+
+def test_a_damaged_copy_of_a_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    expected = read_series(tmp_path)
+    copy = copy_of(paths[1])
+    copy.write_bytes(copy.read_bytes()[:-40])
+    np.testing.assert_array_equal(read_series(tmp_path).volume.data, expected.volume.data)
+    assert f"left out a damaged copy of a slice: cannot read the pixels of {copy}" in caplog.text
+    paths[1].write_bytes(copy.read_bytes())
+    with pytest.raises(InputError, match="cannot read the pixels of"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "digit", "representation"])
+def test_a_damaged_header_is_named_and_nothing_else_is_lost(damage: str, tmp_path: Path) -> None:
+    """Pydicom raises errors of many kinds; cut at some lengths, a file has the SOP class of another object."""
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    whole = paths[1].read_bytes()
+    at = whole.index(b"\x20\x00\x32\x00DS")
+    spoilt = {
+        "digit": [whole[: at + 8] + b"\x96" + whole[at + 9 :]],
+        "representation": [whole[: at + 4] + b"D\x26" + whole[at + 6 :]],
+        "cut": [whole[:length] for length in range(132, 420)],
+    }
+    for content in spoilt[damage]:
+        paths[1].write_bytes(content)
+        found, unreadable = sort_series(paths)
+        assert len(found) == 1
+        assert set(found[0].paths) >= {path for path in paths if path != paths[1]}
+        assert damage == "cut" or list(unreadable) == [paths[1]]

@@ -175,3 +175,13 @@ def test_named_sets_are_no_patients(given: str, tmp_path: Path, monkeypatch: pyt
 def test_names_come_as_text_or_tuple(value: object) -> None:
     assert names(value, "--patients") == ["a", "b"]
     assert names(None, "--patients") is None
+
+
+@pytest.mark.parametrize("typed", ["2024_01_05", "1.10", "1e3", "0x10", "data#2", "a,b", "(x)", "[old]", ".5", "007"])
+def test_a_path_is_the_one_that_was_typed(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fire reads values as Python literals: 2024_01_05 would be the folder 20240105."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", "--dataset", typed]) == 2
+    assert f"in {typed}: not a dataset" in caplog.messages[-1]

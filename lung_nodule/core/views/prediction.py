@@ -79,8 +79,8 @@ class Prediction:
         return central_component(mask, self.patch.central_pixel, self.patch.pixel_spacing)
 
     def on_voi(self, name: str) -> np.ndarray:
-        """A map on the VOI's grid, float32 ``[X, Y, Z]``, 0 outside the patch."""
-        return self.patch.restore(self.maps[name])
+        """A map on the VOI's grid, float32 ``[X, Y, Z]`` in 0..1, 0 outside the patch."""
+        return np.clip(self.patch.restore(self.maps[name]), 0, 1)  # interpolation rounds to 1 + 2e-7
 
     @cached_property
     def mask(self) -> np.ndarray:

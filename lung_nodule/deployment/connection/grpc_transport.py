@@ -7,6 +7,7 @@ from typing import Any
 
 from lung_nodule.deployment.connection.transport import (
     ASK_TIMEOUT_S,
+    DEAD_MODEL,
     Address,
     Failure,
     Transport,
@@ -66,4 +67,6 @@ class GrpcTransport(Transport):
 def _failure(error: InferenceServerException) -> Failure:
     if "larger than max" in str(error.message()):  # also RESOURCE_EXHAUSTED, but permanent
         return Failure.REFUSED
+    if DEAD_MODEL in str(error.message()):
+        return Failure.BUSY
     return _FAILURES.get(str(error.status()).removeprefix("StatusCode."), Failure.REFUSED)

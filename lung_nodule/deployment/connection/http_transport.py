@@ -14,6 +14,7 @@ from gevent.ssl import create_default_context
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from lung_nodule.deployment.connection.transport import (
     ASK_TIMEOUT_S,
+    DEAD_MODEL,
     Address,
     Failure,
     Transport,
@@ -91,7 +92,8 @@ def _of_status(error: InferenceServerException) -> TransportError:
     """Error for an unsuccessful HTTP status; Triton gives the reason as JSON, a proxy as a page."""
     status, text = str(error.status()), str(error.message())
     reason = f"HTTP status {status}" if "exception occurred in the client while decoding" in text else text
-    return TransportError(Failure.BUSY if status in _BUSY else Failure.REFUSED, reason)
+    passes = status in _BUSY or DEAD_MODEL in text
+    return TransportError(Failure.BUSY if passes else Failure.REFUSED, reason)
 
 
 def _of_network(error: Exception) -> TransportError:

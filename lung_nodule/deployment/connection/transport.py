@@ -28,6 +28,10 @@ class Failure(Enum):
     REFUSED = "a request that will never be answered"
 
 
+DEAD_MODEL = "is not healthy"
+"""Part of Triton's message about a Python model whose process has died; ``serve`` restarts the server then."""
+
+
 class TransportError(Exception):
     """A failed call, with the message of the server or the network."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from lung_nodule.errors import InputError
 
-REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""Exceptions that highdicom raises for invalid input."""
+REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, sqlite3.Error)
+"""Exceptions that highdicom, which holds frames in an SQLite table, raises for invalid input."""
 
 
 @contextmanager

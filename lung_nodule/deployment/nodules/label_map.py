@@ -28,6 +28,7 @@ def from_label_map(labels: Volume, path: str | Path) -> pd.DataFrame:
     Raises:
         InputError: the map does not have three axes, a value is not an integer, or all are 0.
     """
+    labels = labels.spatial()
     values = np.asarray(labels.data)
     if values.ndim != 3:
         raise InputError(f"a label map has three axes, {path} has shape {list(values.shape)}")

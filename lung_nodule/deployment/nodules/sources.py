@@ -109,7 +109,7 @@ def _numbers(entry: Mapping[str, Any], path: Path) -> tuple[np.ndarray, np.ndarr
         scores = np.asarray(entry["label_scores"], dtype=float).ravel()
     except (TypeError, ValueError):
         raise InputError(f"{path}: a box needs six numbers (centre and size, mm, LPS), and one score") from None
-    if len(boxes) != len(scores) or not np.isfinite(boxes).all():
+    if len(boxes) != len(scores) or not np.isfinite(boxes).all() or not np.isfinite(scores).all():
         raise InputError(f"{path}: {len(boxes)} boxes with {len(scores)} scores; each box needs six numbers, one score")
     return boxes, scores
 

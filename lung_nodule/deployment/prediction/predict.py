@@ -150,7 +150,8 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         table = read_nodule_source(
             case.nodules, keep=keep, series_of=case.ct, threshold=case.threshold, series=lambda: read_once().series
         )
-        refuse_own_input(case.nodules, out, others=[JSON, HTML, SEGMENTATION, REPORT])
+        for given in (case.ct, case.nodules):
+            refuse_own_input(given, out, others=[JSON, HTML, SEGMENTATION, REPORT])
         served = client.describe()
         read = read_once()
         check_hu(read.volume, case.ct)

@@ -203,6 +203,8 @@ def replace_models(repository: Path, bundle: str) -> Iterator[Path]:
     fresh = repository.with_name(f".{repository.name}.{uuid.uuid4().hex[:8]}.new")
     with only_writer(repository):
         try:
+            for left in repository.parent.glob(f".{repository.name}.*.new"):  # of an export that was killed
+                shutil.rmtree(left, ignore_errors=True)
             shutil.copytree(repository, fresh, ignore=shutil.ignore_patterns(bundle, f"{bundle}_*"))
             yield fresh
             _take_place(fresh, repository)

@@ -79,7 +79,7 @@ class TritonServer:
     @property
     def _reached(self) -> str:
         """Host under which this machine reaches the endpoints."""
-        return LOOPBACK if self._address in ("0.0.0.0", "::") else self._address
+        return LOOPBACK if self._address == "0.0.0.0" else self._address
 
     @property
     def grpc_url(self) -> str:

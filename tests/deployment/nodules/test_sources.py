@@ -48,7 +48,7 @@ def test_parts_of_a_label_that_do_not_touch_are_as_many_nodules(tmp_path: Path) 
 
 def test_a_map_of_four_axes_is_refused(tmp_path: Path) -> None:
     labels = _labels(AFFINES["lps"])
-    write_nifti(tmp_path / "labels.nii.gz", Volume(labels.data[..., None], labels.affine))
+    write_nifti(tmp_path / "labels.nii.gz", Volume(np.stack([labels.data] * 2, axis=-1), labels.affine))
     with pytest.raises(InputError, match="a label map has three axes"):
         read_nodule_source(tmp_path / "labels.nii.gz")
 

@@ -56,6 +56,35 @@ def test_its_own_results_are_not_overwritten_by_what_they_are_asked_for(name: st
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("name", ["nodules.nii.gz", "masks/nodule_0.nii.gz"])
+def test_a_ct_in_the_place_of_a_result_is_not_overwritten(name: str, tmp_path: Path) -> None:
+    ct = write_ct(tmp_path / name)
+    before = ct.read_bytes()
+    with pytest.raises(InputError, match=f"{name} would be overwritten by the results"):
+        _predict(ct, write_centers(tmp_path / "n.csv"), tmp_path)
+    assert ct.read_bytes() == before
+
+
+def test_further_axes_of_length_1_are_left_out(tmp_path: Path) -> None:
+    """As some tools write a CT and a label map."""
+    ct = read_nifti(write_ct(tmp_path / "ct.nii.gz"))
+    write_nifti(tmp_path / "four.nii.gz", Volume(ct.data[..., None], ct.affine))
+    np.testing.assert_array_equal(predict.read_ct(tmp_path / "four.nii.gz").volume.data, ct.data)
+    labels = np.zeros((*ct.data.shape, 1), np.uint8)
+    labels[10:14, 10:14, 5:8] = 1
+    write_nifti(tmp_path / "labels.nii.gz", Volume(labels, ct.affine))
+    assert len(read_nodule_source(tmp_path / "labels.nii.gz")) == 1
+
+
+def test_rows_without_a_patient_are_not_taken_for_the_other_rows_patient(tmp_path: Path) -> None:
+    table = write_centers(tmp_path / "n.csv")
+    rows = pd.read_csv(table)
+    _change(table, patient_id=["a", *[None] * (len(rows) - 1)])
+    with pytest.raises(InputError, match="has rows without a patient_id: fill them in, or"):
+        read_nodule_source(table, keep={"patient_id": None})
+    assert len(read_nodule_source(table, keep={"patient_id": "a"})) == 1
+
+
 @pytest.mark.slow
 def test_the_label_map_of_an_earlier_prediction_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")

@@ -19,6 +19,7 @@ import pytest
 from lung_nodule.deployment.server import triton_runtime
 from lung_nodule.deployment.server.canary import CanaryError, ask_canary
 from lung_nodule.deployment.server.memory_regions import remove_abandoned
+from lung_nodule.deployment.server.ports import choose_ports
 from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.deployment.server.triton_process import TritonProcess
 from lung_nodule.errors import InputError
@@ -209,6 +210,21 @@ def test_a_port_in_use_is_named(repository: Path, name: str) -> None:
 def test_a_port_that_is_none_is_named(repository: Path, port: object) -> None:
     with pytest.raises(InputError, match=rf"port {port} \(--grpc_port\)"):
         TritonServer(repository, grpc_port=port).start()
+
+
+@pytest.mark.parametrize(
+    ("ports", "address", "message"),
+    [
+        ({"http": 18600, "grpc": 18600, "metrics": 0}, "127.0.0.1", "--http_port and --grpc_port are all 18600"),
+        ({"http": 99999}, "127.0.0.1", "--http_port must be from 0 to 65535, got 99999"),
+        ({"http": 0}, "no.such.host.example", "--address 'no.such.host.example' is not an IPv4 address or a host name"),
+        ({"http": 0}, "::1", "--address '::1' is not an IPv4 address or a host name"),
+        ({"http": 0}, "192.0.2.1", "--address 192.0.2.1 is not an address of this machine"),
+    ],
+)
+def test_an_address_or_a_port_that_cannot_be_bound(ports: dict[str, int], address: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        choose_ports(ports, address)
 
 
 def test_a_missing_or_empty_repository_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from lung_nodule.errors import InputError
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.convert.layouts import locate
+from preprocessing.convert.sources import Sources, series_of
 from preprocessing.dataset import ConversionSettings
 from preprocessing.lidc import database
 from tests.preprocessing.conftest import SEVERAL, write_scan
@@ -233,3 +234,36 @@ def test_slices_that_the_database_does_not_list_are_left_out_and_reported(
     assert row["remarks"] in message
     volumes = {name for name in expected if name.endswith(".nii.gz")}
     assert {name: digests(tmp_path / "out")[name] for name in volumes} == {name: expected[name] for name in volumes}
+
+
+@pytest.mark.parametrize("inside", [10, 0])
+def test_a_named_folder_that_is_not_complete_does_not_hide_the_rest(
+    inside: int, pair_root: Path, tmp_path: Path
+) -> None:
+    """Part of a series in its patient's folder, beside an object that is no CT; the rest under other names."""
+    (scan,) = database.scans([FIRST])
+    named, rest = tmp_path / "root" / FIRST, tmp_path / "root" / "rest"
+    for number, path in enumerate(sorted((pair_root / FIRST).rglob("*.dcm"))):
+        folder = named if number < inside else rest
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.dcm").symlink_to(path)
+    named.mkdir(exist_ok=True)
+    header = pydicom.dcmread(next(rest.iterdir()))
+    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
+    header.save_as(named / "segmentation.dcm")
+    for patients in (None, [FIRST]):
+        located = locate(tmp_path / "root", patients)
+        assert len(series_of(scan, located.sources[scan.name]).paths) == len(scan.slice_positions)
+
+
+def test_archives_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "series.zip").write_bytes(b"")
+    with pytest.raises(InputError, match=r"archives are not read: unpack series\.zip first"):
+        locate(tmp_path / "a")
+    (scan,) = database.scans([FIRST])
+    (tmp_path / FIRST).mkdir()
+    for name in ("1.tar", "2.tar"):
+        (tmp_path / FIRST / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"archives are not read: unpack [12]\.tar and 1 more first"):
+        series_of(scan, Sources(folders=(tmp_path / FIRST,)))

@@ -18,6 +18,8 @@ from lung_nodule.errors import InputError
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.convert.layouts import locate
+from preprocessing.convert.scan_task import SkippedScan
+from preprocessing.convert.skipped import write_skipped
 from preprocessing.convert.sources import series_of
 from preprocessing.dataset import ConversionSettings
 from preprocessing.lidc import database
@@ -237,3 +239,12 @@ def test_links_in_circles_and_second_paths_are_read_once(root: Path, tmp_path: P
     assert convert(root, tmp_path / "out", patients=None, workers=1, settings=SETTINGS) == []
     flags = pd.read_csv(tmp_path / "out" / "scans.csv", keep_default_na=False)["flags"]
     assert not flags.str.contains("duplicate_z").any()
+
+
+def test_a_path_that_is_not_utf_8_can_be_named(tmp_path: Path) -> None:
+    """As a folder of an old archive in Latin-1."""
+    (scan,) = database.scans([OTHER])
+    reason = f"cannot read {os.fsdecode(b'root/M' + bytes([0xFC]) + b'ller/0.dcm')}"
+    for item in (SkippedScan(scan, reason), SkippedScan(None, reason)):
+        write_skipped(tmp_path, [item])
+    assert set(skipped(tmp_path).reason) == {r"cannot read root/M\udcfcller/0.dcm"}

@@ -283,8 +283,23 @@ def test_a_converted_dataset_keeps_its_tables(
 ) -> None:
     before = (small_dataset / "nodules.csv").read_bytes()
     assert command("--preset", "benchmark", "--out", str(small_dataset)) == (2, "")
-    assert "holds a converted dataset" in caplog.text
+    assert "holds a dataset (MANIFEST.sha256, " in caplog.text
     assert (small_dataset / "nodules.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "voi/a_ct.nii.gz", "scans/a.json", "nodules.csv", "annotations.csv"])
+def test_other_datasets_and_unfinished_ones_are_not_overwritten(
+    name: str, command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("nodule_id,center_x_ras\n")
+    assert command("--preset", "benchmark", "--out", str(tmp_path)) == (2, "")
+    assert [path.name for path in tmp_path.iterdir()] == [Path(name).parts[0]]
+
+
+def test_a_cohort_may_be_written_again(command: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    for _ in range(2):
+        assert command("--preset", "benchmark", "--out", str(tmp_path))[0] == 0
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

@@ -66,6 +66,7 @@ class TritonPythonModel:
 
     async def _answer(self, request) -> dict[str, np.ndarray]:
         given = {tensor.name(): tensor for tensor in request.inputs()}
+        _check_diameter(given)
         asked = set(request.requested_output_names())
         first = [name for name in self._methods if name != self._sized or "DIAMETER" in given]
         pending = {name: asyncio.create_task(self._ask(name, given, asked)) for name in first}
@@ -136,6 +137,19 @@ class TritonPythonModel:
             "VOLUME_MM3": np.array([volume], dtype=np.float32),
             "DIAMETERS_MM": np.array(diameters, dtype=np.float32),
         }
+
+
+def _check_diameter(given: dict) -> None:
+    """Refuse an impossible diameter before any method computes.
+
+    Raises:
+        RefusedError: it is not one number from 1 to 200 mm.
+    """
+    try:
+        for value in given["DIAMETER"].as_numpy().ravel() if "DIAMETER" in given else ():
+            core.check_diameter(float(value))
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
 
 
 def _map_of(method: str) -> str:
