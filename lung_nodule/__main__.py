@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.command_line import Job, fraction, output_folder, path_text, run, sentence, whole_number, yes_or_no
+from lung_nodule.runtime.command_line import (
+    Job,
+    fraction,
+    output_folder,
+    path_text,
+    run,
+    sentence,
+    whole_number,
+    yes_or_no,
+)
 
 logger = logging.getLogger(__name__)
 CRASHED = 1

@@ -10,7 +10,7 @@ from typing import cast
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import patient_names
-from lung_nodule.io.command_line import Job, names, output_folder, path_text, run, whole_number
+from lung_nodule.runtime.command_line import Job, names, output_folder, path_text, run, whole_number
 
 SKIPPED = UNSOUND = 1
 

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's 
 from monai.bundle import ConfigParser
 
 from lung_nodule.io import write_json
-from lung_nodule.io.command_line import names
+from lung_nodule.runtime.command_line import names
 from lung_nodule.training import PrepareTargets, Stage, fixed_randomness
 
 ROOT = Path(__file__).resolve().parents[2]

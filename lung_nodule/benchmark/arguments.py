@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.command_line import names, output_folder, path_text, positive_number, whole_number
 from lung_nodule.lidc import FOLDS
+from lung_nodule.runtime.command_line import names, output_folder, path_text, positive_number, whole_number
 
 FAILED = 1
 

@@ -15,8 +15,8 @@ from lung_nodule.errors import InputError
 from lung_nodule.evaluation.results import describe_dataset
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import file_sha256, read_table
-from lung_nodule.io.progress_bar import progress
 from lung_nodule.lidc import CHARACTERISTICS, FOLDS
+from lung_nodule.runtime.progress_bar import progress
 
 TABLES = ("nodules.csv", "folds.csv", "annotations.csv", "dataset.json")
 COHORT = {"min_readers": 3, "max_slice_thickness_mm": 2.5}

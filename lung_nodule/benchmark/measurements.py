@@ -17,7 +17,7 @@ from lung_nodule.core import measure
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.load_voi import reader_masks
 from lung_nodule.io import Volume, read_table, write_table
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 

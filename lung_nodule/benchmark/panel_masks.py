@@ -17,8 +17,8 @@ from lung_nodule.benchmark.measurements import dice
 from lung_nodule.core import NoduleView, nodule_mask
 from lung_nodule.data import LoadVOI, validation_fold
 from lung_nodule.io import file_sha256, read_table, write_table
-from lung_nodule.io.progress_bar import progress
 from lung_nodule.methods import METHODS, load_network, load_view
+from lung_nodule.runtime.progress_bar import progress
 from torch import nn
 
 Model = tuple[NoduleView, nn.Module]

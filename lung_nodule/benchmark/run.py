@@ -30,9 +30,9 @@ from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.data import require_dataset
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.software import this_software
 from lung_nodule.lidc import FOLDS
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.software import this_software
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from lung_nodule.benchmark.cell import RECORD, Cell, CellFailure, Step
 from lung_nodule.benchmark.plan import ROOT
 from lung_nodule.benchmark.process_group import StoppedError, run_command
 from lung_nodule.errors import InputError
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.progress_bar import progress
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.progress_bar import progress
+from lung_nodule.runtime.software import this_software
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _with_threads(threads: str) -> Run:
 
 def _on_cluster(cells: Sequence[Cell], address: str) -> Iterator[CellFailure | None]:
     """Run cells on a Dask cluster; the worker's environment sets the number of threads of a cell."""
-    from lung_nodule.io.cluster import on_workers
+    from lung_nodule.runtime.cluster import on_workers
 
     folders = {folder for cell in cells for folder in (cell.dataset_dir, cell.benchmark)}
     return on_workers(run_cell, cells, address, folders=folders, killed=lambda cell, why: CellFailure(cell.name, why))

@@ -72,7 +72,7 @@ def may_be_image(path: Path) -> bool:
     return path.suffix.lower() not in NO_IMAGE
 
 
-def is_archive(path: Path) -> bool:
+def is_packed(path: Path) -> bool:
     """Whether a file is an archive by its name."""
     return path.suffix.lower() in ARCHIVES
 

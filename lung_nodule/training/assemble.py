@@ -12,7 +12,7 @@ import ignite.distributed as idist
 import torch
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, write_json
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.software import this_software
 from lung_nodule.training.checkpoints import save_tensors, training_record
 from lung_nodule.training.finite import all_finite
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import write_json, write_table
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.software import this_software
 from preprocessing.candidates.candidate_scan import FOLDER, Record, candidate_id, voi_path
 from preprocessing.candidates.candidate_settings import CandidateSettings
 from preprocessing.candidates.luna16_tables import CENTER, Source

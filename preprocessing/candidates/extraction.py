@@ -13,8 +13,8 @@ import pandas as pd
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, holdout_patients
 from lung_nodule.io import file_sha256, read_table
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.progress_bar import progress
 from preprocessing.candidates.candidate_folder import check_folder, remove_unfinished
 from preprocessing.candidates.candidate_scan import FOLDER, CandidateTask, Record, finished_record, write_scan
 from preprocessing.candidates.candidate_settings import CandidateSettings

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.progress_bar import progress
 from preprocessing.convert.coverage import check_complete, coverage
 from preprocessing.convert.earlier_scans import check_earlier_scans, refuse_mixture
 from preprocessing.convert.layouts import Located, locate

@@ -11,7 +11,7 @@ import pydicom
 from lung_nodule.errors import InputError
 from lung_nodule.io import walk
 from lung_nodule.io.find import NOT_READABLE
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.software import this_software
 from preprocessing.convert.sources import Sources
 from preprocessing.dataset.conversion_settings import ConversionSettings
 from preprocessing.dataset.scan_records import Record, is_synthetic, read_records, software_of_scans

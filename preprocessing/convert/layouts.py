@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import may_be_image, sort_series, walk
-from lung_nodule.io.find import EMPTY, is_archive
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.io.find import EMPTY, is_packed
+from lung_nodule.runtime.progress_bar import progress
 from preprocessing.convert.sources import Sources, listed, unpack_first
 from preprocessing.lidc import database
 from preprocessing.lidc.records import ScanRecord
@@ -137,7 +137,7 @@ def _look(root: Path) -> _Tree:
                 inside.append(path)
         folder.folders[:] = inside
         tree.loose += filter(may_be_image, folder.files)
-        tree.archives += filter(is_archive, folder.files)
+        tree.archives += filter(is_packed, folder.files)
         tree.unreadable |= {path: why for path, why in folder.unreadable.items() if may_be_image(path)}
     if unknown:
         logger.warning("ignored %s: not in the LIDC-IDRI database", ", ".join(sorted(unknown)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import Series, Volume, read_series, write_json, write_nifti
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.software import this_software
 from preprocessing.convert.sources import Sources, series_of
 from preprocessing.convert.unfinished import begin, finish
 from preprocessing.dataset.conversion_settings import ConversionSettings

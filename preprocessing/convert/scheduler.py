@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lung_nodule.io.cluster import on_workers
+from lung_nodule.runtime.cluster import on_workers
 from preprocessing.convert.scan_task import ScanTask, SkippedScan
 from preprocessing.convert.workers import attempt
 
@@ -19,7 +19,7 @@ def on_cluster(tasks: Sequence[ScanTask], address: str) -> Iterator[SkippedScan 
         address: address of the scheduler, ``tcp://host:port``.
 
     Raises:
-        InputError: as :func:`lung_nodule.io.cluster.on_workers`.
+        InputError: as :func:`lung_nodule.runtime.cluster.on_workers`.
     """
     tasks = [_with_absolute_paths(task) for task in tasks]
     folders = {folder for task in tasks for folder in _folders(task)}

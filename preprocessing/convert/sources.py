@@ -11,7 +11,7 @@ import numpy as np
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import SeriesFiles, files_under, format_positions, new_files, sort_series
-from lung_nodule.io.find import is_archive
+from lung_nodule.io.find import is_packed
 from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
         if unreadable:
             raise InputError(f"cannot read {broken}: no file of its CT series is left; {_AGAIN}")
         instead = f"; its folders hold {others}" if others else ""
-        archives = [path for folder in sources.folders for path in files_under(folder)[0] if is_archive(path)]
+        archives = [path for folder in sources.folders for path in files_under(folder)[0] if is_packed(path)]
         if archives:
             raise InputError(f"no file of its CT series {scan.series_uid}{instead}{unpack_first(archives)}")
         raise InputError(f"no file of its CT series {scan.series_uid}{instead}: download the series")

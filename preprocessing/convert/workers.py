@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.processes import process_pool
+from lung_nodule.runtime.processes import process_pool
 from preprocessing.convert.scan_task import ScanTask, SkippedScan, convert_scan
 
 STOPS_EVERY_SCAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

@@ -12,8 +12,8 @@ import pandas as pd
 
 from lung_nodule.holdout import HOLDOUT
 from lung_nodule.io import write_json, write_table
-from lung_nodule.io.software import this_software
 from lung_nodule.lidc import FOLDS
+from lung_nodule.runtime.software import this_software
 from preprocessing.dataset.conversion_settings import LAYOUT_VERSION, ConversionSettings
 from preprocessing.dataset.manifest import write_manifest
 from preprocessing.dataset.rows import NODULE_COLUMNS, SCAN_COLUMNS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lung_nodule.io import Series
-from lung_nodule.io.software import this_software
 from lung_nodule.lidc import CHARACTERISTICS
+from lung_nodule.runtime.software import this_software
 from preprocessing.dataset.flags import NODULE_FLAGS, of_place, orientation, scan_flags
 from preprocessing.lidc.annotation_rows import SPACING_COLUMNS, Row, mean_diameter, rating_statistics
 from preprocessing.lidc.nodule_volume import NoduleVolume

@@ -15,7 +15,7 @@ import pandas as pd
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, read_nifti, read_table
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime.progress_bar import progress
 from preprocessing.dataset.manifest import MANIFEST, read_manifest
 from preprocessing.dataset.rows import NODULE_COLUMNS, SCAN_COLUMNS
 from preprocessing.lidc.annotation_rows import ANNOTATION_COLUMNS

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import write_text
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.processes import process_pool
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.processes import process_pool
 from preprocessing.lidc import database
 from preprocessing.lidc.records import NoduleRecord, ScanRecord
 from preprocessing.phantom.drawing import draw_scan, draw_turned

@@ -18,7 +18,7 @@ from lung_nodule.benchmark.cell import BEGUN, Cell, CellFailure
 from lung_nodule.benchmark.plan import trained_cells
 from lung_nodule.benchmark.run_cells import run_cells, side_by_side, threads_of_each
 from lung_nodule.errors import InputError
-from lung_nodule.io.lock import only_writer
+from lung_nodule.runtime.lock import only_writer
 
 FAKE = str(Path(__file__).with_name("fake_bundle.py"))
 PATIENCE_S = 30
@@ -191,7 +191,7 @@ def test_a_cluster_runs_the_same_cells(tmp_path: Path, monkeypatch: pytest.Monke
         seen.update(address=address, folders=set(folders), killed=killed(tasks[0], "out of memory"))
         yield from map(work, tasks)
 
-    monkeypatch.setattr("lung_nodule.io.cluster.on_workers", on_workers)
+    monkeypatch.setattr("lung_nodule.runtime.cluster.on_workers", on_workers)
     assert run_cells(cells(tmp_path), scheduler="tcp://there:1") == []
     assert seen["folders"] == {tmp_path}, "dataset and output are one folder here"
     assert seen["killed"] == CellFailure("mtcnn, seed 0, fold 0", "out of memory")

@@ -11,7 +11,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.popen_forkserver import Popen
 from unittest.mock import patch
 
-from lung_nodule.io.processes import _initialize
+from lung_nodule.runtime.processes import _initialize
 
 _SERVER = forkserver.ForkServer()
 _SERVER.set_forkserver_preload(["preprocessing.convert.workers"])
@@ -34,5 +34,5 @@ class _Context(ForkServerContext):
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """As ``lung_nodule.io.processes.process_pool``, with forked processes instead of spawned ones."""
+    """As ``lung_nodule.runtime.processes.process_pool``, with forked processes instead of spawned ones."""
     return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_initialize)

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from lung_nodule import __main__ as lung_nodule_commands
-from lung_nodule.io.command_line import names
+from lung_nodule.runtime.command_line import names
 from preprocessing import __main__ as preprocessing_commands
 from preprocessing.__main__ import main
 from tests.preprocessing.conftest import SMALL

@@ -13,8 +13,8 @@ import pytest
 
 import lung_nodule
 from lung_nodule.errors import InputError
-from lung_nodule.io import software
-from lung_nodule.io.software import Software, software_at, this_software
+from lung_nodule.runtime import software
+from lung_nodule.runtime.software import Software, software_at, this_software
 from preprocessing.convert import convert, earlier_scans, scan_task
 from preprocessing.dataset import ConversionSettings, rows, verify
 from tests.preprocessing.conftest import SEVERAL, SMALL

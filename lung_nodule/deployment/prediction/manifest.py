@@ -12,7 +12,7 @@ from typing import Any
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.findings import Finding, as_row
 from lung_nodule.io import Ct, file_sha256, files_sha256, only_series
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.software import this_software
 
 JSON = "nodules.json"
 """Written last; a folder without it is incomplete."""

@@ -50,7 +50,7 @@ from lung_nodule.io import (
     write_json,
     write_table,
 )
-from lung_nodule.io.lock import only_writer
+from lung_nodule.runtime.lock import only_writer
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)

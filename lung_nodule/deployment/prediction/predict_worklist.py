@@ -17,8 +17,8 @@ from lung_nodule.deployment.prediction.predict import Case, predict_case
 from lung_nodule.deployment.prediction.worklist import SUMMARY, read_worklist
 from lung_nodule.errors import InputError, user_error
 from lung_nodule.io import write_table
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 

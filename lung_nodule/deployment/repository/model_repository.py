@@ -19,7 +19,7 @@ from lung_nodule.core import NoduleView
 from lung_nodule.deployment.repository.file_record import RECORD
 from lung_nodule.errors import InputError
 from lung_nodule.io import write_json, write_text
-from lung_nodule.io.lock import only_writer
+from lung_nodule.runtime.lock import only_writer
 from tritonclient.grpc.model_config_pb2 import ModelConfig  # pyright: ignore[reportAttributeAccessIssue] # protobuf
 
 STEPS = Path(__file__).resolve().parent / "steps"

@@ -322,3 +322,13 @@ def test_what_holds_no_nodule_is_refused_in_one_line(axial: Series, tmp_path: Pa
         assert str(path) in str(caught.value)
     with pytest.raises(InputError, match=r"refers to a DICOM series: give that as the CT .* not scan\.nii\.gz"):
         read_nodule_source(tmp_path / REPORT, series_of="scan.nii.gz")
+
+
+def test_a_segmentation_without_its_dimension_index_is_refused(axial: Series, tmp_path: Path) -> None:
+    """Highdicom then asks its table of frames for a column that is not there."""
+    write_dicom_results(tmp_path, found_in(axial), axial, SERVED)
+    damaged = pydicom.dcmread(tmp_path / SEGMENTATION)
+    del damaged.DimensionIndexSequence
+    damaged.save_as(tmp_path / "damaged.dcm")
+    with pytest.raises(InputError, match=r"damaged\.dcm cannot be used: "):
+        read(tmp_path / "damaged.dcm", axial)

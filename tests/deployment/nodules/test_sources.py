@@ -79,6 +79,10 @@ REFUSED = {
     "another CT": ([_image("a", (1, 1)), _image("b", (1, 1))], r"holds 2 images, 0 of them named c.nii.gz"),
     "no boxes": ([{"boxes": []}], "each image needs box and label_scores"),
     "five numbers": ([{"box": [[1, 2, 3, 4, 5]], "label_scores": [1.0]}], "a box needs six numbers"),
+    "no number as a score": (
+        [{"box": [[1, 2, 3, 4, 5, 6]], "label_scores": [None]}],
+        "each box needs six numbers, one",
+    ),
     "a score missing": ([{"box": [[1, 2, 3, 4, 5, 6]], "label_scores": []}], "1 boxes with 0 scores"),
 }
 

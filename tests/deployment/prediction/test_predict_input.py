@@ -17,7 +17,7 @@ from lung_nodule.deployment.prediction import predict
 from lung_nodule.deployment.prediction.patients import patients_of
 from lung_nodule.errors import InputError
 from lung_nodule.io import Volume, read_nifti, write_nifti
-from lung_nodule.io.lock import only_writer
+from lung_nodule.runtime.lock import only_writer
 from tests.deployment.hand_made import FRAME
 from tests.io.dicom_series import SeriesPlan, write_series
 from tests.user_ct import chest, write_centers, write_ct, write_dicom

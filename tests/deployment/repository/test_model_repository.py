@@ -238,3 +238,13 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="other files"), replace_models(tmp_path, "mtnet"):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_the_copy_of_a_killed_export_is_removed_by_the_next(tmp_path: Path) -> None:
+    repository, left = tmp_path / "repository", tmp_path / ".repository.0123abcd.new"
+    left.mkdir()
+    (left / "model.onnx").write_bytes(b"half")
+    with replace_models(repository, "mtnet") as fresh:
+        (fresh / "mtnet").mkdir()
+    assert not left.exists()
+    assert (repository / "mtnet").is_dir()

@@ -15,7 +15,7 @@ from ci.bundle_tools.painted_scans import write_scans
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import cut_voi, read_nifti, voi_edge_mm
-from lung_nodule.io.software import this_software
+from lung_nodule.runtime.software import this_software
 from preprocessing.__main__ import main
 from preprocessing.candidates import CandidateSettings, Tables, extraction, write_candidates
 from preprocessing.candidates.luna16_tables import read_candidates, read_findings, read_subsets

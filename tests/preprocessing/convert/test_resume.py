@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.lock import only_writer
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime.lock import only_writer
+from lung_nodule.runtime.progress_bar import progress
 from preprocessing.__main__ import main
 from preprocessing.convert import workers
 from preprocessing.convert.conversion import convert, plan
@@ -267,7 +267,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = iter(range(0, 4000, 10))  # ten seconds a scan
-    monkeypatch.setattr("lung_nodule.io.progress_bar.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("lung_nodule.runtime.progress_bar.time.monotonic", lambda: next(clock))
     with caplog.at_level(logging.INFO), progress(60, description="convert", unit="scan") as step:
         for _ in range(60):
             step()

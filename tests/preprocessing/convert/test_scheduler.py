@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.errors import InputError
-from lung_nodule.io import cluster as cluster_module
+from lung_nodule.runtime import cluster as cluster_module
 from preprocessing.__main__ import main
 from preprocessing.convert.conversion import convert, plan
 from preprocessing.convert.layouts import locate

@@ -15,7 +15,7 @@ import SimpleITK
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import Series, find_series, read_series
-from lung_nodule.io.lock import only_writer
+from lung_nodule.runtime.lock import only_writer
 from preprocessing.lidc import database
 from preprocessing.lidc.pylidc_compat import import_pylidc
 from preprocessing.lidc.records import ScanRecord

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from lung_nodule.io import progress_bar as module
-from lung_nodule.io.progress_bar import progress
+from lung_nodule.runtime import progress_bar as module
+from lung_nodule.runtime.progress_bar import progress
 
 
 class Terminal(io.StringIO):
