@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lung_nodule.deployment.server.memory_regions import MemoryRegions, remove_abandoned
+from lung_nodule.deployment.server.memory_regions import HOME_PREFIX, MemoryRegions, remove_abandoned
 from lung_nodule.deployment.server.parent_death import dies_with_parent
 from lung_nodule.deployment.server.process_groups import kill_group, wait_for_group
 from lung_nodule.deployment.server.triton_runtime import find_runtime
@@ -38,7 +38,7 @@ class TritonProcess:
         log_file: Path | None = None,
         config_name: str | None = None,
     ) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="lung_nodule_triton_"))
+        self.home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
         self.memory_prefix = f"lung_nodule_{os.getpid()}_{endpoints['grpc'][1]}_"
         self._memory: MemoryRegions | None = None
         self._repository, self._endpoints, self._config_name = repository, endpoints, config_name
@@ -59,7 +59,7 @@ class TritonProcess:
         """
         runtime = find_runtime()
         remove_abandoned()
-        self._memory = MemoryRegions(self.memory_prefix)
+        self._memory = MemoryRegions(self.memory_prefix, self.home)
         command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self.home)))
         with open(self._log, "ab") as log:  # a restart keeps the earlier log
             self._log_start = log.tell()

@@ -49,6 +49,11 @@ def _shared_memory(starter: int | None = None) -> set[str]:
     return {path.name for path in Path("/dev/shm").glob(f"lung_nodule_{starter or os.getpid()}_*")}
 
 
+def _homes(starter: int) -> list[Path]:
+    """Temporary folders of the servers that a process started."""
+    return [Path(path.read_text()) for path in Path("/dev/shm").glob(f"lung_nodule_{starter}_*_lock")]
+
+
 def _serving(repository: Path) -> tuple[subprocess.Popen[str], str]:
     """A running ``serve`` command, and the ``host:port`` of its gRPC endpoint."""
     command = [sys.executable, "-m", "lung_nodule", "serve", f"--repository={repository}"]
@@ -114,7 +119,10 @@ def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_its_memor
     assert _living(group=group) == []
     left, own = _shared_memory(process.pid), _shared_memory()
     assert len(left) > 1
+    (home,) = _homes(process.pid)
+    assert home.is_dir()
     remove_abandoned()
+    assert not home.exists()
     assert _shared_memory(process.pid) == set()
     assert _shared_memory() == own
     assert ask_canary(server.grpc_url) == ["mtnet"]
