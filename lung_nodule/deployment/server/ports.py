@@ -45,8 +45,8 @@ def choose_ports(wanted: dict[str, int], address: str) -> dict[str, int]:
 def _check_numbers(wanted: dict[str, int]) -> None:
     fixed = [port for port in wanted.values() if port]
     for name, port in wanted.items():
-        if not 0 <= port <= _HIGHEST:
-            raise InputError(f"--{name}_port must be from 0 to {_HIGHEST}, got {port}")
+        if not isinstance(port, int) or not 0 <= port <= _HIGHEST:
+            raise InputError(f"--{name}_port must be a whole number from 0 to {_HIGHEST}, got {port!r}")
         if fixed.count(port) > 1:
             others = " and ".join(f"--{other}_port" for other, same in wanted.items() if same == port)
             raise InputError(f"{others} are all {port}: give each a port of its own (0: any free one)")
