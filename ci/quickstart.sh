@@ -70,7 +70,7 @@ else
     convert "$dicom_root" "$dataset"
     if ! python ci/check_folds.py --dataset "$dataset"; then
         say "so a phantom trains the model, and a scan of $dicom_root is predicted with it"
-        note="The model was trained on a synthetic phantom, as there are too few scans: its answers are no result."
+        note="The model was trained on a synthetic phantom, as there are too few scans: its answers are not results."
         train_on_phantom data/phantom
     fi
 fi
