@@ -235,10 +235,10 @@ def plain(value: Any, *, decimals: int | None = 6) -> Any:
 
     Args:
         value: dicts, lists, tuples, text, booleans, Python's and numpy's numbers, None.
-        decimals: to which floats are rounded; None keeps them.
+        decimals: number of decimals that floats are rounded to; None keeps them all.
 
     Returns:
-        the same with NaN and infinity as None.
+        The same structure, with None for NaN and infinity.
     """
     if isinstance(value, dict):
         return {key: plain(item, decimals=decimals) for key, item in value.items()}

@@ -73,8 +73,8 @@ def may_be_image(path: Path) -> bool:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is an archive by its name."""
-    return path.suffix.lower() in ARCHIVES
+    """Whether a file is an archive by its name; a compressed NIfTI file is not."""
+    return path.suffix.lower() in ARCHIVES and not path.name.lower().endswith(".nii.gz")
 
 
 def sort_series(paths: Iterable[Path], *, keep_headers: bool = False) -> tuple[list[SeriesFiles], dict[Path, str]]:

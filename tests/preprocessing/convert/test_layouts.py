@@ -258,6 +258,10 @@ def test_a_named_folder_that_is_not_complete_does_not_hide_the_rest(
 
 def test_archives_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "ct.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match="no CT series of LIDC-IDRI") as without:
+        locate(tmp_path / "a")
+    assert "unpack" not in str(without.value)
     (tmp_path / "a" / "series.zip").write_bytes(b"")
     with pytest.raises(InputError, match=r"archives are not read: unpack series\.zip first"):
         locate(tmp_path / "a")
