@@ -222,7 +222,7 @@ def predict(
     given = {"ct": ct, "nodules": nodules} if worklist is None else {"worklist": worklist}
     paths = {key: path_text("" if path is None else path, f"--{key}") for key, path in given.items()}
     folder = output_folder("" if out is None else out, "--out")
-    options = {
+    chosen = {
         "threshold": fraction(threshold, "--threshold"),
         "note": sentence(note, "--note"),
         "dicom_results": yes_or_no(dicom_results, "--dicom_results"),
@@ -233,14 +233,16 @@ def predict(
         raise InputError(f"--worklist names each case's {', '.join(of_one)} in its columns: leave these flags out")
 
     def action() -> int:
+        from lung_nodule.deployment.prediction.case import Case, PredictionOptions
         from lung_nodule.deployment.prediction.predict import predict_ct
         from lung_nodule.deployment.prediction.predict_worklist import predict_worklist
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # wait for running requests, as after Ctrl-C
-        server = {"url": url, "model": model, "connection": connection}
+        server, options = {"url": url, "model": model, "connection": connection}, PredictionOptions(**chosen)
         if worklist is not None:
-            return 1 if predict_worklist(**paths, out=folder, **server, **options) else 0
-        predict_ct(**paths, out=folder, **server, keep={"patient_id": patient_id, "series_uid": series_uid}, **options)
+            return 1 if predict_worklist(worklist=paths["worklist"], out=folder, **server, options=options) else 0
+        case = Case(Path(paths["ct"]), Path(paths["nodules"]), patient_id, series_uid, options)
+        predict_ct(case, folder, **server)
         return 0
 
     return Job(action)

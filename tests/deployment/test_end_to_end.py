@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.prediction.case import Case
 from lung_nodule.deployment.prediction.predict import predict_ct
 from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.io import cut_voi, read_nifti, read_table
@@ -42,7 +43,7 @@ def test_predict_answers_what_the_bundle_infers(
     for row in nodules[nodules["nodule_id"].isin(scores.index)].to_dict("records"):
         table, out = tmp_path / "one.csv", tmp_path / row["nodule_id"]
         pd.DataFrame([row]).to_csv(table, index=False)
-        predict_ct(ct=painted / row["ct"], nodules=table, out=out, url=server.grpc_url)
+        predict_ct(Case(painted / row["ct"], table), out, url=server.grpc_url)
         served = read_table(out / "nodules.csv").iloc[0]
         own = scores.loc[row["nodule_id"]]
         assert served["malignancy_prob"] == pytest.approx(own["malignancy_prob"], abs=TOLERANCE)
@@ -72,7 +73,7 @@ def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path
     command += ["--model_path", str(bundle / "models" / "model.pt"), "--results_dir", str(tmp_path / "own")]
     ended = run_python(command, folder=ROOT, environment=os.environ)
     assert ended.returncode == 0, ended.stderr[-3000:]
-    predict_ct(ct=ct, nodules=nodules, out=tmp_path / "served", url=server.grpc_url)
+    predict_ct(Case(ct, nodules), tmp_path / "served", url=server.grpc_url)
     own, served = (read_table(tmp_path / name / "nodules.csv") for name in ("own", "served"))
     assert own["nodule_id"].tolist() == served["nodule_id"].tolist()
     assert (own["malignancy_prob"] - served["malignancy_prob"]).abs().max() < TOLERANCE

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.deployment.prediction.manifest import is_complete
-from lung_nodule.deployment.prediction.predict import Case, predict_case
+from lung_nodule.deployment.prediction.predict import predict_case
 from lung_nodule.deployment.prediction.worklist import SUMMARY, read_worklist
 from lung_nodule.errors import InputError, user_error
 from lung_nodule.io import write_table
@@ -45,7 +46,7 @@ def predict_worklist(
     url: str,
     model: str | None = None,
     connection: Mapping[str, Any] | None = None,
-    **options: str | float | bool,
+    options: PredictionOptions | None = None,
 ) -> int:
     """Predict every case of a worklist into a folder of its name, and write ``worklist.csv``.
 
@@ -65,7 +66,7 @@ def predict_worklist(
     Raises:
         InputError: the worklist cannot be run, no server answers, or another run writes to the folder.
     """
-    cases, out = read_worklist(worklist, **options), Path(out)
+    cases, out = read_worklist(worklist, options), Path(out)
     if (out / SUMMARY).exists() and (out / SUMMARY).samefile(worklist):
         raise InputError(f"{worklist} would be overwritten by the results: name another output folder than {out}")
     with NoduleClient(url, model=model, **(connection or {})) as client, only_writer(out):
@@ -82,7 +83,7 @@ def predict_worklist(
 
 
 def _outcome(client: NoduleClient, served: ServedModel, name: str, case: Case, folder: Path) -> Outcome:
-    if is_complete(folder, model=served, ct_path=case.ct, nodules_path=case.nodules, options=case.options):
+    if is_complete(folder, model=served, ct_path=case.ct, nodules_path=case.nodules, options=case.recorded_options()):
         logger.info("%s: skipped, as it is complete", name)
         return Outcome(SKIPPED)
     try:

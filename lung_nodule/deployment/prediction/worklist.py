@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lung_nodule.deployment.prediction.predict import Case
+from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.errors import InputError
 from lung_nodule.io import as_file_names, is_file_name
 
@@ -30,13 +30,13 @@ class _Row:
         return folder / self.cells[column]
 
 
-def read_worklist(path: str | Path, **options: str | float | bool) -> dict[str, Case]:
+def read_worklist(path: str | Path, options: PredictionOptions | None = None) -> dict[str, Case]:
     """Read the cases of a worklist by name, in its order.
 
     Args:
         path: a CSV with a header, or a JSON list of objects, of ``ct``, ``nodules`` and, optionally, ``name`` (output
             folder; default: the CT's name), ``patient_id`` and ``series_uid``. Paths are relative to the list.
-        options: options of every :class:`~lung_nodule.deployment.prediction.predict.Case`.
+        options: options of every case.
 
     Raises:
         InputError: the list cannot be read or has invalid rows; the message lists all problems.
@@ -51,12 +51,13 @@ def read_worklist(path: str | Path, **options: str | float | bool) -> dict[str, 
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise InputError(f"worklist {path}: {'; '.join(problems[:_SHOWN])}{more}")
+    options = options or PredictionOptions()
     return {name: _case(row, path.parent, options) for row, name in zip(rows, names, strict=True)}
 
 
-def _case(row: _Row, folder: Path, options: Mapping[str, object]) -> Case:
+def _case(row: _Row, folder: Path, options: PredictionOptions) -> Case:
     chosen = {key: row.cells.get(key) or None for key in ("patient_id", "series_uid")}
-    return Case(row.path("ct", folder), row.path("nodules", folder), **chosen, **options)  # pyright: ignore
+    return Case(row.path("ct", folder), row.path("nodules", folder), **chosen, options=options)
 
 
 def _rows(path: Path) -> tuple[list[_Row], list[str]]:

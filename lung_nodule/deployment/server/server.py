@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -22,6 +23,14 @@ from lung_nodule.errors import InputError
 
 logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
+
+
+LONGEST_SILENCE_S = 60.0
+"""Time in seconds without a line in Triton's log after which loading is taken to hang."""
+
+
+class _LoadingError(InputError):
+    """Triton was killed or hangs while it loads its models; a second start can succeed."""
 
 
 class ServerEndedError(RuntimeError):
@@ -132,22 +141,20 @@ class TritonServer:
             )
 
     def _start_triton(self) -> None:
-        """Start Triton, with one retry if a signal killed it while loading (stub locks can time out under load)."""
+        """Start Triton, with one retry if it was killed or hangs while loading, which its stubs can do under load."""
         try:
-            self._start_once()
-        except InputError as error:
-            if self._triton is None or not self._triton.was_killed or self._interrupted.is_set():
-                raise
+            self._start_once(longest_silence_s=LONGEST_SILENCE_S)
+        except _LoadingError as error:
             logger.warning("starting again: %s", str(error).partition("\n")[0].rstrip(":"))
             self._stop_triton()
             self._start_once()
 
-    def _start_once(self) -> None:
+    def _start_once(self, longest_silence_s: float = math.inf) -> None:
         self._triton = TritonProcess(
             self.repository, self._endpoints(), log_file=self._log_file, config_name=self._config_name
         )
         self._triton.start()
-        self._wait_until_answering(self._triton)
+        self._wait_until_answering(self._triton, longest_silence_s)
 
     def _endpoints(self) -> dict[str, tuple[str, int]]:
         """Address and port of Triton's own endpoints; behind the proxy the gRPC endpoint is on loopback."""
@@ -187,12 +194,12 @@ class TritonServer:
                     logger.info("the server answers again")
                     watch.failure = None
 
-    def _wait_until_answering(self, triton: TritonProcess) -> None:
+    def _wait_until_answering(self, triton: TritonProcess, longest_silence_s: float) -> None:
         deadline = time.monotonic() + self._start_timeout_s
         reason = "it did not answer"
         while time.monotonic() < deadline and not self._interrupted.is_set():
             if ending := triton.ending:
-                raise InputError(ending)
+                raise (_LoadingError if triton.was_killed else InputError)(ending)
             try:
                 ask_canary(self.grpc_url, timeout_s=max(1.0, deadline - time.monotonic()))
                 return
@@ -202,6 +209,8 @@ class TritonServer:
                         f"the Triton server runs but does not answer: {error}\n{triton.log_tail}"
                     ) from None
                 reason = str(error)
+            if triton.silence_s > longest_silence_s:
+                raise _LoadingError(f"the Triton server has loaded nothing for {longest_silence_s:.0f} s")
             self._interrupted.wait(0.2)
         if not self._interrupted.is_set():
             raise InputError(

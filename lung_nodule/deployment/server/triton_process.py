@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,7 +45,7 @@ class TritonProcess:
         self._memory: MemoryRegions | None = None
         self._repository, self._endpoints, self._config_name = repository, endpoints, config_name
         self._log = self.home / "server.log" if log_file is None else log_file
-        self._log_start = 0
+        self._log_start, self._started = 0, math.inf
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,7 +64,7 @@ class TritonProcess:
         self._memory = MemoryRegions(self.memory_prefix, self.home)
         command = dies_with_parent(self._command(runtime.server, runtime.make_backends(self.home)))
         with open(self._log, "ab") as log:  # a restart keeps the earlier log
-            self._log_start = log.tell()
+            self._log_start, self._started = log.tell(), time.time()
             # In its own session, Ctrl-C reaches only this process, and the stubs can be killed as a group.
             self._process = subprocess.Popen(
                 command, env=runtime.environment(), stdout=log, stderr=log, start_new_session=True
@@ -87,6 +89,11 @@ class TritonProcess:
     def was_killed(self) -> bool:
         """Whether Triton was killed by a signal."""
         return self._process is not None and (self._process.poll() or 0) < 0
+
+    @property
+    def silence_s(self) -> float:
+        """Time in seconds since the start or the last line of the log."""
+        return time.time() - max(self._started, self._log.stat().st_mtime)
 
     @property
     def ending(self) -> str | None:

@@ -18,6 +18,7 @@ from pydicom.uid import CTImageStorage
 from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION, write_dicom_results
 from lung_nodule.deployment.findings import Finding
 from lung_nodule.deployment.prediction import predict
+from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.io import ScanMasks, Series, mask_path, read_nifti, read_table
 from tests.deployment.hand_made import ANSWER, FRAME, SERVED, found_in, series_in
 from tests.io.dicom_series import SeriesPlan, write_series
@@ -282,15 +283,15 @@ def test_dciodvfy_finds_no_error(series: Series, radius_mm: float | None, tmp_pa
 def test_predict_writes_both_of_a_dicom_series_alone(tmp_path: Path) -> None:
     """An earlier run's are removed where a run writes none: on request, or of a NIfTI file."""
     ct, nodules, out = write_dicom(tmp_path / "ct", extra=FRAME), write_centers(tmp_path / "n.csv"), tmp_path / "out"
-    table = {"nodules": nodules, "out": out, "url": "any"}
-    for again in ({"ct": ct, "dicom_results": False}, {"ct": write_ct(tmp_path / "scan.nii.gz")}):
-        predict.predict_ct(ct=ct, **table)
+    without = PredictionOptions(dicom_results=False)
+    for again in (Case(ct, nodules, options=without), Case(write_ct(tmp_path / "scan.nii.gz"), nodules)):
+        predict.predict_ct(Case(ct, nodules), out, url="any")
         assert {path.name for path in out.glob("*.dcm")} == {SEGMENTATION, REPORT}
         assert "research use only" in pydicom.dcmread(out / REPORT).SeriesDescription
         volumes = read_table(out / "nodules.csv")["volume_mm3"].tolist()
         groups = highdicom.sr.srread(out / REPORT).content.get_volumetric_roi_measurement_groups()
         assert [numbers_of(group)["118565006", None, None][0] for group in groups] == volumes
-        predict.predict_ct(**table, **again)
+        predict.predict_ct(again, out, url="any")
         assert not list(out.glob("*.dcm"))
 
 
@@ -298,7 +299,7 @@ def test_predict_writes_both_of_a_dicom_series_alone(tmp_path: Path) -> None:
 def test_a_series_that_does_not_fit_still_gets_the_rest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ct, out = write_dicom(tmp_path / "ct"), tmp_path / "out"
     with caplog.at_level(logging.WARNING):
-        predict.predict_ct(ct=ct, nodules=write_centers(tmp_path / "n.csv"), out=out, url="any")
+        predict.predict_ct(Case(ct, write_centers(tmp_path / "n.csv")), out, url="any")
     assert "lacks the attribute FrameOfReferenceUID" in caplog.text
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     masks = {"masks/nodule_0.nii.gz", "masks/nodule_1.nii.gz"}
@@ -311,9 +312,9 @@ def test_a_series_names_its_patient_to_the_training(tmp_path: Path) -> None:
     """Whom the training saw is named without --patient_id, in the report and in both files."""
     ct, out = write_dicom(tmp_path / "ct", extra=FRAME), tmp_path / "out"
     nodules = write_centers(tmp_path / "n.csv")
-    predict.predict_ct(ct=ct, nodules=nodules, out=out, url="has seen the patient")
+    predict.predict_ct(Case(ct, nodules), out, url="has seen the patient")
     assert "was trained on a patient with this ID, SYNTHETIC" in (out / "report.html").read_text()
     for name in (SEGMENTATION, REPORT):
         assert "NO RESULT" in pydicom.dcmread(out / name).SeriesDescription
-    predict.predict_ct(ct=ct, nodules=nodules, out=out, url="has seen somebody else")
+    predict.predict_ct(Case(ct, nodules), out, url="has seen somebody else")
     assert "was trained on a patient with this ID" not in (out / "report.html").read_text()

@@ -19,6 +19,7 @@ from lung_nodule.core import nodule_mask
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.connection.voi_memory import PREFIX
 from lung_nodule.deployment.dicom.results import REPORT
+from lung_nodule.deployment.prediction.case import Case
 from lung_nodule.deployment.prediction.predict import predict_ct
 from lung_nodule.deployment.server.canary import ask_canary
 from lung_nodule.deployment.server.server import TritonServer
@@ -59,7 +60,7 @@ def lps_file(ball_ct, tmp_path: Path) -> Path:
 
 def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct_file: Path, tmp_path: Path) -> None:
     out, ct = tmp_path / "out", read_nifti(ct_file)
-    predict_ct(ct=ct_file, nodules=_table(tmp_path / "n.csv"), out=out, url=server.grpc_url)
+    predict_ct(Case(ct_file, _table(tmp_path / "n.csv")), out, url=server.grpc_url)
     table = pd.read_csv(out / "nodules.csv")
     labels = read_nifti(out / "nodules.nii.gz")
     assert labels.data.dtype == np.uint16
@@ -89,7 +90,7 @@ def test_the_manifest_names_weights_and_inputs(
     server: TritonServer, lps_file: Path, bundle: Path, tmp_path: Path
 ) -> None:
     nodules = _table(tmp_path / "n.csv")
-    predict_ct(ct=lps_file, nodules=nodules, out=tmp_path / "out", url=server.grpc_url)
+    predict_ct(Case(lps_file, nodules), tmp_path / "out", url=server.grpc_url)
     written = json.loads((tmp_path / "out" / "nodules.json").read_text())
     assert written["model"]["weights_sha256"] == [file_sha256(bundle / "models" / "model.pt")]
     assert written["inputs"]["ct"] == {"name": "scan.nii.gz", "sha256": file_sha256(lps_file)}
@@ -113,7 +114,7 @@ def test_the_answer_does_not_depend_on_how_the_ct_is_stored(server: TritonServer
     results = []
     for source in ("a.nii.gz", "b.nii.gz", "dicom"):
         out, nodules = tmp_path / f"of_{source}", _table(tmp_path / "n.csv")
-        predict_ct(ct=tmp_path / source, nodules=nodules, out=out, url=server.grpc_url)
+        predict_ct(Case(tmp_path / source, nodules), out, url=server.grpc_url)
         results.append(pd.read_csv(out / "nodules.csv"))
     stored = [(c[2] - LPS[2, 3]) / LPS[2, 2] for c in CENTERS]
     numbers = [results[0].pop("slice_index"), results[1].pop("slice_index"), results[2].pop("instance_number")]
@@ -134,10 +135,10 @@ def _turned(affine: np.ndarray) -> np.ndarray:
 def test_a_report_repeats_its_prediction_on_a_zip_of_the_series(server: TritonServer, tmp_path: Path) -> None:
     """Our own structured report as the nodules: the same places, so the same answers."""
     ct, nodules = write_dicom(tmp_path / "ct", extra=FRAME), write_centers(tmp_path / "n.csv")
-    predict_ct(ct=ct, nodules=nodules, out=tmp_path / "first", url=server.grpc_url)
-    zipped = shutil.make_archive(str(tmp_path / "zipped"), "zip", ct)
+    predict_ct(Case(ct, nodules), tmp_path / "first", url=server.grpc_url)
+    zipped = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", ct))
     report = tmp_path / "first" / REPORT
-    predict_ct(ct=zipped, nodules=report, out=tmp_path / "second", url=server.grpc_url)
+    predict_ct(Case(zipped, report), tmp_path / "second", url=server.grpc_url)
     first, second = (pd.read_csv(tmp_path / name / "nodules.csv") for name in ("first", "second"))
     pd.testing.assert_frame_equal(first, second, atol=1e-4)
     for name in first["mask"]:
@@ -148,7 +149,7 @@ def test_a_report_repeats_its_prediction_on_a_zip_of_the_series(server: TritonSe
 def test_a_center_outside_leaves_nothing_behind(server: TritonServer, lps_file: Path, tmp_path: Path) -> None:
     nodules = _table(tmp_path / "n.csv", np.array([CENTERS[0], [500.0, 0, 0]]))
     with pytest.raises(InputError, match=r"nodule nodule_1: the centre .* lies outside the CT"):
-        predict_ct(ct=lps_file, nodules=nodules, out=tmp_path / "out", url=server.grpc_url)
+        predict_ct(Case(lps_file, nodules), tmp_path / "out", url=server.grpc_url)
     assert not (tmp_path / "out").exists()
 
 
@@ -199,7 +200,7 @@ def test_a_server_that_is_down_is_one_line_and_status_2(tmp_path: Path) -> None:
 def test_a_missing_column_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("nodule_id,center_x_ras,center_y_ras\na,1,2\n")
     with pytest.raises(InputError, match="center_z_ras") as caught:
-        predict_ct(ct=tmp_path, nodules=tmp_path / "n.csv", out=tmp_path / "out", url="localhost:9")
+        predict_ct(Case(tmp_path, tmp_path / "n.csv"), tmp_path / "out", url="localhost:9")
     assert "\n" not in str(caught.value)
 
 
@@ -207,11 +208,11 @@ def test_a_missing_column_is_one_line(tmp_path: Path) -> None:
 def test_files_of_the_users_own_are_kept(server: TritonServer, lps_file: Path, tmp_path: Path) -> None:
     """A second run removes the masks of the first alone; a table that results would replace is refused."""
     out, nodules = tmp_path / "out", _table(tmp_path / "n.csv")
-    predict_ct(ct=lps_file, nodules=nodules, out=out, url=server.grpc_url)
+    predict_ct(Case(lps_file, nodules), out, url=server.grpc_url)
     (out / "masks" / "by_hand.nii.gz").write_bytes(b"mine")
-    predict_ct(ct=lps_file, nodules=_table(tmp_path / "one.csv", CENTERS[:1]), out=out, url=server.grpc_url)
+    predict_ct(Case(lps_file, _table(tmp_path / "one.csv", CENTERS[:1])), out, url=server.grpc_url)
     assert {path.name for path in (out / "masks").iterdir()} == {"nodule_0.nii.gz", "by_hand.nii.gz"}
     before = (out / "nodules.csv").read_bytes()
     with pytest.raises(InputError, match="would be overwritten by the results: name another output folder"):
-        predict_ct(ct=lps_file, nodules=out / "nodules.csv", out=out, url=server.grpc_url)
+        predict_ct(Case(lps_file, out / "nodules.csv"), out, url=server.grpc_url)
     assert (out / "nodules.csv").read_bytes() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from lung_nodule.__main__ import main
 from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION
 from lung_nodule.deployment.nodules.sources import read_nodule_source
 from lung_nodule.deployment.prediction import predict
+from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.deployment.prediction.patients import patients_of
 from lung_nodule.errors import InputError
 from lung_nodule.io import Volume, read_nifti, write_nifti
@@ -30,8 +32,8 @@ def _change(table: Path, **columns: object) -> Path:
     return table
 
 
-def _predict(ct: Path, nodules: Path, out: Path, **options: object) -> None:
-    predict.predict_ct(ct=ct, nodules=nodules, out=out, url="any", **options)
+def _predict(ct: Path, nodules: Path, out: Path, **options: Any) -> None:
+    predict.predict_ct(Case(ct, nodules, options=PredictionOptions(**options)), out, url="any")
 
 
 @pytest.mark.slow

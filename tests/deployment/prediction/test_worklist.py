@@ -9,14 +9,15 @@ import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pydicom
 import pytest
 
 from lung_nodule import __main__
-from lung_nodule.deployment.prediction import predict, predict_worklist
-from lung_nodule.deployment.prediction.predict import Case
+from lung_nodule.deployment.prediction import predict_worklist, results
+from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.deployment.prediction.worklist import SUMMARY, read_worklist
 from lung_nodule.errors import InputError
 from tests.deployment.hand_made import FRAME, HandMadeAnswers
@@ -48,11 +49,12 @@ def work(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take a second each, and are not the point here."""
-    monkeypatch.setattr(predict, "write_report", lambda path, *_, **__: path.write_text("pictures"))
+    monkeypatch.setattr(results, "write_report", lambda path, *_, **__: path.write_text("pictures"))
 
 
-def run(work: Path, out: Path, *, url: str = "any", name: str = "cases.csv", **options: str | float | bool) -> int:
-    return predict_worklist.predict_worklist(worklist=work / name, out=out, url=url, **options)
+def run(work: Path, out: Path, *, url: str = "any", name: str = "cases.csv", **options: Any) -> int:
+    chosen = PredictionOptions(**options)
+    return predict_worklist.predict_worklist(worklist=work / name, out=out, url=url, options=chosen)
 
 
 def summary(out: Path) -> dict[str, str]:
@@ -142,7 +144,7 @@ def test_a_half_written_folder_is_not_complete(one: Path, tmp_path: Path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(predict, "write_report", full)
+        patched.setattr(results, "write_report", full)
         assert run(one, out) == 1
     assert "No space left on device" in (out / SUMMARY).read_text()
     write_centers(one / "nodules.csv", CENTERS[:1])  # as the first, complete run had it
@@ -246,7 +248,9 @@ def test_a_list_may_be_json_and_written_by_a_spreadsheet(work: Path, tmp_path: P
     lines = ["name,ct,nodules,patient_id,series_uid", f"0306, cts/series ,{tmp_path}/elsewhere.csv,0306,", "", ""]
     (work / "cases.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
     ct, nodules = work / "cts" / "series", tmp_path / "elsewhere.csv"
-    assert read_worklist(work / "cases.csv", note="n") == {"0306": Case(ct, nodules, patient_id="0306", note="n")}
+    noted = PredictionOptions(note="n")
+    wanted = Case(ct, nodules, patient_id="0306", options=noted)
+    assert read_worklist(work / "cases.csv", noted) == {"0306": wanted}
     scan = Case(work / "cts" / "scan.nii.gz", work / "nodules.csv")
     assert read_worklist(work / "cases.json") == {"a": Case(ct, nodules, patient_id="306"), "scan": scan}
 

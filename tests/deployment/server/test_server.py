@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lung_nodule.deployment.server import server as server_module
 from lung_nodule.deployment.server import triton_runtime
 from lung_nodule.deployment.server.canary import CanaryError, ask_canary
 from lung_nodule.deployment.server.memory_regions import remove_abandoned
@@ -178,19 +179,38 @@ def test_the_command_line_stops_in_order(repository: Path, number: signal.Signal
 
 
 @pytest.mark.slow
-def test_a_server_that_a_signal_ends_while_it_loads_is_started_again(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("first", ["kill -ABRT $$", "sleep 600"])
+def test_a_server_that_is_killed_or_hangs_while_it_loads_is_started_again(
+    first: str, repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands, starts = TritonProcess._command, []
 
-    def first_aborts(self: TritonProcess, *arguments: Path) -> list[str]:
+    def first_fails(self: TritonProcess, *arguments: Path) -> list[str]:
         starts.append(commands(self, *arguments))
-        return starts[-1] if len(starts) > 1 else ["/bin/sh", "-c", "kill -ABRT $$"]
+        return starts[-1] if len(starts) > 1 else ["/bin/sh", "-c", first]
 
-    monkeypatch.setattr(TritonProcess, "_command", first_aborts)
-    with TritonServer(repository) as server:
+    monkeypatch.setattr(TritonProcess, "_command", first_fails)
+    monkeypatch.setattr(server_module, "LONGEST_SILENCE_S", 1.0)
+    log = tmp_path / "server.log"
+    log.write_text("of an earlier start")
+    os.utime(log, (0, 0))
+    with TritonServer(repository, log_file=log) as server:
         assert len(starts) == 2
         assert ask_canary(server.grpc_url) == ["mtnet"]
+
+
+@pytest.mark.parametrize(("written", "silence_s"), [(-50, 20), (-8, 8), (-30, 20)])
+def test_the_silence_of_a_server_begins_with_its_start_or_a_line(
+    written: int, silence_s: int, repository: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "server.log"
+    log.touch()
+    now = time.time()
+    os.utime(log, (now + written, now + written))
+    triton = TritonProcess(repository, {"grpc": ("127.0.0.1", 1)}, log_file=log)
+    triton._started = now - 20
+    assert triton.silence_s == pytest.approx(silence_s, abs=5)
+    triton.stop()
 
 
 def test_an_interrupt_while_starting_ends_the_start(repository: Path) -> None:
