@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lung_nodule.benchmark.panel import PANEL
+from lung_nodule.benchmark.panel.panel_rows import PANEL
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Edges of five bins; tenths of some networks hold fewer than twenty nodules."""

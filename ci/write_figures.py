@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))  # run as a script
 import pandas as pd  # noqa: E402
 
 from ci import reliability_tables  # noqa: E402
-from lung_nodule.benchmark.panel import PANEL  # noqa: E402
+from lung_nodule.benchmark.panel.panel_rows import PANEL  # noqa: E402
 from lung_nodule.lidc import ATTRIBUTES  # noqa: E402
 
 BENCHMARK = ROOT / "docs" / "benchmark.json"

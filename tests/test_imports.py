@@ -37,18 +37,44 @@ MAY_IMPORT = {
     },
     "deployment": {"deployment", "methods", "data", "networks", "losses", "core", "io", "runtime"},
 }
-WITHIN_DEPLOYMENT = {
-    "answers": set(),
-    "occlusion": set(),
-    "connection": set(),
-    "findings": {"answers", "occlusion"},
-    "client": {"answers", "connection"},
-    "repository": {"answers"},
-    "server": {"repository"},
-    "dicom": {"answers", "findings"},
-    "nodules": {"dicom"},
-    "report": {"answers", "findings", "occlusion"},
-    "prediction": {"answers", "client", "dicom", "findings", "nodules", "occlusion", "report"},
+WITHIN = {
+    "deployment": {
+        "answers": set(),
+        "occlusion": set(),
+        "connection": set(),
+        "findings": {"answers", "occlusion"},
+        "client": {"answers", "connection"},
+        "repository": {"answers"},
+        "server": {"repository"},
+        "dicom": {"answers", "findings"},
+        "nodules": {"dicom"},
+        "report": {"answers", "findings", "occlusion"},
+        "prediction": {"answers", "client", "dicom", "findings", "nodules", "occlusion", "report"},
+    },
+    "benchmark": {
+        "dataset": set(),
+        "measurements": set(),
+        "figures": set(),
+        "cells": {"dataset"},
+        "weights": {"cells"},
+        "predictions": {"cells"},
+        "readouts": {"cells", "predictions"},
+        "baselines": {"measurements", "predictions"},
+        "panel": {"cells", "measurements", "predictions"},
+        "report": {"baselines", "figures", "panel"},
+        "run": {
+            "baselines",
+            "cells",
+            "dataset",
+            "measurements",
+            "panel",
+            "predictions",
+            "readouts",
+            "report",
+            "weights",
+        },
+        "arguments": {"cells", "run"},
+    },
 }
 FOR_ALL = {"lidc", "errors", "holdout"}
 PYTHON = sorted((ROOT / "lung_nodule").rglob("*.py")) + sorted((ROOT / "preprocessing").rglob("*.py"))
@@ -78,12 +104,14 @@ def test_arrows_run_one_way(package: str) -> None:
         assert ours - {"__version__"} <= MAY_IMPORT[package] | FOR_ALL, path
 
 
-def test_arrows_run_one_way_within_the_deployment() -> None:
-    place = ROOT / "lung_nodule" / "deployment"
-    assert {path.stem for path in place.iterdir() if path.stem[0] != "_"} == set(WITHIN_DEPLOYMENT)
-    for part, others in WITHIN_DEPLOYMENT.items():
+@pytest.mark.parametrize("package", WITHIN)
+def test_arrows_run_one_way_within_a_package(package: str) -> None:
+    place, may_import = ROOT / "lung_nodule" / package, WITHIN[package]
+    assert {path.stem for path in place.iterdir() if path.stem[0] != "_"} == set(may_import)
+    assert circle_in(may_import) == []
+    for part, others in may_import.items():
         for path in [place / f"{part}.py"] if (place / f"{part}.py").is_file() else (place / part).rglob("*.py"):
-            ours = {name.split(".")[2] for name in imported(path) if name.startswith("lung_nodule.deployment.")}
+            ours = {name.split(".")[2] for name in imported(path) if name.startswith(f"lung_nodule.{package}.")}
             assert ours - {part} <= others, path
 
 

@@ -76,7 +76,7 @@ def _cross_validate(
     folds: Sequence[int],
     execution: Mapping[str, Any],
 ) -> int:
-    from lung_nodule.benchmark.plan import read_options
+    from lung_nodule.benchmark.cells.plan import read_options
     from lung_nodule.benchmark.run import Execution, cross_validate
 
     chosen = _known(bundles)

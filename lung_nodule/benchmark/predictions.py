@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.cell import Cell
+from lung_nodule.benchmark.cells.cell import Cell
 from lung_nodule.core import NETWORK_SCORE
 from lung_nodule.data import ATTRIBUTE_COLUMNS
 from lung_nodule.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lung_nodule.benchmark.cell import Cell
+from lung_nodule.benchmark.cells.cell import Cell
 from lung_nodule.benchmark.predictions import youden_threshold
 from lung_nodule.core import LOGIT, NETWORK_SCORE, OF_NETWORK, logit
 from lung_nodule.io import read_table, write_json

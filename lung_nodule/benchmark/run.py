@@ -9,23 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lung_nodule.benchmark.baselines import fitted_rows, mask_rows, ranking_rows
-from lung_nodule.benchmark.cell import Cell, CellFailure
+from lung_nodule.benchmark.baselines.baseline_rows import fitted_rows, mask_rows, ranking_rows
+from lung_nodule.benchmark.baselines.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
+from lung_nodule.benchmark.baselines.own_masks import own_mask_rows
+from lung_nodule.benchmark.baselines.readers import rating_spread, reader_rows
+from lung_nodule.benchmark.baselines.splits import (
+    Split,
+    another_dataset,
+    cross_validation,
+    refuse_one_class,
+    refuse_shared,
+)
+from lung_nodule.benchmark.cells.cell import Cell, CellFailure
+from lung_nodule.benchmark.cells.plan import given_cells, trained_cells
+from lung_nodule.benchmark.cells.run_cells import run_cells
 from lung_nodule.benchmark.dataset import Dataset, folds_of, read_dataset, require_classes
-from lung_nodule.benchmark.measurements import measure_nodules
-from lung_nodule.benchmark.methods_without_network import WITHOUT_NETWORK, own_radiomics, own_size
-from lung_nodule.benchmark.own_masks import own_mask_rows
-from lung_nodule.benchmark.panel import CELL, PANEL, panel_rows
-from lung_nodule.benchmark.panel_masks import chosen_weights, panel_masks
-from lung_nodule.benchmark.plan import given_cells, trained_cells
-from lung_nodule.benchmark.plots import write_plots
+from lung_nodule.benchmark.measurements.nodule_measurements import measure_nodules
+from lung_nodule.benchmark.panel.panel_masks import chosen_weights, panel_masks
+from lung_nodule.benchmark.panel.panel_rows import CELL, PANEL, panel_rows
 from lung_nodule.benchmark.predictions import network_rows, write_predictions
-from lung_nodule.benchmark.readers import rating_spread, reader_rows
 from lung_nodule.benchmark.readouts import write_readouts
-from lung_nodule.benchmark.report import benchmark_markdown
-from lung_nodule.benchmark.results import benchmark_results
-from lung_nodule.benchmark.run_cells import run_cells
-from lung_nodule.benchmark.splits import Split, another_dataset, cross_validation, refuse_one_class, refuse_shared
+from lung_nodule.benchmark.report.markdown import benchmark_markdown
+from lung_nodule.benchmark.report.plots import write_plots
+from lung_nodule.benchmark.report.results import benchmark_results
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.data import require_dataset
 from lung_nodule.errors import InputError

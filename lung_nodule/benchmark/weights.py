@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.benchmark.plan import ROOT, cell_folder
+from lung_nodule.benchmark.cells.plan import ROOT, cell_folder
 from lung_nodule.bundle import OWN_WEIGHTS
 from lung_nodule.data import patients_seen
 from lung_nodule.errors import InputError

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lung_nodule.benchmark.dataset import Dataset, folds_of, read_dataset
-from lung_nodule.benchmark.measurements import measure_nodule, measure_nodules, radiomics_columns
+from lung_nodule.benchmark.measurements.nodule_measurements import measure_nodule, measure_nodules, radiomics_columns
 from lung_nodule.data import nodule_datalist
 from lung_nodule.errors import InputError
 

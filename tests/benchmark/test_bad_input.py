@@ -12,7 +12,7 @@ import pytest
 
 from lung_nodule.__main__ import main
 from lung_nodule.benchmark import run
-from lung_nodule.benchmark.cell import CellFailure
+from lung_nodule.benchmark.cells.cell import CellFailure
 from lung_nodule.benchmark.dataset import read_dataset
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.holdout import holdout_patients

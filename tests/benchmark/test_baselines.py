@@ -11,15 +11,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from lung_nodule.benchmark.attribute_figures import attribute_figures
-from lung_nodule.benchmark.baselines import fitted_rows, mask_rows, ranking_rows
+from lung_nodule.benchmark.baselines.baseline_rows import fitted_rows, mask_rows, ranking_rows
+from lung_nodule.benchmark.baselines.fitting import malignancy_columns, rating_columns
+from lung_nodule.benchmark.baselines.methods_without_network import CONSTANT, DIAMETER, LASSO, ONE_READER, RADIOMICS
+from lung_nodule.benchmark.baselines.own_masks import MEASURED, own_mask_rows
+from lung_nodule.benchmark.baselines.readers import rating_spread, reader_rows
+from lung_nodule.benchmark.baselines.splits import another_dataset, cross_validation, refuse_shared
 from lung_nodule.benchmark.dataset import read_dataset
-from lung_nodule.benchmark.fitting import malignancy_columns, rating_columns
-from lung_nodule.benchmark.methods_without_network import CONSTANT, DIAMETER, LASSO, ONE_READER, RADIOMICS
-from lung_nodule.benchmark.own_masks import MEASURED, own_mask_rows
-from lung_nodule.benchmark.readers import rating_spread, reader_rows
+from lung_nodule.benchmark.figures.attribute_figures import attribute_figures
 from lung_nodule.benchmark.run import with_measurements
-from lung_nodule.benchmark.splits import another_dataset, cross_validation, refuse_shared
 from lung_nodule.core import MEASUREMENTS
 from lung_nodule.errors import InputError
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, CHARACTERISTICS

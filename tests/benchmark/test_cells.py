@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lung_nodule.benchmark import run_cells as module
-from lung_nodule.benchmark.cell import BEGUN, Cell, CellFailure
-from lung_nodule.benchmark.plan import trained_cells
-from lung_nodule.benchmark.run_cells import run_cells, side_by_side, threads_of_each
+from lung_nodule.benchmark.cells import run_cells as module
+from lung_nodule.benchmark.cells.cell import BEGUN, Cell, CellFailure
+from lung_nodule.benchmark.cells.plan import trained_cells
+from lung_nodule.benchmark.cells.run_cells import run_cells, side_by_side, threads_of_each
 from lung_nodule.errors import InputError
 from lung_nodule.runtime.lock import only_writer
 

@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, mean_absolute_error, recall_score, roc_auc_score
 
-from lung_nodule.benchmark.attribute_figures import attribute_figures
-from lung_nodule.benchmark.classification_figures import calibration_error, classification_figures, fold_aucs
-from lung_nodule.benchmark.figures import method_figures
-from lung_nodule.benchmark.mask_figures import mask_figures, size_tertiles
+from lung_nodule.benchmark.figures.attribute_figures import attribute_figures
+from lung_nodule.benchmark.figures.classification_figures import calibration_error, classification_figures, fold_aucs
+from lung_nodule.benchmark.figures.mask_figures import mask_figures, size_tertiles
+from lung_nodule.benchmark.figures.method_figures import method_figures
 from lung_nodule.benchmark.predictions import youden_threshold
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from lung_nodule.benchmark.dataset import read_dataset
-from lung_nodule.benchmark.intensity_measurements import histogram_measurements, margin_measurements
-from lung_nodule.benchmark.measurements import VERSION, measure_nodules, radiomics
-from lung_nodule.benchmark.plain_masks import against_the_others, region_grown, threshold_at_center
-from lung_nodule.benchmark.shape import shape_measurements
-from lung_nodule.benchmark.texture import texture_measurements
+from lung_nodule.benchmark.measurements.intensity_measurements import histogram_measurements, margin_measurements
+from lung_nodule.benchmark.measurements.nodule_measurements import VERSION, measure_nodules, radiomics
+from lung_nodule.benchmark.measurements.plain_masks import against_the_others, region_grown, threshold_at_center
+from lung_nodule.benchmark.measurements.shape import shape_measurements
+from lung_nodule.benchmark.measurements.texture import texture_measurements
 
 SPACING = np.array([0.5, 0.5, 1.0])
 
@@ -126,7 +126,7 @@ def test_a_reader_is_compared_with_the_others_consensus() -> None:
 def test_measured_once(painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = read_dataset(painted, range(5))
     first = measure_nodules(dataset.items[:5], out=tmp_path, fingerprint="f")
-    monkeypatch.setattr("lung_nodule.benchmark.measurements.measure_nodule", None)
+    monkeypatch.setattr("lung_nodule.benchmark.measurements.nodule_measurements.measure_nodule", None)
     again = measure_nodules(dataset.items[4::-1], out=tmp_path, fingerprint="f")
     assert again["nodule_id"].tolist() == first["nodule_id"].tolist()[::-1]
     np.testing.assert_allclose(again["radiomics_hu_std"], first["radiomics_hu_std"][::-1])

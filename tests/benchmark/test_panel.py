@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.benchmark.panel import PANEL, panel_rows
+from lung_nodule.benchmark.panel.panel_rows import PANEL, panel_rows
 
 
 def _rows(method: str, scores: dict[str, float], **columns: float) -> pd.DataFrame:

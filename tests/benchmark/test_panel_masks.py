@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from lung_nodule.benchmark.cell import Cell
-from lung_nodule.benchmark.panel_masks import all_weights, chosen_weights, mean_map, panel_masks
+from lung_nodule.benchmark.cells.cell import Cell
+from lung_nodule.benchmark.panel.panel_masks import all_weights, chosen_weights, mean_map, panel_masks
 from lung_nodule.core import nodule_mask
 from lung_nodule.data import LoadVOI, nodule_datalist
 from lung_nodule.deployment.repository.model_repository import TEMPLATES, read_config

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from lung_nodule.__main__ import main
 from lung_nodule.benchmark import arguments
-from lung_nodule.benchmark.plan import ROOT, as_arguments, configurations, read_options, trained_cells
+from lung_nodule.benchmark.cells.plan import ROOT, as_arguments, configurations, read_options, trained_cells
 from lung_nodule.errors import InputError
 
 

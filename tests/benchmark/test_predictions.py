@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lung_nodule.benchmark.cell import Cell
+from lung_nodule.benchmark.cells.cell import Cell
+from lung_nodule.benchmark.cells.plan import given_cells, trained_cells
 from lung_nodule.benchmark.dataset import Dataset, read_dataset
-from lung_nodule.benchmark.figures import method_figures
-from lung_nodule.benchmark.plan import given_cells, trained_cells
+from lung_nodule.benchmark.figures.method_figures import method_figures
 from lung_nodule.benchmark.predictions import network_rows, select_columns, write_predictions, youden_threshold
 from lung_nodule.data import nodule_datalist
 from lung_nodule.errors import InputError

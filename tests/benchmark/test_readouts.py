@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
-from lung_nodule.benchmark.plan import trained_cells
+from lung_nodule.benchmark.cells.plan import trained_cells
 from lung_nodule.benchmark.readouts import write_readouts
 from lung_nodule.core import logit
 from lung_nodule.training import fitted_readout

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lung_nodule.benchmark.methods_without_network import DIAMETER, RADIOMICS, THRESHOLD, Baseline
-from lung_nodule.benchmark.plots import write_plots
+from lung_nodule.benchmark.baselines.methods_without_network import DIAMETER, RADIOMICS, THRESHOLD, Baseline
 from lung_nodule.benchmark.predictions import write_predictions
-from lung_nodule.benchmark.report import benchmark_markdown
-from lung_nodule.benchmark.results import benchmark_results
+from lung_nodule.benchmark.report.markdown import benchmark_markdown
+from lung_nodule.benchmark.report.plots import write_plots
+from lung_nodule.benchmark.report.results import benchmark_results
 from lung_nodule.evaluation.results import SYNTHETIC
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from tests.benchmark.test_figures import predictions

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.attribute_figures import rated_attributes
-from lung_nodule.benchmark.classification_figures import ranking_score, reliability, scores_malignancy
-from lung_nodule.benchmark.mask_figures import SIZES, size_tertiles
-from lung_nodule.benchmark.methods_without_network import CONSTANT, Baseline
+from lung_nodule.benchmark.baselines.methods_without_network import CONSTANT, Baseline
+from lung_nodule.benchmark.figures.attribute_figures import rated_attributes
+from lung_nodule.benchmark.figures.classification_figures import ranking_score, reliability, scores_malignancy
+from lung_nodule.benchmark.figures.mask_figures import SIZES, size_tertiles
 from lung_nodule.io import atomic_path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

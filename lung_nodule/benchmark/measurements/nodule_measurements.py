@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.intensity_measurements import histogram_measurements, margin_measurements
-from lung_nodule.benchmark.plain_masks import against_the_others, region_grown, threshold_at_center
-from lung_nodule.benchmark.shape import shape_measurements
-from lung_nodule.benchmark.texture import texture_measurements
+from lung_nodule.benchmark.measurements.intensity_measurements import histogram_measurements, margin_measurements
+from lung_nodule.benchmark.measurements.plain_masks import against_the_others, region_grown, threshold_at_center
+from lung_nodule.benchmark.measurements.shape import shape_measurements
+from lung_nodule.benchmark.measurements.texture import texture_measurements
 from lung_nodule.core import measure
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.load_voi import reader_masks

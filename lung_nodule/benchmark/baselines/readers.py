@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.methods_without_network import ONE_READER
+from lung_nodule.benchmark.baselines.methods_without_network import ONE_READER
 from lung_nodule.benchmark.predictions import KEYS
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, CHARACTERISTICS, HIGHEST_RATING
 

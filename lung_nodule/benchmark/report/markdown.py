@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lung_nodule.benchmark.methods_without_network import CONSTANT
+from lung_nodule.benchmark.baselines.methods_without_network import CONSTANT
 from lung_nodule.evaluation.results import SYNTHETIC
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 

@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.attribute_figures import attribute_score, binarised_attributes, is_high, rated_attributes
-from lung_nodule.benchmark.classification_figures import ranking_score, scores_malignancy
-from lung_nodule.benchmark.figures import by_seed
+from lung_nodule.benchmark.figures.attribute_figures import (
+    attribute_score,
+    binarised_attributes,
+    is_high,
+    rated_attributes,
+)
+from lung_nodule.benchmark.figures.classification_figures import ranking_score, scores_malignancy
+from lung_nodule.benchmark.figures.method_figures import by_seed
 from lung_nodule.evaluation import PatientBootstrap
 
 DRAWS = 2000

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.attribute_figures import attribute_figures, binarised_attributes, rated_attributes
-from lung_nodule.benchmark.classification_figures import classification_figures, fold_aucs, scores_malignancy
-from lung_nodule.benchmark.mask_figures import mask_figures
+from lung_nodule.benchmark.figures.attribute_figures import attribute_figures, binarised_attributes, rated_attributes
+from lung_nodule.benchmark.figures.classification_figures import classification_figures, fold_aucs, scores_malignancy
+from lung_nodule.benchmark.figures.mask_figures import mask_figures
 
 Figures = dict[str, float]
 

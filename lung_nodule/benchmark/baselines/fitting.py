@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.models import logistic, support_vectors
+from lung_nodule.benchmark.baselines.models import logistic, support_vectors
+from lung_nodule.benchmark.baselines.splits import Split
 from lung_nodule.benchmark.predictions import youden_threshold
-from lung_nodule.benchmark.splits import Split
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from sklearn.pipeline import Pipeline
 

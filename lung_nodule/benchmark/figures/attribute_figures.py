@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.classification_figures import rank_correlation
+from lung_nodule.benchmark.figures.classification_figures import rank_correlation
 from lung_nodule.evaluation.metrics import area_under_curve
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lung_nodule.benchmark.cell import Cell
-from lung_nodule.benchmark.measurements import dice
+from lung_nodule.benchmark.cells.cell import Cell
+from lung_nodule.benchmark.measurements.nodule_measurements import dice
 from lung_nodule.core import NoduleView, nodule_mask
 from lung_nodule.data import LoadVOI, validation_fold
 from lung_nodule.io import file_sha256, read_table, write_table

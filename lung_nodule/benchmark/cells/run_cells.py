@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from lung_nodule.benchmark.cell import RECORD, Cell, CellFailure, Step
-from lung_nodule.benchmark.plan import ROOT
-from lung_nodule.benchmark.process_group import StoppedError, run_command
+from lung_nodule.benchmark.cells.cell import RECORD, Cell, CellFailure, Step
+from lung_nodule.benchmark.cells.plan import ROOT
+from lung_nodule.benchmark.cells.process_group import StoppedError, run_command
 from lung_nodule.errors import InputError
 from lung_nodule.runtime.lock import only_writer
 from lung_nodule.runtime.progress_bar import progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from lung_nodule.benchmark.intensity_measurements import border_distance
+from lung_nodule.benchmark.measurements.intensity_measurements import border_distance
 from lung_nodule.core import central_component
 from lung_nodule.lidc import votes_needed
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from lung_nodule.benchmark.fitting import high_columns, malignancy_columns, rating_columns
-from lung_nodule.benchmark.measurements import radiomics_columns
-from lung_nodule.benchmark.methods_without_network import (
+from lung_nodule.benchmark.baselines.fitting import high_columns, malignancy_columns, rating_columns
+from lung_nodule.benchmark.baselines.methods_without_network import (
     ATTRIBUTES_DIAMETER,
     ATTRIBUTES_ONLY,
     CONSTANT,
@@ -22,9 +21,10 @@ from lung_nodule.benchmark.methods_without_network import (
     THRESHOLD,
     Baseline,
 )
-from lung_nodule.benchmark.models import elastic_net, lasso
+from lung_nodule.benchmark.baselines.models import elastic_net, lasso
+from lung_nodule.benchmark.baselines.splits import Split
+from lung_nodule.benchmark.measurements.nodule_measurements import radiomics_columns
 from lung_nodule.benchmark.predictions import KEYS, REFERENCES
-from lung_nodule.benchmark.splits import Split
 from lung_nodule.data import ATTRIBUTE_COLUMNS
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from lung_nodule.benchmark.classification_figures import rank_correlation
-from lung_nodule.benchmark.comparison import Comparison, Figure, figures_of
-from lung_nodule.benchmark.figures import method_figures
-from lung_nodule.benchmark.methods_without_network import Baseline
-from lung_nodule.benchmark.panel import PANEL
+from lung_nodule.benchmark.baselines.methods_without_network import Baseline
+from lung_nodule.benchmark.figures.classification_figures import rank_correlation
+from lung_nodule.benchmark.figures.comparison import Comparison, Figure, figures_of
+from lung_nodule.benchmark.figures.method_figures import method_figures
+from lung_nodule.benchmark.panel.panel_rows import PANEL
 from lung_nodule.evaluation.results import SYNTHETIC, plain
 from lung_nodule.methods import METHODS
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lung_nodule.benchmark.cell import OPTIONS, Cell, Step
+from lung_nodule.benchmark.cells.cell import OPTIONS, Cell, Step
 from lung_nodule.benchmark.dataset import COHORT
 from lung_nodule.bundle import LIBRARY
 from lung_nodule.errors import InputError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from lung_nodule.benchmark.baselines import rows_of
-from lung_nodule.benchmark.fitting import high_columns, malignancy_columns, rating_columns
-from lung_nodule.benchmark.methods_without_network import own_radiomics, own_size
-from lung_nodule.benchmark.splits import Split
+from lung_nodule.benchmark.baselines.baseline_rows import rows_of
+from lung_nodule.benchmark.baselines.fitting import high_columns, malignancy_columns, rating_columns
+from lung_nodule.benchmark.baselines.methods_without_network import own_radiomics, own_size
+from lung_nodule.benchmark.baselines.splits import Split
 from lung_nodule.core import MEASUREMENTS
 
 MEASURED = [f"mask_{name}" for name in MEASUREMENTS]

@@ -1,0 +1,1 @@
+"""Cells of a benchmark (bundle, seed, test fold): plan, commands, parallel runs."""

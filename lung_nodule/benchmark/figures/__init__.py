@@ -1,0 +1,1 @@
+"""Figures of a method and its comparison with the baselines."""

@@ -1,0 +1,1 @@
+"""Measurements of a nodule without a network: shape, intensity, texture, simple masks."""

@@ -1,0 +1,1 @@
+"""The panel, made of the networks' predictions as on the server."""

@@ -1,0 +1,1 @@
+"""Content of ``benchmark.json``, the text of ``benchmark.md`` and the pictures."""
