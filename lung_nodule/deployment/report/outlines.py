@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from lung_nodule.core import MASK_THRESHOLD
-from skimage.measure import approximate_polygon, find_contours
+from matplotlib.path import Path
+from skimage.measure import find_contours
 
-_TOLERANCE_PIXELS = 0.3
+_SIMPLIFY_PIXELS = 0.15
+"""Threshold of matplotlib's simplification; the result is within twice this distance of the contour."""
 
 
 def nodule_probability(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -29,7 +31,15 @@ def outline(plane: np.ndarray, origin: tuple[float, float], scale: tuple[float, 
         scale: picture pixels per row and per column; negative if the picture is flipped.
     """
     lines = (line * scale + origin for line in find_contours(plane, MASK_THRESHOLD))
-    return "".join(_path(approximate_polygon(line, _TOLERANCE_PIXELS)) for line in lines if len(line) > 3)
+    return "".join(_path(simplified(line)) for line in lines if len(line) > 3)
+
+
+def simplified(line: np.ndarray) -> np.ndarray:
+    """A polygon ``[points, 2]`` without points that lie nearly on the line between their neighbours."""
+    path = Path(line)
+    path.should_simplify, path.simplify_threshold = True, _SIMPLIFY_PIXELS
+    points = np.asarray(path.cleaned(simplify=True).vertices)[:-1]  # without the end marker
+    return points[np.r_[True, np.any(np.diff(points, axis=0) != 0, axis=1)]]
 
 
 def _path(line: np.ndarray) -> str:
