@@ -11,7 +11,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from lung_nodule.benchmark.baselines.baseline_rows import fitted_rows, mask_rows, ranking_rows
+from lung_nodule.benchmark.baselines.baseline_rows import (
+    constant_columns,
+    fitted_rows,
+    mask_rows,
+    ranking_rows,
+    rows_of,
+)
 from lung_nodule.benchmark.baselines.fitting import malignancy_columns, rating_columns
 from lung_nodule.benchmark.baselines.methods_without_network import CONSTANT, DIAMETER, LASSO, ONE_READER, RADIOMICS
 from lung_nodule.benchmark.baselines.own_masks import MEASURED, own_mask_rows
@@ -137,7 +143,8 @@ def test_what_can_be_learnt_is_learnt(rows: pd.DataFrame) -> None:
 def test_the_constant_ranks_nothing() -> None:
     """Also where the folds' majorities differ, its AUC is that of a coin, and its accuracy that of the majority."""
     table = NODULES.assign(**{f"{name}_mean": np.where(NODULES["fold"] < 2, 5.0, 1.0) for name in ATTRIBUTES})
-    constant = of(fitted_rows(cross_validation(table, range(5))), CONSTANT.name)
+    splits = cross_validation(table, range(5))
+    constant = pd.concat(rows_of(CONSTANT, split.test, constant_columns(split)) for split in splits)
     got = attribute_figures(constant)
     assert constant["texture_prob"].nunique() == 2
     assert got["texture_auc"] == 0.5

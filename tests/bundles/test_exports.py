@@ -85,6 +85,7 @@ def export(copy: Path, network: torch.nn.Module) -> tuple[Path, torch.nn.Module]
     return copy, network
 
 
+@pytest.mark.slow
 def test_ckpt_export_is_the_network(exported: tuple[Path, torch.nn.Module]) -> None:
     copy, network = exported
     check_torchscript(copy / "models" / "model.ts", network, copy.name)
@@ -124,6 +125,7 @@ def test_the_card_names_these_arguments(bundle: str) -> None:
     assert ast.literal_eval(written) == ONNX
 
 
+@pytest.mark.slow
 def test_the_overlay_runs_a_torchscript_file(exported: tuple[Path, torch.nn.Module]) -> None:
     """``inference_trt.json`` with a scripted network in the engine's place: same answer, and no unknown option."""
     copy, network = exported

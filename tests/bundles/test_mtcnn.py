@@ -56,6 +56,7 @@ class TestMTCNN(BundleContract):
         assert len(pictures) == 4
         assert Image.open(pictures[0]).size == (9 * (2 * 32 + 4) + 4, 2 * (2 * 32 + 4) + 4 + 16)
 
+    @pytest.mark.slow
     def test_an_interrupted_training_goes_on_as_if_it_had_not_been(self, painted: Path, tmp_path: Path) -> None:
         """The same weights to the bit, with views that stop on the way, shuffling, dropout and augmentation on."""
         whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"

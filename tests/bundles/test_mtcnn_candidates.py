@@ -85,6 +85,7 @@ def test_the_free_response_curve_is_a_table_and_a_picture(trained: Path) -> None
     assert Image.open(trained / "evaluation" / "froc.png").size[0] > 500
 
 
+@pytest.mark.slow
 def test_another_task_than_the_models_is_refused(trained: Path, candidates: Path, painted: Path) -> None:
     model = {"dataset_dir": str(candidates), "output_dir": str(trained), "device": "cpu"}
     said = refusal("evaluate", "evaluating", **model, task="malignancy")

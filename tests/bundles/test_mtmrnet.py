@@ -109,6 +109,7 @@ class TestMTMRNet(BundleContract):
         torch.testing.assert_close(red, trunk.conv1.weight[:, 0] / 0.229)
         assert parser.get_parsed_content("settings")["pretrained"] is not None
 
+    @pytest.mark.slow
     def test_a_longer_run_with_its_own_step_is_that_run(self, painted: Path, tmp_path: Path) -> None:
         """A schedule that does not depend on the length: extended from 1 to 2 epochs, the same weights to the bit."""
         straight, extended = tmp_path / "straight", tmp_path / "extended"

@@ -135,7 +135,12 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
+SLOW = {"torchvision"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in BROKEN]
+)
 def test_what_is_broken_is_named(bundle: Path, case: str) -> None:
     check, damage, said = BROKEN[case]
     CHECKS[check](bundle)

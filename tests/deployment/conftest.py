@@ -69,6 +69,14 @@ ONE_NET = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The export of every method takes a minute."""
+    for item in items:
+        if "all_repository" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread() -> Iterator[None]:
     """The server computes on the same cores: torch's waiting threads would slow both down tenfold."""

@@ -71,7 +71,7 @@ def test_every_pixel_stands_where_its_header_says(tmp_path: Path, name: str) -> 
         assert volume.data[tuple(np.rint(index).astype(int))] == header.pixel_array[row, column] - 1024
 
 
-@pytest.mark.parametrize("patient", ["LIDC-IDRI-0006", "LIDC-IDRI-0013"])
+@pytest.mark.parametrize("patient", ["LIDC-IDRI-0006", pytest.param("LIDC-IDRI-0013", marks=pytest.mark.slow)])
 def test_real_series_equal_simpleitks(patient: str) -> None:
     folders = sorted((LIDC / patient).glob("*/*"))
     if not folders:

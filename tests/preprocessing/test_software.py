@@ -78,6 +78,7 @@ def test_record_table_and_description_name_the_version(small_dataset: Path) -> N
     assert description["software_of_scans"] == {own.name: 1}
 
 
+@pytest.mark.slow
 def test_a_resume_with_another_version_warns_and_keeps_the_scans(
     several_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,6 +45,7 @@ def test_every_fold_is_trained_on(bundle: str, painted: Path, tmp_path: Path) ->
     assert settings["patients_validated"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", ["mtmrnet", "mtcnn"])
 def test_the_last_weights_are_the_model(bundle: str, painted: Path, tmp_path: Path) -> None:
     parser = parser_of(bundle, painted, tmp_path)

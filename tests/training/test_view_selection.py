@@ -86,6 +86,7 @@ def test_a_training_ends_when_every_view_has_stopped_and_is_not_repeated(tmp_pat
     assert again.selection.settings()["view_epochs"] == [1] * 9
 
 
+@pytest.mark.slow
 def test_a_resumed_training_remembers_who_stopped(tmp_path: Path) -> None:
     aucs = aucs_with([0.9, 0.8, 0.7, 0.95, 0.95])
     whole = Run(tmp_path / "whole", aucs).go(5)

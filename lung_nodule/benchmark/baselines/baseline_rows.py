@@ -41,7 +41,7 @@ def _fit_all(split: Split) -> list[pd.DataFrame]:
     of_four = malignancy_columns(four, measured).assign(malignancy_threshold=radiomics["malignancy_threshold"])
     patients = split.train["patient_id"].to_numpy()
     every = [
-        (CONSTANT, [_constant(split)]),
+        (CONSTANT, [constant_columns(split)]),
         (CROP_EXTENT, [_single(split, "crop_extent_mm")]),
         (DIAMETER, [_single(split, "diameter_mm")]),
         (ATTRIBUTES_ONLY, [malignancy_columns(split, ATTRIBUTE_COLUMNS)]),
@@ -90,7 +90,7 @@ def _single(split: Split, column: str) -> pd.DataFrame:
     return malignancy_columns(split, [column]).assign(malignancy_score=split.test[column])
 
 
-def _constant(split: Split) -> pd.DataFrame:
+def constant_columns(split: Split) -> pd.DataFrame:
     """Predict the same for every nodule; one score for all folds, as the class shares would rank the folds."""
     share = float(split.train["malignant"].mean())
     medians = {f"{name}_pred": float(split.train[f"{name}_mean"].median()) for name in ATTRIBUTES}

@@ -295,6 +295,7 @@ def test_predict_writes_both_of_a_dicom_series_alone(tmp_path: Path) -> None:
         assert not list(out.glob("*.dcm"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("answered")
 def test_a_series_that_does_not_fit_still_gets_the_rest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ct, out = write_dicom(tmp_path / "ct"), tmp_path / "out"

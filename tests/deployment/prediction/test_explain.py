@@ -69,6 +69,7 @@ def service() -> Iterator[tuple[Service, str]]:
     server.stop(grace=None).wait()
 
 
+@pytest.mark.slow
 def test_the_map_is_written_on_the_cts_own_grid_where_the_answer_comes_from(
     service: tuple[Service, str], ball_ct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

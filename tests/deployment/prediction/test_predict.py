@@ -43,7 +43,7 @@ def _table(path: Path, centers: np.ndarray = CENTERS, **columns: object) -> Path
     return path
 
 
-@pytest.fixture(params=[LPS, FLIPPED], ids=["lps", "flipped"])
+@pytest.fixture(params=[LPS, pytest.param(FLIPPED, marks=pytest.mark.slow)], ids=["lps", "flipped"])
 def ct_file(request: pytest.FixtureRequest, ball_ct, tmp_path: Path) -> Path:
     path = tmp_path / "scan.nii.gz"
     write_nifti(path, ball_ct(SHAPE, request.param, CENTERS[0], 7.0))
@@ -186,6 +186,7 @@ def _interrupted(command: list[str], *, after: bytes, number: signal.Signals) ->
     return (seen + rest).decode()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_one_line_and_status_2(tmp_path: Path) -> None:
     nodules = _table(tmp_path / "n.csv")
     command = [sys.executable, "-m", "lung_nodule", "predict", "--url=localhost:9", f"--ct={tmp_path}"]

@@ -142,6 +142,7 @@ const poll = setInterval(() => {
 """
 
 
+@pytest.mark.slow
 def test_the_occlusion_map_lies_on_its_cubes_and_is_off_by_default(
     ct: Volume, finding: Finding, tmp_path: Path
 ) -> None:

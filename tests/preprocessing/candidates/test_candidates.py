@@ -296,6 +296,7 @@ def test_the_command_says_what_is_missing(dataset: Path, caplog: pytest.LogCaptu
     assert main([*given, *subsets, "--negatives_per_scan", "all"]) == 0
 
 
+@pytest.mark.slow
 def test_a_dataset_with_candidates_can_be_verified(small_dataset: Path, small_scan: ScanRecord, tmp_path: Path) -> None:
     dataset = shutil.copytree(small_dataset, tmp_path / "dataset")
     table = pd.DataFrame({"seriesuid": small_scan.series_uid, "coordX": [0.0], "coordY": [0.0],

@@ -99,7 +99,13 @@ def flags_of(text: object) -> set[str]:
     return set(text.split(";")) if isinstance(text, str) else set()
 
 
-@pytest.mark.parametrize("name", [name for name, case in HARD_CASES.items() if not case.refused])
+HANDLED = [name for name, case in HARD_CASES.items() if not case.refused]
+QUICK = {"flip", "z_gap"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HANDLED]
+)
 def test_handled(dicom_of: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     """Every voxel's value belongs to the voxel's own position; masks match the contours; the tables agree."""
     out = converted(dicom_of(name), tmp_path)

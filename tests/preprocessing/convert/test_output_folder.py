@@ -44,6 +44,7 @@ def add_own_files(out: Path, scan: ScanRecord) -> dict[str, bytes]:
     return {name: name.encode() for name in names}
 
 
+@pytest.mark.slow
 def test_a_dataset_s_user_keeps_files_in_it(
     several_root: Path, small_dataset: Path, small_scan: ScanRecord, tmp_path: Path
 ) -> None:
@@ -200,7 +201,9 @@ def test_the_command_line_and_its_processes_on_a_full_disk(
     check_full_disk(ended.stderr.splitlines()[-1], out, finished)
 
 
-@pytest.mark.parametrize("ending", ["_soft.nii.gz", ".png", ".json"])
+@pytest.mark.parametrize(
+    "ending", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("_soft.nii.gz", ".png")), ".json"]
+)
 def test_a_disk_that_is_full_for_one_file(
     ending: str,
     several_root: Path,
@@ -231,6 +234,7 @@ def test_a_disk_that_is_full_for_one_file(
     assert finished.items() <= contents(out).items()
 
 
+@pytest.mark.slow
 def test_a_table_that_does_not_fit_is_reported_too(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_patient_s_folder_without_read_rights(
     assert pd.read_csv(tmp_path / "out" / "scans.csv")["patient_id"].tolist() == [SMALL]
 
 
+@pytest.mark.slow
 def test_a_folder_above_a_patient_and_a_series_folder(
     several_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +158,7 @@ def open_root(several_root: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_a_user_without_rights(open_root: Path) -> None:
     """Real rights, without a patch: as this user, or as another one where this is root."""
     command = [sys.executable, "-c", WITHOUT_RIGHTS, str(open_root), *CLOSED]
@@ -197,6 +199,7 @@ def test_an_unreadable_slice_is_called_unreadable(root: Path, tmp_path: Path) ->
     assert f"no slices at z = {', '.join(z)} mm are left" in row.reason
 
 
+@pytest.mark.slow
 def test_an_unreadable_slice_in_a_flat_folder(several_root: Path, tmp_path: Path) -> None:
     """Only the scan whose slice is missing is refused, not its neighbours."""
     root = rearrange(several_root, tmp_path / "root", LAYOUTS["one flat folder"])
@@ -219,6 +222,7 @@ def test_a_whole_series_beside_something_broken_is_converted(
     assert f"ignored unreadable files: {root / OTHER / 's' / 'broken.dcm'} (empty)" in caplog.text
 
 
+@pytest.mark.slow
 def test_links_in_circles_and_second_paths_are_read_once(root: Path, tmp_path: Path) -> None:
     """Up to the root, up to itself, to a neighbour, and a second link to every slice."""
     patient = root / OTHER

@@ -63,6 +63,7 @@ def test_geometry_is_the_database_s(phantom_root: Path, phantom_series: Series, 
     np.testing.assert_allclose(phantom_series.volume.spacing, [pixel, pixel, small_scan.slice_spacing_mm])
 
 
+@pytest.mark.slow
 def test_simpleitk_reads_the_same(phantom_root: Path, phantom_series: Series, small_scan: ScanRecord) -> None:
     folder = series_folder(phantom_root, small_scan)
     names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), small_scan.series_uid)
@@ -154,6 +155,7 @@ def test_same_bytes_on_every_run(tmp_path: Path, thin_scan: ScanRecord) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_whole_series_is_kept_and_a_broken_one_drawn_again(
     tmp_path: Path, thin_scan: ScanRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +265,7 @@ def test_thirty_small_scans_hold_the_ten_and_both_classes() -> None:
     assert sum(mean > 3 for mean in means) > 15
 
 
+@pytest.mark.slow
 def test_a_turned_drawing_is_the_same_patient(thin_scan: ScanRecord) -> None:
     """Stored rotated by 180 degrees, with contours as indices of stored pixels; the body does not move."""
     nodules = database.nodules(thin_scan)[:1]
