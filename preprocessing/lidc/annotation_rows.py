@@ -23,11 +23,10 @@ def mean_diameter(annotations: Sequence[AnnotationRecord]) -> float:
 
 def rating_statistics(annotations: Sequence[AnnotationRecord]) -> Row:
     """``<characteristic>_mean`` and ``_median`` over the readers."""
+    values = np.array([[annotation.ratings[name] for name in CHARACTERISTICS] for annotation in annotations])
     row: Row = {}
-    for name in CHARACTERISTICS:
-        values = [annotation.ratings[name] for annotation in annotations]
-        row[f"{name}_mean"] = round(float(np.mean(values)), 4)
-        row[f"{name}_median"] = float(np.median(values))
+    for name, mean, median in zip(CHARACTERISTICS, values.mean(axis=0), np.median(values, axis=0), strict=True):
+        row |= {f"{name}_mean": round(float(mean), 4), f"{name}_median": float(median)}
     return row
 
 
