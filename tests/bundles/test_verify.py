@@ -20,6 +20,7 @@ from ci.bundle_tools.code_style import complaints
 from ci.bundle_tools.verification import verify_bundle
 from lung_nodule.errors import InputError
 from tests.forked import interpreter, run_python
+from tests.slow import slow_except
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,12 +136,7 @@ BROKEN = {
 }
 
 
-SLOW = {"torchvision"}
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in BROKEN]
-)
+@pytest.mark.parametrize("case", slow_except(BROKEN.keys() - {"torchvision"}, BROKEN))
 def test_what_is_broken_is_named(bundle: Path, case: str) -> None:
     check, damage, said = BROKEN[case]
     CHECKS[check](bundle)

@@ -71,9 +71,9 @@ ONE_NET = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The export of every method takes a minute."""
+    """The export of every method takes a minute, a plan a quarter of one."""
     for item in items:
-        if "all_repository" in getattr(item, "fixturenames", ()):
+        if {"all_repository", "planned"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -13,6 +13,7 @@ from pydicom.uid import JPEGLosslessSV1, RLELossless
 from lung_nodule.errors import InputError
 from lung_nodule.io import Volume, find_series, read_ct, read_series, sort_series
 from tests.io.dicom_series import UID_ROOT, SeriesPlan, axial_corners, telling, write_series
+from tests.slow import slow_except
 
 LIDC = Path(__file__).resolve().parents[3] / "shared" / "data" / "lidc_dicom"
 POSITIONS = [-7.5, -5.0, -2.5, 0.0, 2.5]
@@ -71,7 +72,7 @@ def test_every_pixel_stands_where_its_header_says(tmp_path: Path, name: str) -> 
         assert volume.data[tuple(np.rint(index).astype(int))] == header.pixel_array[row, column] - 1024
 
 
-@pytest.mark.parametrize("patient", ["LIDC-IDRI-0006", pytest.param("LIDC-IDRI-0013", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("patient", slow_except({"LIDC-IDRI-0006"}, ["LIDC-IDRI-0006", "LIDC-IDRI-0013"]))
 def test_real_series_equal_simpleitks(patient: str) -> None:
     folders = sorted((LIDC / patient).glob("*/*"))
     if not folders:

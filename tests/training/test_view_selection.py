@@ -69,6 +69,7 @@ def test_a_stopped_view_moves_no_more_while_the_others_go_on(tmp_path: Path) -> 
     assert run.selection.aucs[0] == 0.7
 
 
+@pytest.mark.slow
 def test_the_best_file_holds_every_views_own_best(tmp_path: Path) -> None:
     run = Run(tmp_path, aucs_with([0.6, 0.8, 0.7, 0.9, 0.7]), patience=3).go(5)
     best = torch.load(tmp_path / "best.pt", weights_only=True)

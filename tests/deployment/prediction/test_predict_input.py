@@ -146,6 +146,7 @@ def test_a_diameter_that_is_no_number(diameter: str, tmp_path: Path) -> None:
         _predict(write_ct(tmp_path / "ct.nii.gz"), nodules, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_empty_diameter_is_none(tmp_path: Path) -> None:
     nodules = _change(write_centers(tmp_path / "n.csv"), diameter_mm=[np.nan, 8.0])
     rows = read_nodule_source(nodules).to_dict("records")
@@ -225,6 +226,7 @@ def test_options_are_checked(
     assert message in caplog.messages[-1]
 
 
+@pytest.mark.slow
 def test_a_note_with_a_comma_is_one_text(tmp_path: Path) -> None:
     ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
     command = ["--ct", str(ct), "--nodules", str(nodules), "--out", str(tmp_path / "out"), "--note", "phantom, test"]

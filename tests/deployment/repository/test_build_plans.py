@@ -54,7 +54,7 @@ def in_place_of_a_gpu(folder: Path, precision: str = "fp32") -> Callable[[bytes,
 
 
 @pytest.fixture(scope="module")
-def classifier(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planned(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A net with its plan."""
     folder = prepared(repository / "mtnet_classifier", tmp_path_factory.mktemp("plans") / "mtnet_classifier")
     build_plan(folder, api=rtx, capability=CAPABILITY, run=in_place_of_a_gpu(folder))
@@ -113,10 +113,10 @@ def test_the_difference_counts_scores_and_masks() -> None:
     assert build_plans.TOLERANCES["bf16"].refuses(build_plans.Difference(float("nan"), 1.0, 0.0))
 
 
-def test_a_plan_of_another_gpu_or_model_is_refused(classifier: Path, repository: Path, tmp_path: Path) -> None:
+def test_a_plan_of_another_gpu_or_model_is_refused(planned: Path, repository: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"compute_capability 8\.6 \(here 9\.0\)"):
-        check_plan(classifier, api=rtx, capability="9.0")
-    folder = Path(shutil.copytree(classifier, tmp_path / "net"))
+        check_plan(planned, api=rtx, capability="9.0")
+    folder = Path(shutil.copytree(planned, tmp_path / "net"))
     shutil.copyfile(repository / "mtnet_fine" / "1" / "model.onnx", folder / "1" / "model.onnx")
     with pytest.raises(PlanError, match="onnx_sha256"):
         check_plan(folder, api=rtx, capability=CAPABILITY)
@@ -203,6 +203,7 @@ def test_an_error_of_cuda_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("no memory was given")
 
 
+@pytest.mark.slow
 def test_the_export_prepares_what_a_container_needs(
     bundle: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,11 +248,11 @@ def test_the_script_needs_numpy_alone() -> None:
 
 
 def test_without_tensorrt_or_gpu_one_line_says_so(
-    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(PlanError, match="TensorRT is not installed"):
-        build_plans.build_plans(classifier.parent)
+        build_plans.build_plans(planned.parent)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PlanError, match="no NVIDIA GPU answers"):
         build_plans.compute_capability()

@@ -126,6 +126,7 @@ def test_nodules_and_a_stated_draw_of_the_others_are_written(dataset: Path, tmp_
     assert pd.read_csv(dataset / "candidates" / "candidates.csv")["voi"].notna().all()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_off_is_taken_up_where_it_stopped(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

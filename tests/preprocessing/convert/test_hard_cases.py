@@ -30,6 +30,7 @@ from preprocessing.phantom.drawing import Drawing
 from preprocessing.phantom.series import is_written, write_series
 from preprocessing.phantom.write import plan
 from tests.preprocessing.lidc.test_masks import rectangle
+from tests.slow import slow_except
 
 SETTINGS = ConversionSettings(margin_mm=5)
 STEP_HU = 2  # per mm of z
@@ -100,12 +101,9 @@ def flags_of(text: object) -> set[str]:
 
 
 HANDLED = [name for name, case in HARD_CASES.items() if not case.refused]
-QUICK = {"flip", "z_gap"}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HANDLED]
-)
+@pytest.mark.parametrize("name", slow_except({"z_gap"}, HANDLED))
 def test_handled(dicom_of: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     """Every voxel's value belongs to the voxel's own position; masks match the contours; the tables agree."""
     out = converted(dicom_of(name), tmp_path)

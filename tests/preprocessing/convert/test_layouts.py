@@ -21,6 +21,7 @@ from preprocessing.lidc import database
 from tests.preprocessing.conftest import SEVERAL, write_scan
 from tests.preprocessing.convert.test_conversion import digests, linked
 from tests.preprocessing.layouts import LAYOUTS, files_in_order, rearrange
+from tests.slow import slow_except
 
 SETTINGS = ConversionSettings(margin_mm=5.0)
 PAIR = SEVERAL[1:]
@@ -60,7 +61,7 @@ def test_every_layout_gives_the_same_files_in_the_same_order(
     assert [len(paths) for paths in found.values()] == [len(scan.slice_positions) for scan in database.scans(PAIR)]
 
 
-@pytest.mark.parametrize("name", ["patient, study, series", "uuid", "half by name, half not"])
+@pytest.mark.parametrize("name", slow_except({"uuid"}, ["patient, study, series", "uuid", "half by name, half not"]))
 def test_every_layout_gives_the_same_dataset(
     name: str, pair_root: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
@@ -70,7 +71,9 @@ def test_every_layout_gives_the_same_dataset(
     assert digests(tmp_path / "out") == expected
 
 
-@pytest.mark.parametrize("name", ["series UID", "uuid", "patient, study, series", "lower-case patients"])
+@pytest.mark.parametrize(
+    "name", slow_except({"series UID"}, ["series UID", "uuid", "patient, study, series", "lower-case patients"])
+)
 def test_one_folder_of_a_layout_will_do(
     name: str, pair_root: Path, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +219,7 @@ def foreign(folder: Path, z: float, name: str) -> None:
 
 
 @pytest.mark.usefixtures("forked_workers")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", slow_except({1}, [1, 2]))
 def test_slices_that_the_database_does_not_list_are_left_out_and_reported(
     workers: int,
     pair_root: Path,

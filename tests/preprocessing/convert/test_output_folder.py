@@ -21,6 +21,7 @@ from preprocessing.dataset import ConversionSettings, verify
 from preprocessing.lidc import database
 from preprocessing.lidc.records import ScanRecord
 from tests.preprocessing.conftest import SEVERAL, SMALL
+from tests.slow import slow_except
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SETTINGS = ConversionSettings(margin_mm=5.0)
@@ -201,9 +202,7 @@ def test_the_command_line_and_its_processes_on_a_full_disk(
     check_full_disk(ended.stderr.splitlines()[-1], out, finished)
 
 
-@pytest.mark.parametrize(
-    "ending", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("_soft.nii.gz", ".png")), ".json"]
-)
+@pytest.mark.parametrize("ending", slow_except({".json"}, ["_soft.nii.gz", ".png", ".json"]))
 def test_a_disk_that_is_full_for_one_file(
     ending: str,
     several_root: Path,

@@ -64,6 +64,7 @@ def test_a_worker_killed_half_way_loses_no_scan(
     assert verify(out) == []
 
 
+@pytest.mark.slow
 def test_a_refusal_travels_and_a_relative_path_too(
     two_workers: distributed.LocalCluster, small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

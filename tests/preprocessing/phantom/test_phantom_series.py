@@ -180,6 +180,7 @@ def test_reuses_what_is_there(phantom_root: Path, small_scan: ScanRecord) -> Non
     assert {path: path.stat().st_mtime_ns for path in phantom_root.rglob("*.dcm")} == before
 
 
+@pytest.mark.slow
 def test_nothing_half_written_stays(tmp_path: Path, thin_scan: ScanRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = itertools.count()
 
@@ -196,6 +197,7 @@ def test_nothing_half_written_stays(tmp_path: Path, thin_scan: ScanRecord, monke
     assert not list(tmp_path.rglob("*.dcm"))
 
 
+@pytest.mark.slow
 def test_a_series_whose_first_file_is_broken_is_drawn_again(tmp_path: Path, thin_scan: ScanRecord) -> None:
     folder = write_series(tmp_path, thin_scan, draw_scan(thin_scan, []))
     for broken in (b"", b"no DICOM"):
