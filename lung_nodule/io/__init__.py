@@ -3,9 +3,11 @@
 from lung_nodule.io.archive import is_archive, unpack
 from lung_nodule.io.atomic import atomic_path, unfinished_writes, write_json, write_text
 from lung_nodule.io.ct import Ct, check_hu, read_ct
-from lung_nodule.io.dicom import LPS_TO_RAS, only_series, read_series
-from lung_nodule.io.duplicates import DUPLICATE_RULES
-from lung_nodule.io.find import find_series, may_be_image, sort_series
+from lung_nodule.io.dicom.duplicates import DUPLICATE_RULES
+from lung_nodule.io.dicom.find import find_series, may_be_image, sort_series
+from lung_nodule.io.dicom.read_series import LPS_TO_RAS, only_series, read_series
+from lung_nodule.io.dicom.series import Series, SeriesFiles
+from lung_nodule.io.dicom.slice_grid import SliceGrid, format_positions
 from lung_nodule.io.folders import files_under, new_files, walk
 from lung_nodule.io.hashes import file_sha256, files_sha256, patient_hash
 from lung_nodule.io.masks import (
@@ -21,8 +23,6 @@ from lung_nodule.io.names import as_file_names, check_file_names, check_unique, 
 from lung_nodule.io.nifti import read_nifti, write_nifti
 from lung_nodule.io.nodules import CENTER, center_of, read_nodules
 from lung_nodule.io.patient_names import patient_name, patient_names
-from lung_nodule.io.series import Series, SeriesFiles
-from lung_nodule.io.slice_grid import SliceGrid, format_positions
 from lung_nodule.io.slice_numbers import SliceNumbers, slice_numbers
 from lung_nodule.io.tables import read_table, write_table
 from lung_nodule.io.voi import Voi, cut_voi, paste, voi_edge_mm

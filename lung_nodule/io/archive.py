@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from lung_nodule.errors import InputError
-from lung_nodule.io.find import may_be_image
+from lung_nodule.io.dicom.find import may_be_image
 from lung_nodule.io.names import as_file_names
 
 MOST_BYTES, MOST_FILES = 4 << 30, 20_000

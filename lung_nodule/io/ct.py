@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from lung_nodule.errors import InputError
-from lung_nodule.io.dicom import only_series, read_series
+from lung_nodule.io.dicom.read_series import only_series, read_series
+from lung_nodule.io.dicom.series import Series
 from lung_nodule.io.nifti import read_nifti
-from lung_nodule.io.series import Series
 from lung_nodule.io.volume import Volume
 
 AIR_BELOW_HU = -500

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from lung_nodule.io.ct import Ct
-from lung_nodule.io.series import Series
+from lung_nodule.io.dicom.series import Series
 from lung_nodule.io.volume import LPS
 from nibabel import orientations
 

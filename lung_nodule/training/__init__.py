@@ -4,7 +4,6 @@ from lung_nodule.training.aggregation import Aggregate
 from lung_nodule.training.assemble import write_model
 from lung_nodule.training.batches import PrepareTargets
 from lung_nodule.training.checkpoints import StageCheckpoints
-from lung_nodule.training.command_errors import expected_errors_in_one_line
 from lung_nodule.training.distributed import (
     BroadcastBuffers,
     device_of_rank,
@@ -22,7 +21,8 @@ from lung_nodule.training.metric_inputs import (
     score_and_class,
     segmentation_and_label,
 )
-from lung_nodule.training.options import check_options, require_folds, require_validation
+from lung_nodule.training.options.check_options import check_options, require_folds, require_validation
+from lung_nodule.training.options.command_errors import expected_errors_in_one_line
 from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
 from lung_nodule.training.readout_fit import fit_readout, fitted_readout
 from lung_nodule.training.resume import resume_settings

@@ -7,8 +7,8 @@ from typing import Any
 
 from lung_nodule.data import fingerprint
 from lung_nodule.training.initial_weights import pretrained_hash
-from lung_nodule.training.option_table import kinds_of
-from lung_nodule.training.options import current_parser, option_value
+from lung_nodule.training.options.check_options import current_parser, option_value
+from lung_nodule.training.options.option_table import kinds_of
 
 NOT_COMPARED: dict[str, dict[str, set[str]]] = {
     "every bundle": {

@@ -10,7 +10,7 @@ import pydicom
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import walk
-from lung_nodule.io.find import NOT_READABLE
+from lung_nodule.io.dicom.find import NOT_READABLE
 from lung_nodule.runtime.software import this_software
 from preprocessing.convert.sources import Sources
 from preprocessing.dataset.conversion_settings import ConversionSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import may_be_image, sort_series, walk
-from lung_nodule.io.find import EMPTY, is_packed
+from lung_nodule.io.dicom.find import EMPTY, is_packed
 from lung_nodule.runtime.progress_bar import progress
 from preprocessing.convert.sources import Sources, listed, unpack_first
 from preprocessing.lidc import database

@@ -11,7 +11,7 @@ import numpy as np
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import SeriesFiles, files_under, format_positions, new_files, sort_series
-from lung_nodule.io.find import is_packed
+from lung_nodule.io.dicom.find import is_packed
 from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)

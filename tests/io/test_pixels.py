@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from lung_nodule.io.pixels import AIR_HU, NO_TISSUE_HU, _native, hounsfield
+from lung_nodule.io.dicom.pixels import AIR_HU, NO_TISSUE_HU, _native, hounsfield
 from tests.io.dicom_series import SeriesPlan, axial_corners, write_series
 
 SHAPE = (12, 9)

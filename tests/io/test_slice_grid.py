@@ -7,7 +7,7 @@ import pytest
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import format_positions
-from lung_nodule.io.slice_grid import slice_grid
+from lung_nodule.io.dicom.slice_grid import slice_grid
 
 REGULAR = np.arange(-10, 20) * 1.25
 # The slice positions of LIDC-IDRI's four uneven scans, thinned out: (positions, spacing of the grid).

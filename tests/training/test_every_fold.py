@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from lung_nodule.errors import InputError
 from lung_nodule.training import require_folds, run
-from lung_nodule.training.option_table import OF_BUNDLE
+from lung_nodule.training.options.option_table import OF_BUNDLE
 
 ROOT = Path(__file__).parents[2]
 READOUT = {

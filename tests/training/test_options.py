@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from lung_nodule.errors import InputError, user_error
 from lung_nodule.methods import METHODS
 from lung_nodule.training import check_options, require_folds, require_validation
-from lung_nodule.training.option_kinds import (
+from lung_nodule.training.options.option_kinds import (
     DEVICE,
     FLAG,
     PATH,
@@ -26,7 +26,7 @@ from lung_nodule.training.option_kinds import (
     folds,
     whole,
 )
-from lung_nodule.training.option_table import OF_BUNDLE, kinds_of
+from lung_nodule.training.options.option_table import OF_BUNDLE, kinds_of
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = ("train", "evaluate", "inference")

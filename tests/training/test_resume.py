@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from lung_nodule.io import file_sha256
 from lung_nodule.training import resume_settings
-from lung_nodule.training.option_table import OF_BUNDLE, kinds_of
+from lung_nodule.training.options.option_table import OF_BUNDLE, kinds_of
 from lung_nodule.training.resume import NOT_COMPARED, OF_STAGE, WEIGHT_FILES
 
 ROOT = Path(__file__).parents[2]

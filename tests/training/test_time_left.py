@@ -16,7 +16,7 @@ from monai.engines import Evaluator
 from monai.handlers import ValidationHandler
 
 from lung_nodule.training import TimeLeft, time_left
-from lung_nodule.training.option_table import OF_BUNDLE
+from lung_nodule.training.options.option_table import OF_BUNDLE
 from lung_nodule.training.time_left import in_words
 
 BUNDLES = Path(__file__).parents[2] / "bundles"

@@ -16,7 +16,7 @@ import pytest
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import holdout_patients
 from lung_nodule.io import DUPLICATE_RULES, Series, Volume, read_nifti
-from lung_nodule.io.slice_grid import slice_grid
+from lung_nodule.io.dicom.slice_grid import slice_grid
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.dataset import ConversionSettings

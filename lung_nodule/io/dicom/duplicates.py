@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
-from lung_nodule.io.pixels import hounsfield
-from lung_nodule.io.slice_grid import SAME_POSITION_MM, format_positions
+from lung_nodule.io.dicom.pixels import hounsfield
+from lung_nodule.io.dicom.slice_grid import SAME_POSITION_MM, format_positions
 
 logger = logging.getLogger(__name__)
 

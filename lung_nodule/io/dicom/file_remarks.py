@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pydicom
-from lung_nodule.io.pixels import AIR_HU
+from lung_nodule.io.dicom.pixels import AIR_HU
 from pydicom.uid import UID
 
 NUMBERS = ("PixelSpacing", "ImagePositionPatient", "SliceThickness", "RescaleSlope", "RescaleIntercept")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from lung_nodule.io.pixels import AIR_HU
-from lung_nodule.io.slice_grid import SliceGrid, format_positions
+from lung_nodule.io.dicom.pixels import AIR_HU
+from lung_nodule.io.dicom.slice_grid import SliceGrid, format_positions
 from lung_nodule.io.volume import Volume
 
 

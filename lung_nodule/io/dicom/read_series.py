@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
-from lung_nodule.io.duplicates import differing_remark, one_slice_each
-from lung_nodule.io.file_remarks import file_remarks
-from lung_nodule.io.find import DEFER_BYTES, NOT_READABLE, series_under
-from lung_nodule.io.pixels import AIR_HU, hounsfield_and_padding
-from lung_nodule.io.series import Series, SeriesFiles
-from lung_nodule.io.slice_grid import slice_grid
+from lung_nodule.io.dicom.duplicates import differing_remark, one_slice_each
+from lung_nodule.io.dicom.file_remarks import file_remarks
+from lung_nodule.io.dicom.find import DEFER_BYTES, NOT_READABLE, series_under
+from lung_nodule.io.dicom.pixels import AIR_HU, hounsfield_and_padding
+from lung_nodule.io.dicom.series import Series, SeriesFiles
+from lung_nodule.io.dicom.slice_grid import slice_grid
 from lung_nodule.io.volume import Volume
 from pydicom.errors import InvalidDicomError
 

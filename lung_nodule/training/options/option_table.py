@@ -12,7 +12,7 @@ from lung_nodule.lidc import ATTRIBUTES, FOLDS
 from lung_nodule.losses.e2emtl import MALIGNANCY_LOSSES, MASK_LOSSES
 from lung_nodule.networks import LAYOUTS
 from lung_nodule.networks.e2emtl import NORMS
-from lung_nodule.training.option_kinds import (
+from lung_nodule.training.options.option_kinds import (
     DEVICE,
     FILE,
     FLAG,

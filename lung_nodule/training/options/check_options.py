@@ -10,9 +10,9 @@ from lung_nodule.calling import calling_parser
 from lung_nodule.data.folds import EVERY_FOLD
 from lung_nodule.data.tasks import TASKS, refuse_crop_variants, task_named
 from lung_nodule.errors import InputError
-from lung_nodule.training.option_table import kinds_of
+from lung_nodule.training.options.option_table import kinds_of
+from lung_nodule.training.options.unknown_keys import refuse_unknown_keys
 from lung_nodule.training.readout_fit import require_score
-from lung_nodule.training.unknown_keys import refuse_unknown_keys
 from monai.bundle import ConfigExpression, ConfigParser
 
 FROM_THE_MODEL = "@settings"

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
+from lung_nodule.io.dicom.series import SeriesFiles
 from lung_nodule.io.folders import files_under, reason
-from lung_nodule.io.series import SeriesFiles
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import CTImageStorage
 from tqdm import tqdm

@@ -1,0 +1,1 @@
+"""DICOM CT series: find the files, check them, read them as one volume in HU."""

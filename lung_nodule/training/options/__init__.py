@@ -1,0 +1,1 @@
+"""Options of a training: their kinds and values, unknown ones, errors on the command line."""
