@@ -69,6 +69,11 @@ LUNG_WINDOW = (-1350.0, 150.0)
 SOFT_TISSUE_WINDOW = (-160.0, 240.0)
 """HU that a reader sees on request: mediastinum, chest wall, solid parts of a nodule."""
 
+AIR_BELOW_HU = -500.0
+"""Air and aerated lung lie below, tissue above."""
+MASK_ABOVE_HU = -400.0
+"""Threshold of the baseline masks, between lung and soft tissue."""
+
 ANY, MAJORITY, ALL = "any", "majority", "all"
 LARGEST_DENOMINATOR = 8
 FLOAT_ERROR = Fraction(1, 10**9)

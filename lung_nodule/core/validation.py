@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..lidc import AIR_BELOW_HU
+
 SMALLEST_DIAMETER_MM, LARGEST_DIAMETER_MM = 1.0, 200.0
 LARGEST_SPACING_MM = 20.0
 SMALLEST_SPACING_MM = 0.05
 LOWEST_HU, HIGHEST_HU = -32768.0, 32767.0
 """Range of HU in 16 bits."""
-AIR_BELOW_HU = -500.0
 MOST_VOXELS = 2**25
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from lung_nodule.errors import InputError
+from lung_nodule.lidc import AIR_BELOW_HU
 from monai.transforms import Randomizable, RandomizableTransform, Transform
 from scipy.ndimage import gaussian_filter
 
-LUNG_BELOW_HU = -500
 USUAL_LUNG_HU = (-850.0, 60.0)  # mean and standard deviation, where a VOI shows too little lung to measure them
 
 
@@ -74,7 +74,7 @@ class RandPadParenchyma(RandomizableTransform):
 
     def _parenchyma(self, data: Mapping[Hashable, Any], shape: np.ndarray) -> np.ndarray:
         """int16 noise like the VOI's own lung."""
-        lung = data["ct"][(data["ct"] < LUNG_BELOW_HU) & (data["mask"] == 0)]
+        lung = data["ct"][(data["ct"] < AIR_BELOW_HU) & (data["mask"] == 0)]
         mean, deviation = (lung.mean(), lung.std()) if lung.size >= 100 else USUAL_LUNG_HU
         grain = gaussian_filter(self.R.standard_normal(shape).astype(np.float32), (1.0, 1.0, 0.0))
         return np.rint(mean + deviation * grain / grain.std()).clip(-1024, 3071).astype(data["ct"].dtype)

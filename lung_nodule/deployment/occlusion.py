@@ -8,6 +8,7 @@ from typing import overload
 
 import numpy as np
 from lung_nodule.io import Voi, Volume
+from lung_nodule.lidc import AIR_BELOW_HU
 
 CUBES = 5
 """Cubes along each axis: at most 125 requests a nodule."""
@@ -15,7 +16,6 @@ LEAST_MM = 3.0
 """Smallest edge of a cube."""
 UNMEASURED_MM = 15.0
 """Assumed diameter of a nodule without mask and diameter."""
-LUNG_BELOW_HU = -500.0
 Box = tuple[slice, slice, slice]
 
 
@@ -82,8 +82,8 @@ def _edges(middle: float, spacing: float, size: int, edge_mm: float) -> np.ndarr
 
 def _lung_hu(hu: np.ndarray) -> float:
     """Median HU of lung and air; the server refuses a VOI without any."""
-    lung = hu[hu < LUNG_BELOW_HU]
-    return float(np.median(lung)) if lung.size else LUNG_BELOW_HU
+    lung = hu[hu < AIR_BELOW_HU]
+    return float(np.median(lung)) if lung.size else AIR_BELOW_HU
 
 
 class OccludedVois(Sequence[Voi]):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lung_nodule.core import Patch, central_component
+from lung_nodule.lidc import MASK_ABOVE_HU
 from monai.metrics import compute_confusion_matrix_metric, get_confusion_matrix
 from scipy.stats import rankdata
 
@@ -158,7 +159,7 @@ def bootstrap_interval(
     return [float(np.quantile(values, q)) for q in (tail, 1 - tail)] if values else None
 
 
-def threshold_mask(ct: np.ndarray, patch: Patch, *, threshold_hu: float = -400.0) -> np.ndarray:
+def threshold_mask(ct: np.ndarray, patch: Patch, *, threshold_hu: float = MASK_ABOVE_HU) -> np.ndarray:
     """Everything denser than a threshold that is connected to the nodule's centre.
 
     Args:

@@ -11,8 +11,8 @@ from lung_nodule.io.dicom.read_series import only_series, read_series
 from lung_nodule.io.dicom.series import Series
 from lung_nodule.io.nifti import read_nifti
 from lung_nodule.io.volume import Volume
+from lung_nodule.lidc import AIR_BELOW_HU
 
-AIR_BELOW_HU = -500
 ORTHOGONAL = 1e-3
 """Largest cosine of the angle between two axes of a straight grid."""
 
@@ -66,6 +66,6 @@ def check_hu(ct: Volume, path: str | Path) -> None:
     """
     if not (ct.data < AIR_BELOW_HU).any():
         raise InputError(
-            f"{path} holds no voxel below {AIR_BELOW_HU} HU (its smallest value is {ct.data.min():g}): give a chest CT "
-            "in Hounsfield units, not scaled"
+            f"{path} holds no voxel below {AIR_BELOW_HU:g} HU (its smallest value is {ct.data.min():g}): "
+            "give a chest CT in Hounsfield units, not scaled"
         )

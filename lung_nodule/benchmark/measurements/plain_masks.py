@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from lung_nodule.benchmark.measurements.intensity_measurements import border_distance
 from lung_nodule.core import central_component
-from lung_nodule.lidc import votes_needed
+from lung_nodule.lidc import MASK_ABOVE_HU, votes_needed
 
-THRESHOLD_HU, LUNG_HU = -400.0, -850.0
+LUNG_HU = -850.0
 SEED_MM, OPENING_MM = 2.0, 1.5
 
 
@@ -19,7 +19,7 @@ def threshold_at_center(ct: np.ndarray, center: np.ndarray, spacing: np.ndarray)
         center: ``[3]`` nodule centre as a fractional voxel index.
         spacing: ``[3]`` voxel size in mm.
     """
-    return _at_center(ct > THRESHOLD_HU, center, spacing)
+    return _at_center(ct > MASK_ABOVE_HU, center, spacing)
 
 
 def region_grown(ct: np.ndarray, center: np.ndarray, spacing: np.ndarray) -> np.ndarray:

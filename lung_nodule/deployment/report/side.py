@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from lung_nodule.io import Volume
+from lung_nodule.lidc import AIR_BELOW_HU
 from scipy.ndimage import binary_fill_holes, binary_opening
 from skimage.measure import label
 
-BODY_HU = -500.0
 MARGIN_MM = 20.0
 """Minimum distance of a nodule from both midlines to be called left or right."""
 _LEAST_WIDTH_MM = 220.0
@@ -31,7 +31,7 @@ def side_of(ct: Volume, center: np.ndarray) -> str:
     hu, spacing = np.asarray(ct.data[:, :, z]), ct.spacing[:2]
     body = _body(hu, spacing)
     columns = np.flatnonzero(body.any(axis=1))
-    lung = np.flatnonzero((body & (hu < BODY_HU)).any(axis=1))
+    lung = np.flatnonzero((body & (hu < AIR_BELOW_HU)).any(axis=1))
     if not len(lung) or np.ptp(columns) * spacing[0] < _LEAST_WIDTH_MM:
         return ""
     midlines = np.array([np.nonzero(body)[0].mean(), (lung[0] + lung[-1]) / 2])
@@ -44,7 +44,7 @@ def side_of(ct: Volume, center: np.ndarray) -> str:
 def _body(hu: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Largest component of the slice above -500 HU with holes filled; a prior opening removes the table."""
     width = max(1, round(_TABLE_MM / float(spacing.mean())))
-    pieces = np.asarray(label(binary_opening(hu > BODY_HU, np.ones((width, width))), connectivity=1))
+    pieces = np.asarray(label(binary_opening(hu > AIR_BELOW_HU, np.ones((width, width))), connectivity=1))
     if not pieces.any():
         return np.zeros(hu.shape, dtype=bool)
     return np.asarray(binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1))
