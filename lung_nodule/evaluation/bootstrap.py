@@ -1,10 +1,11 @@
-"""The bootstrap over patients in one matrix: thousands of draws of an AUC or a mean in a second."""
+"""The bootstrap over patients: of an AUC or a mean in one matrix, of any statistic draw by draw."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 
 DRAWS = 1000
 MISSING_DRAWS = 0.05
@@ -56,17 +57,60 @@ class PatientBootstrap:
         return weighted_aucs(score, label, self.weights(patients))
 
     def interval(self, values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
-        """Percentile interval ``[low, high]`` of the draws that are numbers.
+        """``[low, high]`` as :func:`percentile_interval`; None with fewer than two patients."""
+        return percentile_interval(values, level=level) if len(self.index) > 1 else None
 
-        None with fewer than two patients, or where more than one draw in twenty is not a number: so few patients of a
-        class say nothing of its spread.
-        """
-        finite = np.isfinite(values)
-        if len(self.index) < 2 or not len(values) or finite.mean() < 1 - MISSING_DRAWS:
-            return None
-        values = values[finite]
-        tail = (1 - level) / 2
-        return [float(np.quantile(values, q)) for q in (tail, 1 - tail)]
+
+def bootstrap_interval(
+    table: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    *,
+    group: str = "patient_id",
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[float] | None:
+    """Percentile bootstrap interval of a statistic over patients, whose nodules are drawn together.
+
+    Args:
+        table: table with a row per nodule; fewer columns are faster.
+        statistic: function from rows (without the column ``group``) to a number; NaN where a class is missing.
+        group: name of the patients' column.
+        draws: number of bootstrap samples.
+        level: coverage of the interval.
+        seed: random seed; the same table gives the same interval.
+
+    Returns:
+        ``[low, high]`` as :func:`percentile_interval`; None with fewer than two patients.
+
+    Example:
+        >>> import pandas as pd
+        >>> from lung_nodule.evaluation import bootstrap_interval
+        >>> nodules = pd.DataFrame({"patient_id": ["a", "a", "b", "c"], "dice": [0.8, 0.8, 0.7, 0.9]})
+        >>> [round(edge, 3) for edge in bootstrap_interval(nodules, lambda rows: rows["dice"].mean())]
+        [0.7, 0.9]
+    """
+    rows = [np.flatnonzero(table[group] == patient) for patient in table[group].unique()]
+    if len(rows) < 2:
+        return None
+    random = np.random.default_rng(seed)
+    values = [
+        statistic(table.iloc[np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))])])
+        for _ in range(draws)
+    ]
+    return percentile_interval(np.asarray(values), level=level)
+
+
+def percentile_interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
+    """Percentile interval ``[low, high]`` of the bootstrap draws that are numbers.
+
+    None where more than one draw in twenty is not a number: so few patients of a class say nothing of its spread.
+    """
+    finite = np.isfinite(values)
+    if not len(values) or finite.mean() < 1 - MISSING_DRAWS:
+        return None
+    tail = (1 - level) / 2
+    return [float(np.quantile(values[finite], q)) for q in (tail, 1 - tail)]
 
 
 def weighted_aucs(score: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:

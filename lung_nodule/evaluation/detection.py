@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from lung_nodule.evaluation.bootstrap import bootstrap_interval
 from lung_nodule.evaluation.free_response import (
     FALSE_POSITIVES_PER_SCAN,
     Curve,
@@ -17,12 +18,7 @@ from lung_nodule.evaluation.free_response import (
     match,
     random_baseline,
 )
-from lung_nodule.evaluation.metrics import (
-    area_under_curve,
-    bootstrap_interval,
-    classification_metrics,
-    majority_accuracy,
-)
+from lung_nodule.evaluation.metrics import area_under_curve, classification_metrics, majority_accuracy
 from lung_nodule.evaluation.results import SYNTHETIC, plain
 from lung_nodule.io import CENTER
 

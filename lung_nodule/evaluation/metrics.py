@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -114,49 +114,6 @@ def classification_metrics(probability: np.ndarray, label: np.ndarray, *, thresh
         "sensitivity": counts.measure("sensitivity"),
         "specificity": counts.measure("specificity"),
     }
-
-
-def bootstrap_interval(
-    table: pd.DataFrame,
-    statistic: Callable[[pd.DataFrame], float],
-    *,
-    group: str = "patient_id",
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> list[float] | None:
-    """Percentile bootstrap interval of a statistic over patients, whose nodules are drawn together.
-
-    Args:
-        table: table with a row per nodule; fewer columns are faster.
-        statistic: function from rows (without the column ``group``) to a number; draws where it is NaN (a class is
-            missing) are left out.
-        group: name of the patients' column.
-        draws: number of bootstrap samples.
-        level: coverage of the interval.
-        seed: random seed; the same table gives the same interval.
-
-    Returns:
-        ``[low, high]``, or None with fewer than two patients or where no draw gives a number.
-
-    Example:
-        >>> import pandas as pd
-        >>> from lung_nodule.evaluation import bootstrap_interval
-        >>> nodules = pd.DataFrame({"patient_id": ["a", "a", "b", "c"], "dice": [0.8, 0.8, 0.7, 0.9]})
-        >>> [round(edge, 3) for edge in bootstrap_interval(nodules, lambda rows: rows["dice"].mean())]
-        [0.7, 0.9]
-    """
-    rows = [np.flatnonzero(table[group] == patient) for patient in table[group].unique()]
-    if len(rows) < 2:
-        return None
-    random = np.random.default_rng(seed)
-    values = [
-        statistic(table.iloc[np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))])])
-        for _ in range(draws)
-    ]
-    values = [value for value in values if np.isfinite(value)]
-    tail = (1 - level) / 2
-    return [float(np.quantile(values, q)) for q in (tail, 1 - tail)] if values else None
 
 
 def threshold_mask(ct: np.ndarray, patch: Patch, *, threshold_hu: float = MASK_ABOVE_HU) -> np.ndarray:
