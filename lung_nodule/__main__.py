@@ -180,7 +180,7 @@ def predict(
     dicom_results: bool = True,
     worklist: str | None = None,
     explain: bool = False,
-    retries: int = 5,
+    retries: int = 8,
     shared_memory: bool | None = None,
 ) -> Job:
     """Predict the nodules of one or many CTs with a running server; write masks, a table and a report.
@@ -211,7 +211,7 @@ def predict(
         explain: Write occlusion maps: up to 125 further requests per nodule, each with one cube of the nodule or its
             surroundings replaced by lung. The change of the malignancy probability is written to
             occlusion/<nodule_id>.nii.gz and shown as an optional map in the report.
-        retries: Retries per request once the server has answered at least once.
+        retries: Retries per request once the server has answered at least once; eight wait a minute in all.
         shared_memory: Whether to send VOIs through shared memory. Default: True for a server on this machine.
     """
     connection = {

@@ -28,7 +28,8 @@ from lung_nodule.io import Voi
 from tritonclient import grpc
 
 logger = logging.getLogger(__name__)
-RETRIES = 5
+RETRIES = 8
+"""Waits of a minute in all: ``serve`` needs less to find a dead step and start the server again."""
 
 
 class NoduleClient:

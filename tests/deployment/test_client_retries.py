@@ -6,16 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from inspect import signature
 
 import pytest
 from grpc import StatusCode
 
-from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.__main__ import predict
+from lung_nodule.deployment.client import RETRIES, NoduleClient
 from lung_nodule.deployment.connection import retries
+from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.errors import InputError
 from tests.deployment.fake_triton import QUICK, Service, serving_grpc, serving_http
 from tests.deployment.test_client import _vois
 
+FIRST_S = retries._FIRST_S  # the tests wait for less
 Serving = Callable[..., AbstractContextManager[str]]
 
 
@@ -50,7 +54,7 @@ def test_a_failure_that_passes_is_asked_again_with_a_line_each(
         ((_, answer),) = client.ask(_vois(QUICK))
     assert answer.malignancy == 0
     assert servicer.asked == 3
-    assert [line.rpartition("(")[2] for line in _said(caplog)] == ["1 of 5)", "2 of 5)"]
+    assert [line.rpartition("(")[2] for line in _said(caplog)] == ["1 of 8)", "2 of 8)"]
     assert all("a failure; retrying in 0.0" in line for line in _said(caplog))
 
 
@@ -61,6 +65,14 @@ def test_a_refusal_is_not_asked_again(service: tuple[Service, str], code: Status
     with NoduleClient(url) as client, pytest.raises(InputError, match=r"nodule_0: .* refused: a failure"):
         list(client.ask(_vois(QUICK)))
     assert servicer.asked == 1
+
+
+def test_the_default_outlasts_a_restart_of_the_server() -> None:
+    """``serve`` asks its canary every 30 s, and a start takes a few seconds."""
+    check_s = signature(TritonServer).parameters["check_s"].default
+    waits = [min(FIRST_S * 2**number, retries._LONGEST_S) for number in range(RETRIES)]
+    assert sum(waits) > 1.5 * check_s
+    assert signature(predict).parameters["retries"].default == RETRIES
 
 
 @pytest.mark.parametrize("number", [0, 2])
