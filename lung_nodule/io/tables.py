@@ -85,7 +85,7 @@ def _read(path: Path) -> pd.DataFrame:
         if b"\0" in path.read_bytes():  # pandas would end a cell there
             raise ValueError("it holds NUL bytes; save it as plain text in UTF-8")
         table = pd.read_csv(
-            path, dtype=dict.fromkeys(TEXT_COLUMNS, str), skipinitialspace=True, float_precision="round_trip"
+            path, converters=dict.fromkeys(TEXT_COLUMNS, _text), skipinitialspace=True, float_precision="round_trip"
         )
         if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells of such rows for an index
             raise ValueError("its rows have more cells than its header: remove commas at the ends of lines")
@@ -94,6 +94,11 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} is Parquet, which needs the package pyarrow: install it, or give a CSV") from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OSError) as error:
         raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
+
+
+def _text(cell: str) -> str | None:
+    """A cell as it is written, a patient called NA included; None if it is empty."""
+    return cell or None
 
 
 def _numbers(cells: pd.Series, path: Path) -> pd.Series:

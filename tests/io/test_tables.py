@@ -22,6 +22,14 @@ def test_round_trip_keeps_ids_as_text(tmp_path: Path, name: str) -> None:
     assert back["center_x_ras"].tolist() == [1.5, -2.0]
 
 
+def test_an_id_that_looks_like_nothing_is_an_id(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("nodule_id,patient_id,center_x_ras\nNA,None,1.0\nnan,,2.0\n")
+    table = read_table(tmp_path / "t.csv", required=["nodule_id", "center_x_ras"])
+    assert table["nodule_id"].tolist() == ["NA", "nan"]
+    assert table["patient_id"].isna().tolist() == [False, True]
+    assert table["patient_id"][0] == "None"
+
+
 def test_missing_file_and_missing_column_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such table: .*absent\.csv"):
         read_table(tmp_path / "absent.csv")
