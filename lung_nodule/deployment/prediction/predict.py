@@ -6,13 +6,14 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from lung_nodule.core import check_diameter
+from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.findings import Finding, make_finding
 from lung_nodule.deployment.nodules.sources import read_nodule_source
@@ -21,7 +22,7 @@ from lung_nodule.deployment.prediction.explain import add_occlusion_maps
 from lung_nodule.deployment.prediction.patients import named_patient, patients_of
 from lung_nodule.deployment.prediction.results import OUTPUTS, Results, write_results
 from lung_nodule.errors import InputError
-from lung_nodule.io import Ct, Voi, center_of, check_hu, cut_voi, read_ct, refuse_own_input, slice_numbers, unpack
+from lung_nodule.io import Ct, center_of, check_hu, cut_voi, read_ct, refuse_own_input, slice_numbers, unpack
 from lung_nodule.runtime.lock import only_writer
 from tqdm import tqdm
 
@@ -64,37 +65,32 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
     """
     with unpack(case.ct) as source, only_writer(out):
         read_once = functools.cache(lambda: read_ct(source, series_uid=case.series_uid))
-        keep = {"patient_id": case.patient_id, "series_uid": case.series_uid}
-        table = read_nodule_source(
-            case.nodules,
-            keep=keep,
-            series_of=case.ct,
-            threshold=case.options.threshold,
-            series=lambda: read_once().series,
-        )
+        table = _nodules(case, read_once)
         for given in (case.ct, case.nodules):
             refuse_own_input(given, out, others=OUTPUTS)
         served = client.describe()
-        read = read_once()
-        check_hu(read.volume, case.ct)
-        _refuse_other_series(table, read, case)
-        canonical = read.volume.canonical()
-        rows = table.to_dict("records")
-        diameters = [_diameter(row) for row in rows]
-        vois = [
-            cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=served.edge_mm(diameter))
-            for row, diameter in zip(rows, diameters, strict=True)
-        ]
+        ct = read_once()
+        check_hu(ct.volume, case.ct)
+        _refuse_other_series(table, ct, case)
         started = time.monotonic()
-        findings = _ask(client, [center_of(row) for row in rows], vois, diameters)
+        findings = _ask(client, table, ct, served)
         seconds = time.monotonic() - started
         logger.info("%d nodules predicted by %s in %.1f s", len(findings), served.name, seconds)
-        numbers = slice_numbers(read)
-        findings = [replace(finding, numbers=numbers) for finding in findings]
         findings = add_occlusion_maps(client, findings) if case.options.explain else findings
-        patients = patients_of(named_patient(case.patient_id, table), read)
-        write_results(out, Results(case, read, served, findings, patients, seconds))
+        patients = patients_of(named_patient(case.patient_id, table), ct)
+        write_results(out, Results(case, ct, served, findings, patients, seconds))
     return findings
+
+
+def _nodules(case: Case, read_once: Callable[[], Ct]) -> pd.DataFrame:
+    """The case's nodules; the CT is read only if their source refers to its series."""
+    return read_nodule_source(
+        case.nodules,
+        keep={"patient_id": case.patient_id, "series_uid": case.series_uid},
+        series_of=case.ct,
+        threshold=case.options.threshold,
+        series=lambda: read_once().series,
+    )
 
 
 def _refuse_other_series(table: pd.DataFrame, ct: Ct, case: Case) -> None:
@@ -119,11 +115,16 @@ def _diameter(row: Mapping[Any, Any]) -> float | None:
     return value
 
 
-def _ask(
-    client: NoduleClient, centers: Sequence[Sequence[float]], vois: Sequence[Voi], diameters: Sequence[float | None]
-) -> list[Finding]:
-    """Send all VOIs and return the findings in the order of the table."""
+def _ask(client: NoduleClient, table: pd.DataFrame, ct: Ct, served: ServedModel) -> list[Finding]:
+    """Cut and send all VOIs and return the findings in the order of the table."""
+    canonical, numbers, rows = ct.volume.canonical(), slice_numbers(ct), table.to_dict("records")
+    diameters = [_diameter(row) for row in rows]
+    vois = [
+        cut_voi(canonical, row["nodule_id"], center_of(row), edge_mm=served.edge_mm(diameter))
+        for row, diameter in zip(rows, diameters, strict=True)
+    ]
     findings: dict[int, Finding] = {}
     for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule", leave=None):
-        findings[index] = make_finding(index + 1, centers[index], vois[index], answer)
+        finding = make_finding(index + 1, center_of(rows[index]), vois[index], answer)
+        findings[index] = replace(finding, numbers=numbers)
     return [findings[index] for index in range(len(vois))]
