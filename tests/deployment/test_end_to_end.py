@@ -53,6 +53,7 @@ def test_predict_answers_what_the_bundle_infers(
         assert (mask.data != expected.data).mean() < 1e-4  # single voxels may stand at the threshold
 
 
+@pytest.mark.slow
 def test_the_maps_are_equal_too(server: TritonServer, inferred: Path, painted: Path) -> None:
     row = next(r for r in read_table(painted / "nodules.csv").to_dict("records") if r["patient_id"] == "SYN-0000")
     ct = read_nifti(painted / row["ct"]).canonical()
@@ -89,6 +90,7 @@ def test_a_users_ct_gets_one_answer_from_both(server: TritonServer, bundle: Path
         np.testing.assert_allclose(own[column], served[column], rtol=0.01)
 
 
+@pytest.mark.slow
 def test_a_tighter_voi_moves_the_prediction_little(server: TritonServer, painted: Path) -> None:
     """Cropped outside the nodule, the patch's replicated border changes; the score moves by less than 0.05."""
     row = read_table(painted / "nodules.csv").iloc[0]

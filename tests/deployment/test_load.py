@@ -25,7 +25,9 @@ def _answer(client: InferenceServerClient, number: int) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("requests", [40, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "requests", [pytest.param(40, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.long)]
+)
 def test_answers_side_by_side_equal_those_one_after_the_other(requests: int, server: TritonServer) -> None:
     with InferenceServerClient(server.grpc_url) as client:
         wanted = [_answer(client, number) for number in range(4)]

@@ -43,7 +43,7 @@ def _table(path: Path, centers: np.ndarray = CENTERS, **columns: object) -> Path
     return path
 
 
-@pytest.fixture(params=[LPS, pytest.param(FLIPPED, marks=pytest.mark.slow)], ids=["lps", "flipped"])
+@pytest.fixture(params=[LPS, FLIPPED], ids=["lps", "flipped"])
 def ct_file(request: pytest.FixtureRequest, ball_ct, tmp_path: Path) -> Path:
     path = tmp_path / "scan.nii.gz"
     write_nifti(path, ball_ct(SHAPE, request.param, CENTERS[0], 7.0))
@@ -58,6 +58,7 @@ def lps_file(ball_ct, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_masks_stand_at_the_nodules_on_the_cts_own_grid(server: TritonServer, ct_file: Path, tmp_path: Path) -> None:
     out, ct = tmp_path / "out", read_nifti(ct_file)
     predict_ct(Case(ct_file, _table(tmp_path / "n.csv")), out, url=server.grpc_url)
