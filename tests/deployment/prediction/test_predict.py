@@ -147,6 +147,7 @@ def test_a_report_repeats_its_prediction_on_a_zip_of_the_series(server: TritonSe
         np.testing.assert_array_equal(*masks)
 
 
+@pytest.mark.slow
 def test_a_center_outside_leaves_nothing_behind(server: TritonServer, lps_file: Path, tmp_path: Path) -> None:
     nodules = _table(tmp_path / "n.csv", np.array([CENTERS[0], [500.0, 0, 0]]))
     with pytest.raises(InputError, match=r"nodule nodule_1: the centre .* lies outside the CT"):
