@@ -11,6 +11,17 @@ SHARED_MEMORY = Path("/dev/shm")
 HOME_PREFIX = "lung_nodule_triton_"
 _LOCK = "lock"
 _LONGEST_PATH = 4096
+_LARGEST_BYTES, _SMALLEST_BYTES, _REGIONS = 16 * 2**20, 2**20, 64
+
+
+def region_bytes() -> int:
+    """Size in bytes with which a stub's region starts, and by which it grows.
+
+    Triton's own 1 MB is less than a VOI: the region would grow, and be mapped again by both processes, while requests
+    are under way. Where shared memory is scarce, as in a container, 64 regions take all of it.
+    """
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    return min(_LARGEST_BYTES, max(_SMALLEST_BYTES, free // _REGIONS // _SMALLEST_BYTES * _SMALLEST_BYTES))
 
 
 class MemoryRegions:

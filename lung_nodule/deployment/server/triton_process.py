@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from lung_nodule.deployment.server.memory_regions import HOME_PREFIX, MemoryRegions, remove_abandoned
+from lung_nodule.deployment.server.memory_regions import HOME_PREFIX, MemoryRegions, region_bytes, remove_abandoned
 from lung_nodule.deployment.server.parent_death import dies_with_parent
 from lung_nodule.deployment.server.process_groups import kill_group, wait_for_group
 from lung_nodule.deployment.server.triton_runtime import find_runtime
@@ -111,6 +111,7 @@ class TritonProcess:
         return "\n".join(f"  {line}" for line in (errors or lines)[-_LOG_TAIL_LINES:])
 
     def _command(self, server: Path, backends: Path) -> list[str]:
+        size = region_bytes()
         command = [
             str(server),
             f"--model-repository={self._repository.resolve()}",
@@ -120,6 +121,8 @@ class TritonProcess:
             "--pinned-memory-pool-byte-size=0",
             "--backend-config=python,stub-timeout-seconds=120",
             f"--backend-config=python,shm-region-prefix-name={self.memory_prefix}",
+            f"--backend-config=python,shm-default-byte-size={size}",
+            f"--backend-config=python,shm-growth-byte-size={size}",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
         ]
         command += [] if self._config_name is None else [f"--model-config-name={self._config_name}"]

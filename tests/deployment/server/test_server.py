@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lung_nodule.deployment.server import server as server_module
 from lung_nodule.deployment.server import triton_runtime
 from lung_nodule.deployment.server.canary import CanaryError, ask_canary
-from lung_nodule.deployment.server.memory_regions import remove_abandoned
+from lung_nodule.deployment.server.memory_regions import region_bytes, remove_abandoned
 from lung_nodule.deployment.server.ports import choose_ports
 from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.deployment.server.triton_process import TritonProcess
@@ -197,6 +198,15 @@ def test_a_server_that_is_killed_or_hangs_while_it_loads_is_started_again(
     with TritonServer(repository, log_file=log) as server:
         assert len(starts) == 2
         assert ask_canary(server.grpc_url) == ["mtnet"]
+
+
+@pytest.mark.parametrize(
+    ("free", "size"),
+    [(2**36, 16 * 2**20), (2**30, 16 * 2**20), (5 * 2**26 + 999, 5 * 2**20), (2**26, 2**20), (0, 2**20)],
+)
+def test_regions_start_as_large_as_shared_memory_allows(free: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert region_bytes() == size
 
 
 @pytest.mark.parametrize(("written", "silence_s"), [(-50, 20), (-8, 8), (-30, 20)])
