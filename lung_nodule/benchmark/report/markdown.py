@@ -81,6 +81,18 @@ def _with_mark(results: Results, entry: Results, section: str, figure: str) -> s
     return f"{_with_interval(entry, section, figure)} {_mark(results, entry, f'{section} {figure}')}".strip()
 
 
+def _rows(results: Results, section: str, figures: Sequence[str]) -> list[list[str]]:
+    """A row per method that has the section: its name, the first figure with its interval and mark, the others."""
+    return [
+        [
+            _display_name(name, entry),
+            _with_mark(results, entry, section, figures[0]),
+            *(_figure(entry, section, figure) for figure in figures[1:]),
+        ]
+        for name, entry in _methods_with(results, section)
+    ]
+
+
 def _malignancy(results: Results) -> str:
     columns = {
         "accuracy": "accuracy at 0.5",
@@ -90,11 +102,9 @@ def _malignancy(results: Results) -> str:
         "auc_with_3": "AUC, 3 as benign",
         "spearman": "Spearman, 3 kept",
     }
-    rows = []
-    for name, entry in _methods_with(results, "malignancy"):
-        folds = " ".join(_short(value) for value in _means(entry.get("fold_auc", {})))
-        figures = [_figure(entry, "malignancy", column) for column in columns]
-        rows.append([_display_name(name, entry), _with_mark(results, entry, "malignancy", "auc"), folds, *figures])
+    rows = _rows(results, "malignancy", ["auc", *columns])
+    for row, (_, entry) in zip(rows, _methods_with(results, "malignancy"), strict=True):
+        row.insert(2, " ".join(_short(value) for value in _means(entry.get("fold_auc", {}))))
     header = ["", "AUC", "AUC of each fold", *columns.values()]
     return f"## Malignancy\n\n{_table(header, rows)}" if rows else ""
 
@@ -110,10 +120,7 @@ def _masks(results: Results) -> str:
         "jaccard_pooled": "Jaccard pooled",
         "threshold_dice": "threshold's Dice there",
     }
-    rows = []
-    for name, entry in _methods_with(results, "masks"):
-        figures = [_figure(entry, "masks", column) for column in columns]
-        rows.append([_display_name(name, entry), _with_mark(results, entry, "masks", "dice_voi"), *figures])
+    rows = _rows(results, "masks", ["dice_voi", *columns])
     header = ["", "Dice per nodule", *columns.values()]
     sizes = "Sizes are thirds of the nodules by the readers' diameter."
     return f"## Masks\n\n{_table(header, rows)}\n\n{sizes}" if rows else ""
