@@ -17,7 +17,7 @@ from lung_nodule.data.crops import RandCropVariant
 from lung_nodule.data.nodule_view import ViewNodule
 from lung_nodule.errors import InputError
 from lung_nodule.io import atomic_path
-from tqdm import tqdm
+from lung_nodule.runtime.progress_bar import progress
 
 
 class CubeChannels(ImageChannels):
@@ -80,9 +80,10 @@ def fill_channel_cache(
         nodule, number = nodules[index // variants], index % variants
         view(crops.variant(nodule, number) if crops else nodule)
 
-    with ThreadPoolExecutor(workers) as pool:
-        cubes = len(nodules) * variants
-        list(tqdm(pool.map(fill, range(cubes)), total=cubes, desc="channels", unit="cube"))
+    cubes = len(nodules) * variants
+    with ThreadPoolExecutor(workers) as pool, progress(cubes, description="channels", unit="cube") as step:
+        for _ in pool.map(fill, range(cubes)):
+            step()
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -24,7 +24,8 @@ from lung_nodule.training.metric_inputs import (
 from lung_nodule.training.options.check_options import check_options, require_folds, require_validation
 from lung_nodule.training.options.command_errors import expected_errors_in_one_line
 from lung_nodule.training.randomness import SeedEpochs, fixed_randomness, run, seeded_weights
-from lung_nodule.training.readout_fit import fit_readout, fitted_readout
+from lung_nodule.training.readout.fit import fit_readout
+from lung_nodule.training.readout.regression import fitted_readout
 from lung_nodule.training.resume import resume_settings
 from lung_nodule.training.schedules import three_rates
 from lung_nodule.training.stage import Stage, trainer_of

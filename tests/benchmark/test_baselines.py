@@ -19,7 +19,14 @@ from lung_nodule.benchmark.baselines.baseline_rows import (
     rows_of,
 )
 from lung_nodule.benchmark.baselines.fitting import malignancy_columns, rating_columns
-from lung_nodule.benchmark.baselines.methods_without_network import CONSTANT, DIAMETER, LASSO, ONE_READER, RADIOMICS
+from lung_nodule.benchmark.baselines.methods_without_network import (
+    BALL,
+    CONSTANT,
+    DIAMETER,
+    LASSO,
+    ONE_READER,
+    RADIOMICS,
+)
 from lung_nodule.benchmark.baselines.own_masks import MEASURED, own_mask_rows
 from lung_nodule.benchmark.baselines.readers import rating_spread, reader_rows
 from lung_nodule.benchmark.baselines.splits import another_dataset, cross_validation, refuse_shared
@@ -40,7 +47,9 @@ def nodules(seed: int = 0, prefix: str = "") -> pd.DataFrame:
     size, calcium = random.normal(6, 1, COUNT), random.random(COUNT) * (random.random(COUNT) < 0.2)
     mean = np.clip(np.round(3 + (size - 6) - 3 * calcium + random.normal(0, 0.5, COUNT), 0), 1, 5)
     ratings = {f"{name}_mean": np.clip(size - 3 + random.normal(0, 0.5, COUNT), 1, 5) for name in ATTRIBUTES}
-    measurements = {f"true_{name}": random.normal(0, 1, COUNT) for name in MEASUREMENTS}
+    measurements = {
+        f"{place}_{name}": random.normal(0, 1, COUNT) for place in ("true", "ball") for name in MEASUREMENTS
+    }
     return pd.DataFrame(
         {
             "nodule_id": [f"{prefix}n{i}" for i in range(COUNT)],
@@ -55,6 +64,8 @@ def nodules(seed: int = 0, prefix: str = "") -> pd.DataFrame:
             **measurements,
             "true_log_volume": size,
             "true_calcified": calcium,
+            "ball_log_volume": size,
+            "ball_calcified": calcium,
             "radiomics_log_volume": size,
             "radiomics_calcified": calcium,
             "radiomics_shell_core": np.where(size < 6, np.nan, size),
@@ -133,7 +144,7 @@ def test_what_can_be_learnt_is_learnt(rows: pd.DataFrame) -> None:
     assert roc_auc_score(radiomics.loc[known, "malignant"].astype(int), radiomics.loc[known, "malignancy_prob"]) > 0.85
     assert constant["malignancy_score"].nunique() == 1
     for name in ATTRIBUTES:
-        parts = (radiomics, of(rows, LASSO.name))
+        parts = (radiomics, of(rows, LASSO.name), of(rows, BALL.name))
         errors = [(part[f"{name}_pred"] - part[f"{name}_mean"]).abs().mean() for part in parts]
         constants = (constant[f"{name}_pred"] - constant[f"{name}_mean"]).abs().mean()
         assert max(errors) < 0.8 * constants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, verify_net_in_out
 
+from lung_nodule.core import MEASUREMENTS, Readout, logit
 from lung_nodule.io import read_nifti
 from lung_nodule.lidc import ATTRIBUTES, HIGHEST_RATING
 from lung_nodule.networks import MTMRNet
@@ -61,6 +63,32 @@ class TestMTMRNet(BundleContract):
             assert entry["mae"] == pytest.approx((predicted - rated).abs().mean(), abs=1e-5)
             median = metrics["settings"]["attribute_medians"][name]
             assert entry["baseline_mae"] == pytest.approx((rated - median).abs().mean(), abs=1e-5)
+
+    def test_a_read_out_takes_the_ratings_that_measurements_give(
+        self, trained: Path, painted: Path, tmp_path: Path
+    ) -> None:
+        """Its options may change after the training, which is not repeated."""
+        output = shutil.copytree(trained, tmp_path / "out")
+        readout = {"readout_features": ["logit", "measured_malignancy"], "readout_attributes": ["texture"]}
+        options = {"dataset_dir": painted, "output_dir": output}
+        self.parsed("train", **options, **self.small, **readout).get_parsed_content("training")
+        self.parsed("evaluate", **options, device="cpu").get_parsed_content("evaluating")
+        settings = json.loads((output / "model.json").read_text())["readout"]
+        fitted = Readout.from_settings(settings)
+        assert fitted is not None
+        assert fitted.measured is not None
+        assert settings["measured"]["features"] == [f"ball_{name}" for name in MEASUREMENTS]
+        assert len(fitted.measured.support) == 12  # three folds, whatever their class
+        assert settings["nodules"] == 4  # the validation fold
+        table = pd.read_csv(output / "evaluation" / "predictions.csv")
+        for row in table.to_dict("records"):
+            rated = fitted.measured(row)
+            assert {name: row[name] for name in rated} == pytest.approx(rated, abs=1e-3)
+            features = {**row, "logit": logit(row["network_prob"]), "texture": row["texture_network"]}
+            standardized = {name: (features[name] - fitted.mean[name]) / fitted.deviation[name] for name in fitted.mean}
+            texture = fitted.outputs["texture"](standardized)
+            assert row["texture_pred"] == pytest.approx(min(max(texture, 1), 5), abs=1e-3)
+            assert logit(row["malignancy_prob"]) == pytest.approx(fitted.outputs["malignancy"](standardized), abs=1e-2)
 
     def test_the_served_tensor_is_what_metadata_says(self, trained: Path, painted: Path) -> None:
         verify_net_in_out(

@@ -82,11 +82,11 @@ def test_without_a_mask_or_a_diameter_the_density_at_the_centre_is_measured() ->
     ct = np.full((41, 41, 41), -850.0)
     inside = np.linalg.norm(np.moveaxis(np.indices(ct.shape), 0, -1) - 20, axis=-1)
     ct[inside <= 3] = 600.0
-    prediction = Prediction(view.patch(ct.shape, (1.0, 1.0, 1.0), (20.0, 20.0, 20.0)), 0.5)
-    measured = view.measure_nodule(prediction, ct)
+    spacing, center = (1.0, 1.0, 1.0), (20.0, 20.0, 20.0)
+    measured = view.measure_nodule(ct, spacing, center)
     assert set(measured) == {"core_hu_mean", "core_hu_std", "core_hu_10", "core_hu_50", "core_hu_90", "core_calcified"}
     assert measured["core_calcified"] == pytest.approx((inside <= 3).sum() / (inside <= 5).sum())
-    assert SquareView(image_size=32).measure_nodule(prediction, ct) == {}
+    assert SquareView(image_size=32).measure_nodule(ct, spacing, center) == {}
 
 
 def test_a_mask_is_made_once() -> None:

@@ -14,9 +14,9 @@ from lung_nodule.training.options.option_table import OF_BUNDLE
 
 ROOT = Path(__file__).parents[2]
 READOUT = {
-    "mean": {"logit": 0.0},
-    "deviation": {"logit": 1.0},
-    "outputs": {"malignancy": {"weights": {"logit": 0.5}, "intercept": 0.1}},
+    "mean": {"logit": 0.0, "measured_malignancy": 3.0},
+    "deviation": {"logit": 1.0, "measured_malignancy": 1.0},
+    "outputs": {"malignancy": {"weights": {"logit": 0.5, "measured_malignancy": 0.2}, "intercept": 0.1}},
     "nodules": 20,
 }
 SMALL = {
@@ -48,6 +48,7 @@ def test_every_fold_is_trained_on(bundle: str, painted: Path, tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", ["mtmrnet", "mtcnn"])
 def test_the_last_weights_are_the_model(bundle: str, painted: Path, tmp_path: Path) -> None:
+    """A read-out comes from a file; the ratings that measurements give are fitted on all nodules."""
     parser = parser_of(bundle, painted, tmp_path)
     run(parser.get_parsed_content("train#trainer"), seed=0)
     parser.get_parsed_content("assemble")
@@ -60,7 +61,10 @@ def test_the_last_weights_are_the_model(bundle: str, painted: Path, tmp_path: Pa
         parser.get_parsed_content("fit_readout")
         seen = sorted([*side_file["patients_seen"], "another"])
         written = json.loads((tmp_path / "model.json").read_text())
+        measured = written["readout"].pop("measured")
         assert written == {**side_file, "patients_seen": seen, "readout": READOUT}
+        assert len(measured["support"]) == 20
+        assert set(measured["ratings"]) == {"malignancy"}
 
 
 def test_nothing_could_choose_an_epoch() -> None:

@@ -39,7 +39,7 @@ NOT_CHECKED = {
     },
     "computed, or read from the model's side file": {
         "task_def", "settings", "search_path", "shipped", "network_options", "cohort", "network",
-        "memory_format", "validation_transform", "training_list", "validation_list",
+        "memory_format", "validation_transform", "rated_list", "training_list", "validation_list",
     },
     "a part that is built, whose own arguments are options or checked by its class": {
         "network_def", "nodule_view", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops",

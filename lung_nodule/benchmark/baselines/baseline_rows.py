@@ -10,6 +10,7 @@ from lung_nodule.benchmark.baselines.fitting import high_columns, malignancy_col
 from lung_nodule.benchmark.baselines.methods_without_network import (
     ATTRIBUTES_DIAMETER,
     ATTRIBUTES_ONLY,
+    BALL,
     CONSTANT,
     CROP_EXTENT,
     DIAMETER,
@@ -25,6 +26,7 @@ from lung_nodule.benchmark.baselines.models import elastic_net, lasso
 from lung_nodule.benchmark.baselines.splits import Split
 from lung_nodule.benchmark.measurements.nodule_measurements import radiomics_columns
 from lung_nodule.benchmark.predictions import KEYS, REFERENCES
+from lung_nodule.core import MEASUREMENTS
 from lung_nodule.data import ATTRIBUTE_COLUMNS
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
@@ -39,6 +41,7 @@ def _fit_all(split: Split) -> list[pd.DataFrame]:
     measured = radiomics_columns(split.train)
     radiomics, four = malignancy_columns(split, measured), split.with_validation()
     of_four = malignancy_columns(four, measured).assign(malignancy_threshold=radiomics["malignancy_threshold"])
+    within = [f"ball_{name}" for name in MEASUREMENTS]
     patients = split.train["patient_id"].to_numpy()
     every = [
         (CONSTANT, [constant_columns(split)]),
@@ -48,6 +51,7 @@ def _fit_all(split: Split) -> list[pd.DataFrame]:
         (ATTRIBUTES_DIAMETER, [malignancy_columns(split, [*ATTRIBUTE_COLUMNS, "diameter_mm"])]),
         (RADIOMICS, [radiomics, rating_columns(split, measured), high_columns(split, measured)]),
         (RADIOMICS_FOUR, [of_four, rating_columns(four, measured), high_columns(four, measured)]),
+        (BALL, [malignancy_columns(split, within), rating_columns(split, within), high_columns(split, within)]),
         (LASSO, [rating_columns(split, measured, lasso(patients))]),
         (ELASTIC_NET, [rating_columns(split, measured, elastic_net(patients))]),
     ]

@@ -35,6 +35,10 @@ RADIOMICS_FOUR = Baseline(
     "radiomics, four folds", "the same, fitted on the validation fold as well, as the networks' read-outs are; "
     "thresholds of the fit on three", readers=True,
 )  # fmt: skip
+BALL = Baseline(
+    "ball: radiomics", "the ten measurements that evaluation writes, within the ball of the readers' mean diameter",
+    readers=True,
+)  # fmt: skip
 LASSO = Baseline("LASSO", "LASSO on the same measurements (MTMR-Net, Table 2)", readers=True)
 ELASTIC_NET = Baseline("elastic net", "elastic net on the same measurements (MTMR-Net, Table 2)", readers=True)
 ATTRIBUTES_ONLY = Baseline("attributes", "the readers' mean ratings of the eight attributes", readers=True)
@@ -47,7 +51,7 @@ THRESHOLD = Baseline("threshold", "everything above -400 HU that is connected to
 REGION = Baseline("region growing", "from the centre, half way between its HU and lung, vessels cut by an opening")
 
 WITHOUT_NETWORK = (
-    CONSTANT, CROP_EXTENT, THRESHOLD, REGION, DIAMETER, RADIOMICS, RADIOMICS_FOUR, LASSO, ELASTIC_NET,
+    CONSTANT, CROP_EXTENT, THRESHOLD, REGION, DIAMETER, RADIOMICS, RADIOMICS_FOUR, BALL, LASSO, ELASTIC_NET,
     ATTRIBUTES_ONLY, ATTRIBUTES_DIAMETER, ONE_READER,
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from .base import NoduleView, Patch, Prepared, feature_names, floats
 from .cube import CubeView
+from .measured_ratings import OF_MEASUREMENTS, MeasuredRatings
 from .planes import PLANES, PlanesView, fused_score, fusion_weights, nine_planes
 from .prediction import Prediction
 from .readout import LOGIT, NETWORK_SCORE, OF_NETWORK, Linear, Readout, features_of, logit
@@ -11,12 +12,14 @@ from .square import SQUARES, AdaptiveSquare, SquareView
 __all__ = [
     "LOGIT",
     "NETWORK_SCORE",
+    "OF_MEASUREMENTS",
     "OF_NETWORK",
     "PLANES",
     "SQUARES",
     "AdaptiveSquare",
     "CubeView",
     "Linear",
+    "MeasuredRatings",
     "NoduleView",
     "Patch",
     "PlanesView",

@@ -14,6 +14,7 @@ from ..cube_patch import CubePatch
 from ..measurements import DENSITY, MEASUREMENTS, ball, measure
 from ..slice_patch import SlicePatch
 from .flips import with_flips, without_flips
+from .measured_ratings import OF_MEASUREMENTS
 from .prediction import Prediction
 from .readout import Readout
 
@@ -162,7 +163,10 @@ class NoduleView(ABC):
         prediction = self._aggregated(outputs, patch)
         readout = None if prediction.score is None else self.readout
         if measure or readout is not None:
-            prediction = prediction.with_values(measured=self.measure_nodule(prediction, ct, diameter))
+            found = prediction.patch
+            mask = prediction.mask if self.segments else None
+            measured = self.measure_nodule(ct, found.spacing, found.center, mask=mask, diameter=diameter)
+            prediction = prediction.with_values(measured=measured if readout is None else readout.rate(measured))
         if readout is None:
             return prediction
         draws = tuple(readout(prediction.with_values(score=score)).score for score in prediction.draws)
@@ -179,21 +183,32 @@ class NoduleView(ABC):
             return prediction
         return prediction.with_values(draws=tuple(self.aggregate(copy, patch).score for copy in copies))
 
-    def measure_nodule(self, prediction: Prediction, ct: np.ndarray, diameter: float | None = None) -> dict[str, float]:
-        """Measurements of the nodule by name.
+    def measure_nodule(
+        self,
+        ct: np.ndarray,
+        spacing: Any,
+        center: Any,
+        *,
+        mask: np.ndarray | None = None,
+        diameter: float | None = None,
+    ) -> dict[str, float]:
+        """Measurements of a nodule by name.
 
-        ``mask_...`` within the method's own mask; of a method without one ``ball_...`` within the ball of the declared
-        diameter (empty without a diameter); of one that needs neither ``core_...``, the density within the ball of
-        :data:`CORE_MM` around the centre, which says nothing of the size.
+        ``mask_...`` within the mask, of a method that segments; of one that does not ``ball_...`` within the ball of
+        the declared diameter (empty without a diameter); of one that needs neither ``core_...``, the density within
+        the ball of :data:`CORE_MM` around the centre, which says nothing of the size.
 
         Args:
-            prediction: prediction for the nodule.
             ct: VOI ``[X, Y, Z]`` in HU.
+            spacing: ``[3]`` voxel size in mm.
+            center: ``[3]`` centre of the nodule as a fractional voxel index of ``ct``.
+            mask: the method's own or the readers' mask, bool ``[X, Y, Z]``; used by a method that segments.
             diameter: as :meth:`reach_mm`.
         """
-        spacing, center = np.array(prediction.patch.spacing), np.array(prediction.patch.center)
+        spacing, center = np.array(spacing, dtype=np.float64), np.array(center, dtype=np.float64)
         if self.segments:
-            inside = prediction.mask
+            assert mask is not None, "a method that segments measures its mask"
+            inside = mask
         elif "diameter_mm" not in self.needs:
             inside = ball(ct.shape, spacing, center, CORE_MM)
         elif diameter is None:
@@ -253,4 +268,5 @@ def measurement_names(view: type[NoduleView]) -> list[tuple[str, str]]:
 
 def feature_names(view: type[NoduleView]) -> list[str]:
     """Features that a read-out of a view's model may join, apart from attribute ratings (see :func:`features_of`)."""
-    return ["logit", *(f"{place}_{name}" for place, name in measurement_names(view))]
+    measured = [f"{place}_{name}" for place, name in measurement_names(view)]
+    return ["logit", *measured, f"{OF_MEASUREMENTS}malignancy"]

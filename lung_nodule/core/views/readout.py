@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...lidc import HIGHEST_RATING
+from .measured_ratings import OF_MEASUREMENTS, MeasuredRatings
 from .prediction import Prediction
 
 SMALLEST_PROBABILITY = 1e-6
@@ -41,32 +42,47 @@ class Readout:
         mean: mean of each feature on the nodules of the fit, by the names of :func:`features_of`.
         deviation: standard deviation of each feature on these nodules, above 0.
         outputs: ``malignancy``, its logit, and the ratings that are read out, on the readers' scales.
+        measured: ratings that the measurements alone give, further features; None where no output takes one.
     """
 
     mean: Mapping[str, float]
     deviation: Mapping[str, float]
     outputs: Mapping[str, Linear]
+    measured: MeasuredRatings | None = None
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any] | None) -> Readout | None:
+    def from_settings(cls, settings: Mapping[str, Any] | None, *, complete: bool = True) -> Readout | None:
         """Read-out from a side file's ``readout``; None if the side file has none.
 
+        Args:
+            settings: the entry of the side file.
+            complete: whether the ratings that the measurements alone give must be there, where an output takes one; a
+                read-out on its way to a model lacks them.
+
         Raises:
-            ValueError: an output takes a feature without a mean or a deviation above 0, or there is no malignancy.
+            ValueError: an output takes a feature without a mean or a deviation above 0, or a rating that is not there,
+                or there is no malignancy.
         """
         if settings is None:
             return None
         mean, deviation = ({name: float(value) for name, value in settings[key].items()} for key in MOMENTS)
         outputs = {name: _linear(entry) for name, entry in settings["outputs"].items()}
+        measured = MeasuredRatings.from_settings(settings.get("measured"))
         taken = {feature for output in outputs.values() for feature in output.weights}
         unknown = sorted(name for name in taken if name not in mean or not deviation.get(name, 0.0) > 0)
-        if unknown or "malignancy" not in outputs:
-            raise ValueError(
-                f"a read-out needs a mean and a deviation above 0 of {', '.join(unknown)}"
-                if unknown
-                else "a read-out needs the output malignancy"
-            )
-        return cls(mean, deviation, outputs)
+        rated = {name for name in taken if name.startswith(OF_MEASUREMENTS)}
+        missing = sorted(rated - set(measured.names if measured else ()))
+        if unknown:
+            raise ValueError(f"a read-out needs a mean and a deviation above 0 of {', '.join(unknown)}")
+        if "malignancy" not in outputs:
+            raise ValueError("a read-out needs the output malignancy")
+        if complete and missing:
+            raise ValueError(f"a read-out needs measured ratings that give {', '.join(missing)}")
+        return cls(mean, deviation, outputs, measured)
+
+    def rate(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """Measurements with the ratings that they alone give, where the read-out takes some."""
+        return {**measured, **({} if self.measured is None else self.measured(measured))}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The prediction with the read-out values in place of the network's own, which ``other_scores`` keeps.
@@ -74,8 +90,8 @@ class Readout:
         The network's score is kept as :data:`NETWORK_SCORE`, its ratings as ``<attribute>_network``.
 
         Args:
-            prediction: the network's prediction with the measurements of the nodule. Where one measurement is not a
-                number (an empty mask) the prediction stays the network's.
+            prediction: the network's prediction with what :meth:`rate` makes of the nodule's measurements. Where one
+                is not a number (an empty mask) the prediction stays the network's.
         """
         assert prediction.score is not None, "a read-out needs a network with a score"
         found = features_of(prediction)

@@ -12,7 +12,7 @@ from lung_nodule.data.tasks import TASKS, refuse_crop_variants, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.options.option_table import kinds_of
 from lung_nodule.training.options.unknown_keys import refuse_unknown_keys
-from lung_nodule.training.readout_fit import require_score
+from lung_nodule.training.readout.file import require_score
 from monai.bundle import ConfigExpression, ConfigParser
 
 FROM_THE_MODEL = "@settings"

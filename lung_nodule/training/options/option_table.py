@@ -35,7 +35,7 @@ from lung_nodule.training.options.option_kinds import (
     subset_of,
     whole,
 )
-from lung_nodule.training.readout_fit import read_readout
+from lung_nodule.training.readout.file import read_readout
 
 SHARED: dict[str, Kind] = {
     "bundle_root": PATH,

@@ -15,7 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from lung_nodule.core import Prediction, Readout, SlicePatch
 from lung_nodule.errors import InputError
 from lung_nodule.training import fitted_readout
-from lung_nodule.training.readout_fit import MEDIAN_PENALTY, PENALTY, _store, read_readout
+from lung_nodule.training.readout.file import read_readout
+from lung_nodule.training.readout.fit import _store
+from lung_nodule.training.readout.regression import MEDIAN_PENALTY, PENALTY
 
 FEATURES = ["logit", "mask_log_volume"]
 
