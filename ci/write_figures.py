@@ -25,6 +25,8 @@ from lung_nodule.lidc import ATTRIBUTES  # noqa: E402
 
 BENCHMARK = ROOT / "docs" / "benchmark.json"
 FIRST, LAST = "<!-- figures -->\n", "<!-- end of figures -->\n"
+COMPARED = ("constant", "radiomics")
+"""Baselines with which the errors of attributes are compared."""
 BASELINES = ("diameter", "radiomics", "radiomics, four folds", "attributes, diameter", "one reader")
 CLASS = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_error")
 Results = Mapping[str, Any]
@@ -91,11 +93,11 @@ def protocol(results: Results) -> str:
 
 def overview(results: Results) -> str:
     """The README's table."""
-    nearer = "attributes with a smaller error than the constant, than radiomics"
-    head = f"| | AUC of malignancy | less the diameter's | Brier | Dice | {nearer} |"
+    better = [f"attributes better than {other} (of {len(ATTRIBUTES)})" for other in COMPARED]
+    head = f"| | AUC of malignancy | minus the diameter's | Brier | Dice | {' | '.join(better)} |"
     joined = [PANEL] if PANEL in results["methods"] else []
     rows = [_row(name, results) for name in (*networks(results), *joined, *BASELINES)]
-    return "\n".join([head, "|---|---|---|---|---|---|", *rows, "", f"*{protocol(results)}.*", ""])
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows, "", f"*{protocol(results)}.*", ""])
 
 
 def of_bundle(results: Results, name: str) -> str:
@@ -106,7 +108,7 @@ def of_bundle(results: Results, name: str) -> str:
     lines = [
         f"{protocol(results)} (`python -m lung_nodule benchmark`; [all figures](../../../docs/benchmark.md)).",
         "",
-        f"| malignancy | AUC | less this baseline's | {' | '.join(CLASS[1:]).replace('_', ' ')} |",
+        f"| malignancy | AUC | minus this baseline's | {' | '.join(CLASS[1:]).replace('_', ' ')} |",
         "|---|---|---|---|---|---|---|---|",
         f"| **{name}** | {_interval(entry, 'malignancy', 'auc')} (folds {folds}) | | {' | '.join(own)} |",
         *(_baseline(results, name, other) for other in ("constant", "crop extent", *BASELINES)),
@@ -139,7 +141,7 @@ def _row(name: str, results: Results) -> str:
         _difference(entry, "malignancy auc", "diameter") if entry["kind"] == "network" else "",
         _figure(entry, "malignancy", "brier"),
         _figure(entry, "masks", "dice_voi"),
-        _nearer(results, name),
+        *_better(results, name),
     ]
     return f"| {label} | {' | '.join(cells)} |"
 
@@ -172,16 +174,14 @@ def _errors(results: Results, name: str) -> list[str]:
     return [f"| mean absolute error | {' | '.join(methods)} |", "|---|---|---|---|---|", *rows, ""]
 
 
-def _nearer(results: Results, name: str) -> str:
-    """Number of attributes that have a smaller error than the constant and than radiomics on the readers' masks."""
+def _better(results: Results, name: str) -> list[str]:
+    """Number of attributes with a smaller mean absolute error than each of :data:`COMPARED`; empty for itself."""
     own = results["methods"][name].get("attributes", {})
     if f"{ATTRIBUTES[0]}_mae" not in own:
-        return ""
-    counts = [
-        sum(own[f"{a}_mae"]["mean"] < results["methods"][other]["attributes"][f"{a}_mae"]["mean"] for a in ATTRIBUTES)
-        for other in ("constant", "radiomics")
-    ]
-    return f"{counts[0]} and {counts[1]} of {len(ATTRIBUTES)}"
+        return ["" for _ in COMPARED]
+    others = [results["methods"][other]["attributes"] for other in COMPARED]
+    counts = [sum(own[f"{a}_mae"]["mean"] < other[f"{a}_mae"]["mean"] for a in ATTRIBUTES) for other in others]
+    return ["" if other == name else str(count) for other, count in zip(COMPARED, counts, strict=True)]
 
 
 def _figure(entry: Results, section: str, name: str) -> str:

@@ -86,7 +86,7 @@ def nodule_datalist(
     required = list(dict.fromkeys([*COLUMNS, f"malignancy_{malignancy}", *columns]))
     nodules = read_table(dataset_dir / "nodules.csv", required=required, unique=["nodule_id"])
     folds = [folds] if isinstance(folds, int | str) else list(folds)
-    if "all" in folds:
+    if "all" in folds or None in folds:
         raise InputError(f"a model that was trained on every fold leaves none to evaluate: {ANOTHER_MODEL}")
     _require_paths(nodules, dataset_dir / "nodules.csv")
     table = _with_folds(nodules, dataset_dir, without_table=HOLDOUT in folds)

@@ -27,7 +27,8 @@ class EndToEndLoss(nn.Module):
 
     Args:
         malignancy_loss: ``"l1"`` as printed, or ``"bce"``.
-        mask_loss: ``"dice"`` as printed, or ``"dice_bce"``, Dice plus the voxels' mean binary cross-entropy.
+        mask_loss: ``"dice"`` as printed, or ``"dice_bce"``, Dice plus the binary cross-entropy, a mean over all
+            voxels of the cubes: those beyond the scan count as 0, so the tighter a crop, the less it weighs.
         mask_weight: weight of the mask's term, 1 as printed.
 
     Raises:

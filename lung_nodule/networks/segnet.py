@@ -32,7 +32,7 @@ class CoarseSegNet(nn.Module):
 
 
 class FineSegNet(CoarseSegNet):
-    """Coarse Seg-net with a fine layer that takes the coarse mask in (MT-Net, section 3.2.3; 54.78 M parameters).
+    """Coarse Seg-net with a fine layer that takes the coarse mask in (MT-Net, section 3.2.3; 54.77 M parameters).
 
     The fine layer comes after the pyramid: the mask, averaged down to stride 16, is concatenated and fused by a 1x1
     convolution, batch norm and ReLU.

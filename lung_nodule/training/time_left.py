@@ -26,8 +26,8 @@ class TimeLeft:
     """Say how much a stage has to do and how long it takes, and keep that up to date.
 
     After the first few steps, one line: epochs, steps, the time that they take at the measured rate and, where that is
-    over an hour on a CPU, the options of a small version. After each epoch a line with its validation's key metric, if
-    there was one, and the time left, which then counts validation as well. On a terminal a bar over the whole stage;
+    over an hour on a CPU, settings for a CPU. After each epoch a line with its validation's key metric, if there was
+    one, and the time left, which then counts validation as well. On a terminal a bar over the whole stage;
     elsewhere a line a minute within an epoch.
 
     Attach it as the last handler: what resumes and validates comes first.
@@ -35,7 +35,7 @@ class TimeLeft:
     Args:
         stage: name of the stage.
         unit: name of a step.
-        small_version: options of a version that a CPU can train, as on a command line; no advice when not given.
+        small_version: options of a version for a CPU, as on a command line; no advice when not given.
         validator: validation engine, run by an earlier handler; greater values of its key metric are better.
     """
 
@@ -107,7 +107,7 @@ class TimeLeft:
         line = f"{count}, about {in_words(needed)} on {device} ({each_s:.2f} s a {self.unit}"
         line += ", validation comes on top)" if self.epochs > 1 else ")"
         if self.small_version and device == "cpu" and needed > LONG_S:
-            line += f"; a small version for a CPU: {self.small_version}"
+            line += f"; settings for a CPU: {self.small_version}"
         self._log(line, time.monotonic())
 
     def _log(self, line: str, now: float) -> None:

@@ -17,24 +17,26 @@ from lung_nodule.methods import METHODS
 
 NOTES = (
     "Labels are the readers' opinions, not pathology: malignant where their mean is above 3, benign below; at 3 a "
-    "nodule has no class. auc_with_3 counts those as benign; spearman is with the readers' mean.",
+    "nodule has no class. *AUC, 3 as benign* counts those as benign; *Spearman, 3 kept* is the correlation with the "
+    "readers' mean.",
     "All folds' predictions are pooled; with several seeds a figure is their mean, its spread the standard deviation.",
     "Intervals are 95 %, drawn over patients, the same for all methods; those of differences are paired.",
     "Differences are taken on the nodules that both methods have; each reading counts where readers are compared.",
-    "dice_voi is measured on the voxels of the VOI, as for the masks that need no network; dice on a network's patch.",
+    "*Dice per nodule* is measured on the voxels of the VOI, as for the masks that need no network.",
     "panel: the mean of the networks' probabilities and of their ratings; its mask is that of a weighted mean of their "
     "maps.",
 )
 OF_PROTOCOL = {
     "cross-validation": (
-        "accuracy_at_threshold: at the threshold that the validation fold chose (highest sensitivity + specificity).",
+        "*at the chosen threshold*: accuracy at the threshold that the validation fold chose (highest sensitivity + "
+        "specificity).",
         "The weights of the panel's maps, in tenths, are those that the validation fold chose (highest mean Dice).",
         "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks' weights "
         "are. A network's read-out, a regression on a few numbers, is fitted on the validation fold, which those "
         "baselines do not see; one that is fitted on all four folds says so.",
     ),
     "given weights": (
-        "accuracy_at_threshold: at the threshold in the weights' side files, from their cross-validation.",
+        "*at the chosen threshold*: accuracy at the threshold in the weights' side files, from their cross-validation.",
         "The weights of the panel's maps are those of the served panel.",
     ),
 }

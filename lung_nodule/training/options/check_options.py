@@ -58,6 +58,10 @@ def _check_training(parser: ConfigParser) -> None:
             "--fold all leaves no nodules to fit the read-out on: give --readout_file, which the benchmark writes, or "
             "--readout_features []"
         )
+    if options.get("readout_attributes") and not options["readout_features"] and not options["readout_file"]:
+        raise InputError(
+            "--readout_attributes needs --readout_features, or --readout_file: there is no read-out without"
+        )
     require_score(
         bool(option_value(parser, "multi_task")) if "multi_task" in options else True,
         features=options.get("readout_features") or [],

@@ -49,7 +49,7 @@ SHARED: dict[str, Kind] = {
     "num_workers": whole(least=0),
     "seed": whole(least=0, most=LARGEST_SEED),
     "amp": FLAG,
-    "small_version": TEXT,
+    "small_version": TEXT.or_none(),
     "min_readers": whole(),
     "max_slice_thickness_mm": POSITIVE,
     "consensus": checked_by(lambda value: LoadVOI(consensus=value), "a share of the readers"),
