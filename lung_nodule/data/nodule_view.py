@@ -35,8 +35,8 @@ class ViewNodule(Transform):
             papers (an evaluation of the network, not of what a user gets: inference has no mask).
         label: key of the item that holds the class, 1.0, 0.0 or NaN.
         target: name under which the class is added.
-        soft_label: whether ``label`` is the mask as it is interpolated at each voxel's centre, in 0..1, instead of 0/1 at
-            one half: a boundary within a voxel is then trained where it is.
+        soft_label: whether ``label`` is the mask interpolated at each voxel's centre, in 0..1, instead of 0/1 at one
+            half: a boundary within a voxel is then trained where it is.
 
     Raises:
         InputError: ``slices`` is neither, or a nodule cannot be sampled.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from lung_nodule.errors import InputError
 from lung_nodule.io import patient_hash, voi_edge_mm
 
 PANEL = "nodule_panel"
@@ -62,6 +63,18 @@ class ServedModel:
         """Outputs to request: those that :class:`Answer` holds."""
         return tuple(name for name in self.outputs if name in _SCALARS or _map_name(name) is not None)
 
+    def asking(self, outputs: Sequence[str]) -> ServedModel:
+        """The model with these outputs alone.
+
+        Raises:
+            InputError: one of them it does not have, or :class:`Answer` does not hold.
+        """
+        wrong = sorted(set(outputs) - set(self.asked))
+        if wrong or not outputs:
+            named = ", ".join(wrong) if wrong else "none"
+            raise InputError(f"outputs of model {self.name} to ask for: {named}; name some of {', '.join(self.asked)}")
+        return replace(self, outputs=tuple(outputs))
+
     def names(self, parameter: str) -> tuple[str, ...]:
         """Names listed in a parameter."""
         return tuple(self.parameters.get(parameter, "").split())
@@ -105,10 +118,13 @@ def answer_of(tensors: Mapping[str, np.ndarray], model: ServedModel) -> Answer:
     values: dict[str, Any] = {}
     if "MALIGNANCY_PROBABILITY" in tensors:
         values["malignancy"] = float(tensors["MALIGNANCY_PROBABILITY"][0])
+    if "MALIGNANCY_INTERVAL" in tensors:
         values["interval"] = _pair(tensors["MALIGNANCY_INTERVAL"])
     if "MALIGNANCY_BY_METHOD" in tensors:
-        scores = zip(tensors["MALIGNANCY_BY_METHOD"].tolist(), map(_pair, tensors["INTERVAL_BY_METHOD"]), strict=True)
-        values["methods"] = dict(zip(model.names("methods"), scores, strict=True))
+        methods = model.names("methods")
+        intervals = tensors.get("INTERVAL_BY_METHOD", np.full((len(methods), 2), np.nan))
+        scores = zip(tensors["MALIGNANCY_BY_METHOD"].tolist(), map(_pair, intervals), strict=True)
+        values["methods"] = dict(zip(methods, scores, strict=True))
     if "DIAMETER_MM" in tensors:
         values["diameter_mm"] = float(tensors["DIAMETER_MM"][0])
     named = {"ATTRIBUTES": ("attributes", "attributes"), "HIGH_PROBABILITY": ("high", "high_attributes")}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from queue import SimpleQueue
 from types import ModuleType, TracebackType
 from typing import Any, Self
@@ -133,10 +132,11 @@ class NoduleClient:
             outputs: names of the requested outputs; None for all that :class:`Answer` holds.
 
         Raises:
-            InputError: the server refuses a VOI (the message has its reason) or stops answering.
+            InputError: the server refuses a VOI (the message has its reason) or stops answering, or the model lacks one
+                of the outputs.
         """
         served, replies = self.describe(), SimpleQueue[Reply]()
-        served = served if outputs is None else replace(served, outputs=tuple(outputs))
+        served = served if outputs is None else served.asking(outputs)
         for index, voi in enumerate(vois):
             if index >= self._in_flight:
                 yield self._next(replies)

@@ -159,6 +159,27 @@ def serving_http(servicer: Service, port: int = 0) -> Iterator[str]:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
+@contextlib.contextmanager
+def serving_page(page: bytes) -> Iterator[str]:
+    """The URL of something that answers every request with status 200 and the same page."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(page)))
+        request.end_headers()
+        request.wfile.write(page)
+
+    quiet = {"do_GET": answer, "do_POST": answer, "log_message": lambda *_: None}
+    server = _Server(("127.0.0.1", 0), type("Page", (BaseHTTPRequestHandler,), quiet))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64

@@ -12,10 +12,11 @@ import pytest
 
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
+from lung_nodule.deployment.connection.transport import Address
 from lung_nodule.deployment.connection.voi_memory import PREFIX
 from lung_nodule.errors import InputError
 from lung_nodule.io import Voi, Volume
-from tests.deployment.fake_triton import QUICK, REFUSED, SHAPE, SLOW, Service, serving_grpc, serving_http
+from tests.deployment.fake_triton import QUICK, REFUSED, SHAPE, SLOW, Service, serving_grpc, serving_http, serving_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,10 +100,45 @@ def test_a_server_that_is_not_there_is_reported(url: str, protocol: str) -> None
         NoduleClient(url).describe()
 
 
-@pytest.mark.parametrize("url", ["ftp://localhost:8000", "http://", "https:///"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://localhost:8000", "http://", "https:///", "http://localhost:abc", "localhost:99999", "https://host:0/path"],
+)
 def test_an_address_that_cannot_be_read_is_named(url: str) -> None:
     with pytest.raises(InputError, match=f"server address '{url}'"):
         NoduleClient(url)
+
+
+@pytest.mark.parametrize("target", ["host", "host:8001", "[::1]", "[::1]:8001", "host:8000/triton"])
+def test_an_address_may_leave_its_port_out(target: str) -> None:
+    assert Address.parse(f"http://{target}").target == target
+
+
+def test_a_page_that_is_no_triton_is_an_error() -> None:
+    """Such as the login page of a network: status 200, and HTML."""
+    with (
+        serving_page(b"<html>log in</html>") as url,
+        NoduleClient(url) as client,
+        pytest.raises(InputError, match="what answers there is not Triton"),
+    ):
+        client.describe()
+
+
+def test_this_machine_is_asked_without_a_proxy(service: tuple[Service, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the environment names a proxy, as in many hospitals, concerns other machines."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with NoduleClient(service[1], retries=0) as client:
+        assert dict(client.ask(_vois(QUICK)))[0].malignancy == 0.0
+
+
+def test_outputs_are_asked_for_by_name(service: tuple[Service, str]) -> None:
+    with NoduleClient(service[1]) as client:
+        (_, answer), *_ = client.ask(_vois(QUICK), outputs=["MALIGNANCY_PROBABILITY"])
+        assert (answer.malignancy, answer.maps) == (0.0, {})
+        for outputs in (["MASK"], ["NO_SUCH"], []):
+            with pytest.raises(InputError, match=r"name some of .*MALIGNANCY_PROBABILITY"):
+                list(client.ask(_vois(QUICK), outputs=outputs))
 
 
 @pytest.mark.parametrize("url", ["localhost:8001", "grpc://host:8001", "http://host:8000"])

@@ -175,6 +175,8 @@ def test_a_misspelt_read_out_is_refused_before_the_training(
     assert initialized(bundle, "train", readout_features=recommended["readout_features"])
     if "readout_attributes" in shipped(bundle, "train"):
         assert "--readout_attributes" in refused(lambda: initialized(bundle, "train", readout_attributes=["subtletyy"]))
+        alone = refused(lambda: initialized(bundle, "train", readout_attributes=["subtlety"]))
+        assert "--readout_attributes needs --readout_features" in alone
 
 
 def test_a_network_without_a_malignancy_has_no_read_out(initialized: Callable[..., ConfigWorkflow]) -> None:

@@ -22,6 +22,8 @@ INPUTS: dict[str, tuple[list[int], list[float]]] = {
     "CENTER": ([3], [size / 2 for size in SHAPE]),
     "DIAMETER": ([1], [8.0]),
 }
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without the proxy that the environment names: the server is this container's."""
 SCORE = "MALIGNANCY_"
 """Begins the names of the outputs that are a number for every nodule."""
 
@@ -84,7 +86,7 @@ def _json(url: str, body: dict[str, Any] | None, timeout_s: float) -> Any:
     """The JSON at a URL, asked with GET, or with POST where there is a body."""
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=timeout_s) as answer:
+        with DIRECT.open(urllib.request.Request(url, data), timeout=timeout_s) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise CanaryError(f"{url}: {error.code} {error.read().decode(errors='replace')}") from None

@@ -22,6 +22,8 @@ _CHANNEL = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_reconnect_backoff_ms", 4000),  # else up to 120 s after a server is back
 ]
+_DIRECT = ("grpc.enable_http_proxy", 0)
+"""To this machine not through the proxy that the environment names."""
 _FAILURES = {
     "UNAVAILABLE": Failure.UNREACHABLE,
     "RESOURCE_EXHAUSTED": Failure.BUSY,
@@ -41,7 +43,7 @@ class GrpcTransport(Transport):
             address.target,
             ssl=address.tls,
             root_certificates=certificates() if address.tls else None,
-            channel_args=_CHANNEL,
+            channel_args=[*_CHANNEL, *([_DIRECT] if address.local else [])],
         )
 
     def index(self) -> list[Mapping[str, Any]]:

@@ -67,7 +67,7 @@ class HttpTransport(Transport):
                 return getattr(self._client, method)(*arguments, **options, headers=self._headers)
         except InferenceServerException as error:
             raise _of_status(error) from None
-        except (_TooLateError, OSError, HTTPParseError) as error:
+        except (_TooLateError, OSError, HTTPParseError, ValueError) as error:
             self._disconnect()  # the answer may still arrive on that connection
             raise _of_network(error) from None
 
@@ -108,4 +108,6 @@ def _of_network(error: Exception) -> TransportError:
         return TransportError(Failure.REFUSED, f"no TLS connection ({error.reason})")
     if isinstance(error, HTTPParseError) and not isinstance(error, HTTPConnectionClosed):
         return TransportError(Failure.REFUSED, f"this is not an HTTP endpoint ({error})")
+    if isinstance(error, ValueError):  # of the JSON decoder
+        return TransportError(Failure.REFUSED, "what answers there is not Triton")
     return TransportError(Failure.UNREACHABLE, str(error) or type(error).__name__)

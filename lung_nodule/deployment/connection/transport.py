@@ -59,7 +59,7 @@ class Address:
         """Parse ``host:port`` or ``unix:path`` (gRPC), or a URL with the scheme grpc, grpcs, http or https.
 
         Raises:
-            InputError: the scheme is unknown, or the host is missing.
+            InputError: the scheme is unknown, the host is missing, or the port is none.
         """
         scheme, found, rest = url.partition("://")
         if not found or scheme == "unix":
@@ -67,6 +67,9 @@ class Address:
         if scheme not in _SCHEMES or not rest.strip("/"):
             raise InputError(f"server address {url!r}: give host:port, or {', '.join(_SCHEMES)} :// host:port")
         http, tls = _SCHEMES[scheme]
+        port = rest.partition("/")[0].rpartition(":")[2]
+        if not rest.startswith("unix:") and ":" in rest.partition("/")[0] and not _is_port(port):
+            raise InputError(f"server address {url!r}: {port!r} is no port, which is a number from 1 to 65535")
         return cls(rest if rest.startswith("unix:") else rest.rstrip("/"), http, tls)
 
     @property
@@ -79,6 +82,11 @@ class Address:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+
+def _is_port(text: str) -> bool:
+    """Whether this is a port; the end of an IPv6 address without one is in brackets."""
+    return text.endswith("]") or (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535)
 
 
 @dataclass(frozen=True)

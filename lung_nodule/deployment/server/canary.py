@@ -15,6 +15,11 @@ _HU_LUNG = -850.0
 _DIAMETER_MM = 8.0
 _DARK = 0.1
 _QUICK_S = 2.0
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),  # the server is on this machine
+]
 _MAY_LACK = "ATTRIBUTES"
 """Output that may be NaN: ratings that depend on a mask are NaN without one."""
 
@@ -46,7 +51,7 @@ def ask_canary(grpc_url: str, *, timeout_s: float = 600.0) -> list[str]:
     from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
-    with InferenceServerClient(grpc_url) as client:
+    with InferenceServerClient(grpc_url, channel_args=_CHANNEL) as client:
         try:
             live = client.is_server_live(client_timeout=_QUICK_S)
             if not live or not client.is_server_ready(client_timeout=_QUICK_S):

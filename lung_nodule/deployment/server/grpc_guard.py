@@ -21,6 +21,8 @@ INFERENCE = "/inference.GRPCInferenceService/ModelInfer"
 STREAMING = "/inference.GRPCInferenceService/ModelStreamInfer"
 _ANY_SIZE = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 _OWN_PORT = (("grpc.so_reuseport", 0),)
+_DIRECT = ("grpc.enable_http_proxy", 0)
+"""Not through the proxy that the environment names: Triton is on this machine."""
 _RECONNECT = (("grpc.max_reconnect_backoff_ms", 1000),)  # else up to 120 s after the server is there
 _STOP_S = 5.0
 
@@ -63,7 +65,7 @@ class GrpcGuard:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _start(self) -> None:
-        self._forward.channel = grpc.aio.insecure_channel(self._upstream, options=(*_ANY_SIZE, *_RECONNECT))
+        self._forward.channel = grpc.aio.insecure_channel(self._upstream, options=(*_ANY_SIZE, *_RECONNECT, _DIRECT))
         self._server = grpc.aio.server(options=(*_ANY_SIZE, *_OWN_PORT))
         self._server.add_generic_rpc_handlers((self._forward,))
         self._server.add_insecure_port(self._address)

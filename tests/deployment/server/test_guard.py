@@ -71,7 +71,7 @@ def guarded(upstream: str, **options: int) -> Iterator[service_pb2_grpc.GRPCInfe
     guard = GrpcGuard(address, upstream, **options)
     guard.start()
     try:
-        with grpc.insecure_channel(address) as channel:
+        with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
     finally:
         guard.stop()
@@ -114,6 +114,15 @@ def test_answers_metadata_errors_and_streams_go_through(upstream: tuple[Upstream
         assert unknown.value.code() == grpc.StatusCode.UNIMPLEMENTED
         streamed = stub.ModelStreamInfer(iter([_asked("first"), _asked("second")]))
         assert [answer.infer_response.model_name for answer in streamed] == ["first", "second"]
+
+
+def test_triton_is_reached_without_a_proxy(upstream: tuple[Upstream, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the guard nor the canary asks the proxy that the environment names."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with guarded(upstream[1]) as stub:
+        assert _is_answered(stub)
+    with pytest.raises(CanaryError, match=r"(?i)not implemented|unimplemented|method"):  # the upstream's own answer
+        ask_canary(upstream[1])
 
 
 def test_a_request_whose_client_leaves_is_computed_to_its_end(upstream: tuple[Upstream, str]) -> None:
