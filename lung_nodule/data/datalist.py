@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lung_nodule.data.attributes import ATTRIBUTE_COLUMNS
 from lung_nodule.errors import InputError
 from lung_nodule.holdout import HOLDOUT, LIST, holdout_patients
-from lung_nodule.io import read_table
+from lung_nodule.io import CENTER, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ COLUMNS = [
     "diameter_mm", "malignancy_mean", "ct", "mask",
 ]  # fmt: skip
 PATHS = ("ct", "mask", "reader_masks")
+LEARNT = (*CENTER, "diameter_mm", "malignancy_mean", *ATTRIBUTE_COLUMNS)
+"""Numbers of an item, besides its class, that a network is trained on."""
 ANOTHER_MODEL = (
     "name one that left a fold out (--output_dir, --model_path), or test it on other patients with "
     "`python -m lung_nodule benchmark --evaluate_only`"
@@ -139,12 +142,17 @@ def labelled(datalist: Sequence[dict[str, Any]], *, keep_undecided: bool = False
 
 
 def fingerprint(datalist: Sequence[dict[str, Any]]) -> str:
-    """A short hash of a datalist's nodules with their labels and folds."""
-    lines = sorted(f"{item['nodule_id']} {item[_label(item)]} {item['fold']}" for item in datalist)
+    """A short hash of a datalist's nodules, in any order: their classes, folds, centres, diameters and mean ratings."""
+    lines = sorted(_described(item) for item in datalist)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def _label(item: dict[str, Any]) -> str:
+def _described(item: Mapping[str, Any]) -> str:
+    numbers = [f"{name}={float(item[name])!r}" for name in LEARNT if item.get(name) is not None]
+    return " ".join([str(item["nodule_id"]), str(item[_label(item)]), str(item["fold"]), *numbers])
+
+
+def _label(item: Mapping[str, Any]) -> str:
     return "malignant" if "malignant" in item else "nodule"
 
 

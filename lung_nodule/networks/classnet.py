@@ -97,11 +97,11 @@ class ClassNet(nn.Module):
     def forward(self, image: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
         """Slices and coarse probability, both ``[N, 1, H, W]`` -> malignancy logits ``[N, 1]``.
 
-        Without the coarse mask as an input the second argument is ignored.
+        The logits are float32 under autocast too. Without the coarse mask as an input the second argument is ignored.
         """
         channels = as_rgb(image)
         if self.coarse_mask:
             assert coarse is not None, "a guided network needs the coarse mask"
             channels = torch.cat([channels, coarse], dim=1)
         x = self.stem(channels)
-        return self.head(self.exit(self.middle(self.entry(x))).mean(dim=(2, 3)))
+        return self.head(self.exit(self.middle(self.entry(x))).mean(dim=(2, 3))).float()

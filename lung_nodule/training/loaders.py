@@ -7,6 +7,7 @@ from typing import Any
 
 import ignite.distributed as idist
 from lung_nodule.data import NoduleSlices, one_nodule
+from lung_nodule.errors import InputError
 from monai.data import DataLoader, Dataset, DistributedSampler
 from torch.utils.data import Sampler
 
@@ -14,21 +15,36 @@ from torch.utils.data import Sampler
 class TrainingLoader(DataLoader):
     """Shuffled whole batches: MONAI's ``DataLoader``, whose batch size counts all ranks together.
 
+    Several ranks take as many steps an epoch as one process does. A dataset that is smaller than a batch is one batch,
+    of equal parts.
+
     Args:
         dataset: training dataset, with the random transforms as its ``transform``; a batch is no larger than it.
         batch_size: number of items of all ranks together.
         multiple_of: number that each rank's batch is a multiple of (2 for a loss of pairs).
+        seed: seed of the order that several ranks share; a single process draws its order from torch's generator.
         options: options of ``DataLoader``.
+
+    Raises:
+        InputError: several ranks cannot take equal parts of a batch, or there are fewer items than they take at once.
     """
 
     def __init__(
-        self, dataset: NoduleSlices | Dataset, *, batch_size: int, multiple_of: int = 1, **options: Any
+        self, dataset: NoduleSlices | Dataset, *, batch_size: int, multiple_of: int = 1, seed: int = 0, **options: Any
     ) -> None:
         self.transform: Any = dataset.transform
         order: dict[str, Any] = {"shuffle": True}
-        if idist.get_world_size() > 1:
-            order = {"sampler": DistributedSampler(dataset, even_divisible=True, shuffle=True)}
-        size = rank_batch_size(min(batch_size, len(dataset)), multiple_of=multiple_of)
+        size = rank_batch_size(batch_size, multiple_of=multiple_of)
+        ranks = idist.get_world_size()
+        if ranks > 1:
+            if len(dataset) < ranks * multiple_of:
+                raise InputError(
+                    f"{len(dataset)} training items are too few for {ranks} processes, which take "
+                    f"{ranks * multiple_of} at once: run fewer processes"
+                )
+            shared = {"even_divisible": True, "shuffle": True, "seed": seed, "drop_last": True}
+            order = {"sampler": DistributedSampler(dataset, **shared)}
+        size = min(size, multiple_of * max(1, len(dataset) // ranks // multiple_of))
         super().__init__(dataset, **{"batch_size": size, "drop_last": True, **order, **options})
 
 
@@ -46,8 +62,37 @@ class ValidationLoader(DataLoader):
 
 
 def rank_batch_size(batch_size: int, *, multiple_of: int = 1) -> int:
-    """This rank's part of a batch that counts all ranks; at least one multiple."""
-    return multiple_of * max(1, batch_size // idist.get_world_size() // multiple_of)
+    """This rank's part of a batch that counts all ranks; of a single process, the largest multiple in it, at least one.
+
+    Raises:
+        InputError: several ranks cannot take equal parts of it.
+    """
+    ranks = idist.get_world_size()
+    require_equal_parts(batch_size, processes=ranks, multiple_of=multiple_of)
+    return multiple_of * max(1, batch_size // ranks // multiple_of)
+
+
+def require_equal_parts(
+    batch_size: int, *, processes: int, multiple_of: int = 1, name: str = "a batch size of"
+) -> None:
+    """Refuse a batch that several processes cannot take equal parts of: another batch would be another recipe.
+
+    Args:
+        batch_size: number of items of all processes together.
+        processes: number of processes; a single one takes any batch.
+        multiple_of: number that each process's part is a multiple of.
+        name: words before the number, for the message.
+
+    Raises:
+        InputError: one line with the nearest batch sizes that fit.
+    """
+    whole = processes * multiple_of
+    if processes == 1 or batch_size % whole == 0:
+        return
+    below = batch_size // whole * whole
+    fitting = f"{below} or {below + whole}" if below else f"{whole}"
+    parts = f"equal parts that are multiples of {multiple_of}" if multiple_of > 1 else "equal parts"
+    raise InputError(f"{name} {batch_size} does not divide into {parts} for {processes} processes: choose {fitting}")
 
 
 class RankSampler(Sampler[int]):

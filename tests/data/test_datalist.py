@@ -99,6 +99,25 @@ def test_fingerprints_tell_datalists_apart(painted: Path) -> None:
     assert fingerprint(items) != fingerprint([{**item, "fold": 4} for item in items])
 
 
+@pytest.mark.parametrize(
+    "column", [*ATTRIBUTE_COLUMNS, "malignancy_mean", "diameter_mm", "center_x_ras", "center_y_ras", "center_z_ras"]
+)
+def test_a_fingerprint_knows_what_a_network_is_trained_on(painted: Path, column: str) -> None:
+    """The class and the fold stay as they are."""
+    items = nodule_datalist(painted, folds=[0, 1], columns=ATTRIBUTE_COLUMNS)
+    changed = [{**items[0], column: items[0][column] + 0.25}, *items[1:]]
+    assert fingerprint(changed) != fingerprint(items)
+    assert fingerprint(changed) == fingerprint(changed[::-1])
+
+
+def test_a_fingerprint_does_not_know_types_and_paths(painted: Path) -> None:
+    """A whole number is read as one or as a decimal, by the column's other rows; datasets may be moved."""
+    items = nodule_datalist(painted, folds=[0, 1])
+    decimal = [{**item, "malignancy_mean": float(round(item["malignancy_mean"]))} for item in items]
+    whole = [{**item, "malignancy_mean": round(item["malignancy_mean"]), "ct": "elsewhere"} for item in items]
+    assert fingerprint(decimal) == fingerprint(whole)
+
+
 def test_patients_seen_in_training_are_refused_whatever_their_fold_is_called(painted: Path) -> None:
     settings = {"fold": 0, "patients_seen": patients_of(nodule_datalist(painted, folds=[1, 2, 3, 4]))}
     test = nodule_datalist(painted, folds=[0])

@@ -63,6 +63,13 @@ def test_outputs(small: MTNet) -> None:
     assert logits["malignancy"].shape == (3, 1)
 
 
+def test_the_classifiers_logits_are_float32_under_autocast(small: MTNet) -> None:
+    """BCEWithLogitsLoss computes in the precision of the logits."""
+    image = torch.rand(2, 1, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert small.classifier(image, image).dtype == torch.float32
+
+
 def test_the_coarse_mask_reaches_both_guided_networks(small: MTNet) -> None:
     image = torch.rand(2, 1, 64, 64)
     empty, full = torch.zeros_like(image), torch.ones_like(image)

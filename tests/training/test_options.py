@@ -149,8 +149,8 @@ def test_what_exists_or_is_referred_to_passes(initialized: Callable[..., ConfigW
     overlay.write_text(
         json.dumps(
             {
-                "my_rate": 0.002,
-                "train#optimizer#lr": "@my_rate",
+                "my_factor": 0.5,
+                "train#lr_scheduler#gamma": "@my_factor",
                 "+train#handlers": added,
                 "my_run": ["$@network_def"],
                 "_note": "a comment",
@@ -158,10 +158,60 @@ def test_what_exists_or_is_referred_to_passes(initialized: Callable[..., ConfigW
             }
         )
     )
-    options = {"train#trainer#max_epochs": 5, "train::optimizer::weight_decay": 0.01}
+    options = {"train#trainer#max_epochs": 5, "train::optimizer::betas": [0.8, 0.99]}
     workflow = initialized("mtmrnet", "train", overlay, **options)
     assert workflow.parser["train#trainer#max_epochs"] == 5
     assert workflow.parser["train#handlers"][-1] == added[0]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "nested", "message"),
+    [
+        ("mtnet", {"nodule_view#patch_mm": 64.5}, "--nodule_view#patch_mm is set by --patch_mm: use that"),
+        ("mtmrnet", {"train::optimizer::lr": 0.01}, "--train#optimizer#lr is set by --heads_learning_rate: use that"),
+        (
+            "e2emtl",
+            {"train#loss": {"_target_": "lung_nodule.losses.EndToEndLoss", "malignancy_loss": "bce"}},
+            "--train#loss#malignancy_loss is set by --malignancy_loss: use that",
+        ),
+        ("mtcnn", {"cohort#min_readers": 1}, "--cohort#min_readers is set by --min_readers: use that"),
+        (
+            "mtnet",
+            {"augment#transforms#5#translate": 3.0, "settings#fold": 4},
+            "--augment#transforms#5#translate is set by --image_size and --translate: use these; --settings#fold is "
+            "set by --fold: use that",
+        ),
+        ("mtnet", {"train#optimizer#lr": "$@classifier_learning_rate / 2"}, "is set by --classifier_learning_rate"),
+    ],
+)
+def test_a_nested_value_that_an_option_sets_is_refused(
+    bundle: str, nested: dict[str, object], message: str, initialized: Callable[..., ConfigWorkflow], tmp_path: Path
+) -> None:
+    """From Python, as on the command line, and in a file."""
+    assert message in refused(lambda: initialized(bundle, "train", **nested))
+    overlay = tmp_path / "mine.json"
+    overlay.write_text(json.dumps({key.replace("::", "#"): value for key, value in nested.items()}))
+    assert message in refused(lambda: initialized(bundle, "train", overlay))
+
+
+@pytest.mark.parametrize(
+    ("bundle", "options", "message"),
+    [
+        ("mtnet", {"classifier_batch_size": 33}, "--classifier_batch_size 33 does not divide into equal parts for 2 "),
+        ("mtmrnet", {"batch_size": 6}, "--batch_size 6 does not divide into equal parts that are multiples of 2 for 2"),
+    ],
+)
+def test_a_batch_that_processes_cannot_share_is_refused_at_the_start(
+    bundle: str,
+    options: dict[str, object],
+    message: str,
+    initialized: Callable[..., ConfigWorkflow],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of every stage: the last one's loader is built when the others have been trained."""
+    assert initialized(bundle, "train", **options)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert message in refused(lambda: initialized(bundle, "train", **options))
 
 
 @pytest.mark.parametrize("bundle", METHODS)

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigParser
 
+from lung_nodule.errors import InputError, user_error
 from lung_nodule.io import file_sha256
-from lung_nodule.training import resume_settings
+from lung_nodule.training import StageCheckpoints, resume_settings
+from lung_nodule.training.checkpoints import training_record
 from lung_nodule.training.options.option_table import OF_BUNDLE, kinds_of
 from lung_nodule.training.resume import NOT_COMPARED, OF_STAGE, WEIGHT_FILES
 
@@ -55,7 +59,7 @@ def test_every_option_is_compared_or_has_a_reason(bundle: str, as_shipped: dict[
     compared = {name for settings in as_shipped[bundle] for name in settings}
     assert options <= compared | reasons(bundle).keys()
     assert not compared & reasons(bundle).keys()
-    assert compared - options <= {"training", "validation", "high_from"}
+    assert compared - options <= {"overrides", "training", "validation", "high_from"}
 
 
 @pytest.mark.parametrize("bundle", OF_BUNDLE)
@@ -94,6 +98,59 @@ def test_a_stage_is_resumed_whatever_another_stage_learns_at(painted: Path) -> N
     before = settings_of("mtnet", painted)
     assert [coarse, fine] == before[:2]
     assert classifier["classifier_learning_rate"] == 0.5 != before[2]["classifier_learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("option", "stages"),
+    [
+        ("segmentation_batch_size", (True, True, False)),
+        ("rank_gamma", (True, True, False)),
+        ("rank_k", (True, True, False)),
+        ("rank_margin", (True, True, False)),
+        ("classifier_batch_size", (False, False, True)),
+        ("segmentation#loss#_target_", (True, True, False)),
+        ("coarse#val_interval", (False, False, False)),
+        ("fine#optimizer#eps", (False, True, False)),
+        ("train#lr_scheduler#power", (False, False, True)),
+        ("augment#transforms#4#min_zoom", (True, True, True)),
+        ("nodules#num_workers", (False, False, False)),
+        ("train#trainer#max_epochs", (False, False, False)),
+    ],
+)
+def test_only_the_stages_that_it_concerns_know_a_change(
+    option: str, stages: tuple[bool, ...], painted: Path, as_shipped: dict[str, list[dict[str, Any]]]
+) -> None:
+    after = settings_of("mtnet", painted, **{option: 3})
+    assert tuple(one != two for one, two in zip(after, as_shipped["mtnet"], strict=True)) == stages
+
+
+def test_a_nested_value_in_the_place_of_an_options_is_refused_by_the_stage_too(painted: Path) -> None:
+    """``network_def`` passes at the start, as MONAI's ``load`` gives it other values."""
+    with pytest.raises(RuntimeError) as raised:
+        settings_of("mtmrnet", painted, **{"network_def#dropout": 0.9})
+    assert str(user_error(raised.value)) == "--network_def#dropout is set by --dropout: use that"
+
+
+def keep_one_epoch(folder: Path, settings: dict[str, Any]) -> None:
+    """Train or resume a stage of nothing."""
+    trainer = Engine(lambda engine, batch: None)
+    network = torch.nn.Linear(1, 1)
+    StageCheckpoints(directory=folder, network=network, state={}, evaluator=None, settings=settings).attach(trainer)
+    trainer.run([0], max_epochs=1)
+
+
+def test_a_stage_is_resumed_with_its_nested_values_and_refuses_others_by_id(painted: Path, tmp_path: Path) -> None:
+    (own,) = settings_of("mtmrnet", painted)
+    (half,) = settings_of("mtmrnet", painted, **{"train#lr_scheduler#gamma": 0.5})
+    keep_one_epoch(tmp_path / "half", half)
+    keep_one_epoch(tmp_path / "half", half)
+    recorded = training_record(tmp_path / "half" / "last.pt")["options"]["overrides"]
+    assert recorded == {"train#lr_scheduler#gamma": 0.5}
+    with pytest.raises(InputError, match=r"trained with overrides=\{'train#lr_scheduler#gamma': 0.5\}, not \{\}"):
+        keep_one_epoch(tmp_path / "half", own)
+    keep_one_epoch(tmp_path / "own", own)
+    with pytest.raises(InputError, match=r"trained with overrides=\{\}, not \{'train#lr_scheduler#gamma': 0.5\}"):
+        keep_one_epoch(tmp_path / "own", half)
 
 
 def test_a_tuple_is_the_list_that_it_was_resumed_from(painted: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from lung_nodule.calling import calling_parser
 from lung_nodule.data.folds import EVERY_FOLD
 from lung_nodule.data.tasks import TASKS, refuse_crop_variants, task_named
 from lung_nodule.errors import InputError
+from lung_nodule.training.loaders import require_equal_parts
+from lung_nodule.training.options.nested_values import refuse_values_of_options, shipped_config, shipped_file
 from lung_nodule.training.options.option_table import kinds_of
 from lung_nodule.training.options.unknown_keys import refuse_unknown_keys
 from lung_nodule.training.readout.file import require_score
@@ -17,6 +20,9 @@ from monai.bundle import ConfigExpression, ConfigParser
 
 FROM_THE_MODEL = "@settings"
 """Options read from the model's side file are not checked as user input."""
+
+OF_LOAD = {"network_def"}
+"""Entries that MONAI's ``load`` gives other values to build the network alone; a stage refuses them."""
 
 
 def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
@@ -29,15 +35,15 @@ def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
 
     Raises:
         InputError: a key that nothing reads, with the nearest one that is read; an option's wrong value; or, of a
-            training, options that do not fit together.
+            training, a nested value that an option sets, or options that do not fit together.
     """
     parser, ids = current_parser()
-    file = Path(bundle_root) / "configs" / f"{workflow}.json"
-    if not file.is_file():
-        raise InputError(f"no {file}: name the bundle's folder with --bundle_root")
+    file = shipped_file(bundle_root, workflow)
     refuse_unknown_keys(parser, shipped=ConfigParser.load_config_file(file), ids=ids, listed_in=f"{workflow}.json")
     options = parser.get()
     known = kinds_of(bundle, workflow, folds_in_all=_folds_in_all(options))
+    if workflow == "train":
+        refuse_values_of_options(options, shipped_config(bundle_root), options=known.keys(), allowed=OF_LOAD)
     kinds = {name: kind for name, kind in known.items() if name in options}
     written = {name for name in kinds if not _is_expression(options[name])}
     for name in sorted(kinds, key=lambda name: name not in written):  # expressions may need the written ones
@@ -48,8 +54,13 @@ def check_options(bundle: str, workflow: str, bundle_root: str | Path) -> None:
 
 
 def _check_training(parser: ConfigParser) -> None:
-    """Check options in combination: validation, folds, crops of a task without masks, the network's own rules."""
+    """Check options in combination: batches, validation, folds, crops without masks, the network's own rules."""
     options = parser.get()
+    multiple_of = parser.get("train#dataloader#multiple_of", 1)
+    for name in options:
+        if name.endswith("batch_size"):
+            size, processes = option_value(parser, name), int(os.environ.get("WORLD_SIZE", 1))
+            require_equal_parts(size, processes=processes, multiple_of=multiple_of, name=f"--{name}")
     epochs = {name: option_value(parser, name) for name in options if name.endswith("max_epochs")}
     epochs["train#trainer#max_epochs"] = option_value(parser, "train#trainer#max_epochs")
     kept = option_value(parser, "kept_epoch")

@@ -49,10 +49,10 @@ def refuse_unknown_keys(
         InputError: one line with every unknown key and the nearest known one.
     """
     config = parser.get()
-    referred = {*_references(config), *_references(shipped)}  # an override may leave an option without a reader
+    referred = {*references(config), *references(shipped)}  # an override may leave an option without a reader
     heads = {reference.split(ID_SEP_KEY)[0] for reference in referred}
     known = heads | ids | {"imports", "bundle_root", "initialize", "run", "finalize"}
-    outermost = [key for key in config if key not in known and not key.startswith("_") and not _can_be_run(config[key])]
+    outermost = [key for key in config if key not in known and not key.startswith("_") and not can_be_run(config[key])]
     unknown = [(key, _nearest(key, known & config.keys())) for key in outermost]
     for key in config.keys() & shipped.keys():
         unknown += _unknown_within(parser, config[key], shipped[key], place=key, referred=referred)
@@ -62,7 +62,7 @@ def refuse_unknown_keys(
         raise InputError(f"unknown option{'s' if len(unknown) > 1 else ''} {listed}{hint}")
 
 
-def _references(config: Any) -> Iterator[str]:
+def references(config: Any) -> Iterator[str]:
     """Every id that the strings of a configuration refer to, with the ids that it lies in."""
     if isinstance(config, str):
         for reference in ReferenceResolver.match_refs_pattern(config):
@@ -70,12 +70,13 @@ def _references(config: Any) -> Iterator[str]:
             yield from (ID_SEP_KEY.join(parts[: count + 1]) for count in range(len(parts)))
     elif isinstance(config, dict | list):
         for _, _, part in ReferenceResolver.iter_subconfigs(id="", config=config):
-            yield from _references(part)
+            yield from references(part)
 
 
-def _can_be_run(value: Any) -> bool:
+def can_be_run(value: Any) -> bool:
+    """Whether an entry is a list of expressions, at any depth, which MONAI runs by its name."""
     if isinstance(value, list) and value:
-        return all(_can_be_run(item) or ConfigExpression.is_expression(item) for item in value)
+        return all(can_be_run(item) or ConfigExpression.is_expression(item) for item in value)
     return False
 
 
