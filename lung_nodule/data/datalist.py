@@ -50,7 +50,7 @@ def require_dataset(dataset_dir: str | Path) -> None:
 def nodule_datalist(
     dataset_dir: str | Path,
     *,
-    folds: int | str | Sequence[int | str],
+    folds: int | str | Sequence[int | str | None],
     min_readers: int = 3,
     max_slice_thickness_mm: float = 2.5,
     malignancy: str = "mean",
@@ -65,7 +65,8 @@ def nodule_datalist(
 
     Args:
         dataset_dir: a dataset in the layout that ``python -m preprocessing convert`` writes.
-        folds: fold or folds to take; hold-out patients are in none of the numbered ones, only in ``"holdout"``.
+        folds: fold or folds to take (of a model that was trained on every fold ``all`` or None, which is refused);
+            hold-out patients are in none of the numbered ones, only in ``"holdout"``.
         min_readers: minimum number of readers that outlined a nodule.
         max_slice_thickness_mm: maximum slice thickness of the scan.
         malignancy: statistic that makes one score of the readers' ratings, ``"mean"`` or ``"median"``.

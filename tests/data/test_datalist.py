@@ -168,8 +168,9 @@ def test_attributes_go_to_one_and_back(painted: Path) -> None:
 
 
 def test_a_model_that_was_trained_on_every_fold_is_tested_elsewhere(painted: Path) -> None:
-    with pytest.raises(InputError, match=r"leaves none to evaluate: name one that left a fold out \(--output_dir"):
-        nodule_datalist(painted, folds=["all"])
+    for fold in ("all", None):  # its test fold, and its validation fold
+        with pytest.raises(InputError, match=r"leaves none to evaluate: name one that left a fold out \(--output_dir"):
+            nodule_datalist(painted, folds=[fold])
     items = nodule_datalist(painted, folds=[0])
     settings = {"patients_seen": [items[0]["patient_id"]], "patients_validated": [], "fold": "all"}
     with pytest.raises(InputError, match=r"took part in this model's training .*: name one that left a fold out"):
