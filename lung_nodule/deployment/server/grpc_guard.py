@@ -7,8 +7,9 @@ issues 7368 and 8034). Behind the proxy, its requests are completed and their an
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ _DIRECT = ("grpc.enable_http_proxy", 0)
 """Not through the proxy that the environment names: Triton is on this machine."""
 _RECONNECT = (("grpc.max_reconnect_backoff_ms", 1000),)  # else up to 120 s after the server is there
 _STOP_S = 5.0
+_CANARY = "x-lung-nodule-canary"
 
 
 class GrpcGuard:
@@ -35,13 +37,18 @@ class GrpcGuard:
         upstream: ``host:port`` of Triton's own gRPC endpoint.
         abandoned: limit of abandoned requests, see :data:`ABANDONED`.
 
+    Attributes:
+        canary_headers: metadata with which an inference is forwarded beyond that limit, so that the health check can
+            tell a busy server from one that hangs; the value is secret and random.
+
     Raises:
         OSError: on start, if the address cannot be used.
     """
 
     def __init__(self, address: str, upstream: str, *, abandoned: int = ABANDONED) -> None:
         self._address, self._upstream = address, upstream
-        self._forward = _Forwarding(abandoned)
+        self.canary_headers: Mapping[str, str] = {_CANARY: secrets.token_hex(16)}
+        self._forward = _Forwarding(abandoned, self.canary_headers[_CANARY])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="grpc_guard", daemon=True)
         self._server: grpc.aio.Server | None = None
@@ -79,11 +86,16 @@ class GrpcGuard:
 
 
 class _Forwarding(grpc.GenericRpcHandler):
-    """Forwards every method as bytes."""
+    """Forwards every method as bytes.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: limit of abandoned requests.
+        key: metadata value of requests that are forwarded beyond it.
+    """
+
+    def __init__(self, limit: int, key: str) -> None:
         self.channel: grpc.aio.Channel | None = None
-        self._limit = limit
+        self._limit, self._key = limit, key
         self._abandoned: set[asyncio.Task] = set()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -129,7 +141,8 @@ class _Forwarding(grpc.GenericRpcHandler):
                     self._keep(task)
 
     async def _refuse_many(self, context: grpc.aio.ServicerContext) -> None:
-        if len(self._abandoned) >= self._limit:
+        is_canary = (_CANARY, self._key) in [tuple(entry) for entry in context.invocation_metadata() or ()]
+        if len(self._abandoned) >= self._limit and not is_canary:
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{len(self._abandoned)} requests of clients that have left are still under way: try again later",

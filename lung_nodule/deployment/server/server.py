@@ -14,10 +14,12 @@ from types import TracebackType
 from typing import Self
 
 from lung_nodule.deployment.repository.file_record import check_files
+from lung_nodule.deployment.server.backend_check import check_backends
 from lung_nodule.deployment.server.canary import CanaryError, ask_canary
 from lung_nodule.deployment.server.grpc_guard import GrpcGuard
 from lung_nodule.deployment.server.health_watch import HealthWatch
 from lung_nodule.deployment.server.ports import choose_ports
+from lung_nodule.deployment.server.served_exports import ServedExport, changes, read_exports
 from lung_nodule.deployment.server.triton_process import TritonProcess
 from lung_nodule.errors import InputError
 
@@ -34,7 +36,7 @@ class _LoadingError(InputError):
 
 
 class ServerEndedError(RuntimeError):
-    """A server that had answered ended unexpectedly; the message has the cause and the end of its log."""
+    """A server that had answered ended unexpectedly or could not be restarted; the message has the cause."""
 
 
 class TritonServer:
@@ -83,6 +85,7 @@ class TritonServer:
         self._log_file = None if log_file is None else Path(log_file)
         self._start_timeout_s = start_timeout_s
         self._triton: TritonProcess | None = None
+        self._exports: dict[str, ServedExport] = {}
         self._interrupted = threading.Event()
 
     @property
@@ -123,6 +126,7 @@ class TritonServer:
         """Start the server and return when it answers; on failure no process is left running."""
         _check_repository(self.repository, self._config_name)
         check_files(self.repository)
+        self._exports = read_exports(self.repository)
         self._ports = choose_ports(self._wanted, self._address)
         try:
             if self._guarded:
@@ -181,18 +185,36 @@ class TritonServer:
         """Block until ``interrupt`` is called; restart the server if a model no longer answers.
 
         Raises:
-            ServerEndedError: the server ended unexpectedly.
+            ServerEndedError: the server ended unexpectedly, or it cannot be restarted, as its files have changed.
         """
-        with HealthWatch(self.grpc_url, self._check_s) as watch:
+        headers = None if self._guard is None else self._guard.canary_headers
+        with HealthWatch(self.grpc_url, self._check_s, headers=headers) as watch:
             while not self._interrupted.wait(interval_s):
                 if self._triton is not None and (ending := self._triton.ending):
                     raise ServerEndedError(ending)
                 if watch.failure is not None:
                     logger.error("a model no longer answers (%s): restarting the server", watch.failure)
-                    self._stop_triton()
-                    self._start_triton()
+                    self._restart()
                     logger.info("the server answers again")
-                    watch.failure = None
+                    watch.resume()
+
+    def _restart(self) -> None:
+        """Stop Triton, and start it if the repository is unchanged or was exported again.
+
+        Raises:
+            ServerEndedError: a file differs from the record of its export, or the server does not start.
+        """
+        self._stop_triton()
+        try:
+            _check_repository(self.repository, self._config_name)
+            check_files(self.repository)
+            exports = read_exports(self.repository)
+            if changed := changes(self._exports, exports):
+                logger.warning("the repository was exported again since the start: %s", ", ".join(changed))
+            self._exports = exports
+            self._start_triton()
+        except InputError as error:
+            raise ServerEndedError(f"the server cannot be restarted: {error}") from None
 
     def _wait_until_answering(self, triton: TritonProcess, longest_silence_s: float) -> None:
         deadline = time.monotonic() + self._start_timeout_s
@@ -252,6 +274,7 @@ def _check_repository(repository: Path, config_name: str | None) -> None:
         raise InputError(
             f"no model of {repository} has a config {config_name!r}: there is {', '.join(known) or 'none'}"
         )
+    check_backends(repository, config_name)
 
 
 def _start_guard(address: str, upstream: int) -> GrpcGuard:

@@ -36,7 +36,10 @@ MAPS = {"COARSE_PROBABILITY": "coarse", "FINE_PROBABILITY": "fine", "MASK_PROBAB
 
 class Tensor:
     def __init__(self, name: str, array: np.ndarray) -> None:
-        self.name, self.array = name, array
+        self._name, self.array = name, array
+
+    def name(self) -> str:
+        return self._name
 
     def as_numpy(self) -> np.ndarray:
         return self.array
@@ -44,7 +47,7 @@ class Tensor:
 
 class Response:
     def __init__(self, output_tensors: list[Tensor] | None = None, error: object = None) -> None:
-        self.tensors = {tensor.name: tensor.array for tensor in output_tensors or []}
+        self.tensors = {tensor.name(): tensor.array for tensor in output_tensors or []}
         self.error = error
 
 
@@ -58,7 +61,7 @@ class Request(dict):
 
 
 class TritonError:
-    INVALID_ARG, INTERNAL = 3, 4
+    INVALID_ARG, INTERNAL, UNAVAILABLE = 3, 4, 5
 
     def __init__(self, message: str, code: int) -> None:
         self.message, self.code = message, code

@@ -153,6 +153,28 @@ def test_abandoned_work_is_bounded(upstream: tuple[Upstream, str]) -> None:
         _wait_for(lambda: _is_answered(stub))
 
 
+def test_the_canary_is_forwarded_beyond_the_bound(upstream: tuple[Upstream, str]) -> None:
+    """Else a server that hangs would look like one that is busy for ever."""
+    servicer, url = upstream
+    with grpc_port() as port:
+        address = f"127.0.0.1:{port}"
+    guard = GrpcGuard(address, url, abandoned=0)
+    guard.start()
+    try:
+        with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            metadata = [*guard.canary_headers.items(), ("x", "the canary")]
+            assert stub.ModelInfer(_asked("net"), metadata=metadata).id == "the canary"
+            (name,) = guard.canary_headers
+            for others in ([("x", "1")], [("x", "1"), (name, "guessed")]):
+                with pytest.raises(grpc.RpcError) as refused:
+                    stub.ModelInfer(_asked("net"), metadata=others)
+                assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    finally:
+        guard.stop()
+    assert servicer.answered == 1
+
+
 def test_an_address_in_use_is_named() -> None:
     with grpc_port() as port, pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
         GrpcGuard(f"127.0.0.1:{port}", "localhost:9").start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import re
 import shutil
@@ -17,14 +19,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from lung_nodule.deployment.server import health_watch, triton_runtime
 from lung_nodule.deployment.server import server as server_module
-from lung_nodule.deployment.server import triton_runtime
-from lung_nodule.deployment.server.canary import CanaryError, ask_canary
+from lung_nodule.deployment.server.canary import CanaryError, answered_requests, ask_canary
 from lung_nodule.deployment.server.memory_regions import region_bytes, remove_abandoned
 from lung_nodule.deployment.server.ports import choose_ports
-from lung_nodule.deployment.server.server import TritonServer
+from lung_nodule.deployment.server.served_exports import read_exports
+from lung_nodule.deployment.server.server import ServerEndedError, TritonServer
 from lung_nodule.deployment.server.triton_process import TritonProcess
 from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -66,6 +70,15 @@ def _serving(repository: Path) -> tuple[subprocess.Popen[str], str]:
     url = re.match(r"ready: gRPC (\S+),", line)
     assert url is not None, line
     return process, url[1]
+
+
+def _answers(url: str, deadline: float) -> list[str]:
+    """The canary's answer, once the server is there again; empty after the deadline."""
+    while time.monotonic() < deadline:
+        with contextlib.suppress(CanaryError):
+            return ask_canary(url)
+        time.sleep(0.2)
+    return []
 
 
 @pytest.mark.slow
@@ -141,16 +154,118 @@ def test_a_dead_step_is_noticed_and_the_server_restarted(repository: Path) -> No
         deadline = time.monotonic() + 60
         while server.pid in (before, None) and time.monotonic() < deadline:
             time.sleep(0.1)
-        while time.monotonic() < deadline:
-            with contextlib.suppress(CanaryError):
-                assert ask_canary(url) == ["mtnet"]
-                break
-            time.sleep(0.2)
+        assert _answers(url, deadline) == ["mtnet"]
         assert server.pid != before
         assert server.grpc_url == url
         server.interrupt()
         waiting.join(30)
         assert not waiting.is_alive()
+
+
+@pytest.mark.slow
+def test_the_answers_of_a_model_are_counted(server: TritonServer) -> None:
+    """The watch tells a busy model by them."""
+    before = answered_requests(server.grpc_url)
+    assert ask_canary(server.grpc_url) == ["mtnet"]
+    assert answered_requests(server.grpc_url)["mtnet"] > before["mtnet"]
+    assert answered_requests("127.0.0.1:9", timeout_s=1.0) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", ["tritonserver", "mtnet_preprocess"])
+def test_a_server_or_a_step_that_hangs_is_noticed_and_the_server_restarted(
+    stopped: str, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_watch, "HANGS_S", 6.0)
+    monkeypatch.setattr(health_watch, "CANARY_S", 3.0)
+    with TritonServer(repository, check_s=0.5) as server:
+        before, url = server.pid, server.grpc_url
+        waiting = threading.Thread(target=server.wait)
+        waiting.start()
+        victim = (
+            before if stopped == "tritonserver" else next(p for p in _living(group=before) if stopped in _command(p))
+        )
+        os.kill(victim, signal.SIGSTOP)
+        deadline = time.monotonic() + 120
+        while server.pid in (before, None) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert server.pid != before
+        assert _answers(url, deadline) == ["mtnet"]
+        assert _living(group=before) == []
+        server.interrupt()
+        waiting.join(30)
+        assert not waiting.is_alive()
+
+
+def _warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The launcher's warnings."""
+    of_server = [record for record in caplog.records if record.name == server_module.__name__]
+    return [record.getMessage() for record in of_server if record.levelno == logging.WARNING]
+
+
+def _restarted(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a restart starts Triton, which is not there in this test."""
+    starts: list[TritonServer] = []
+    monkeypatch.setattr(TritonServer, "_start_triton", lambda self: starts.append(self))
+    server._exports = server._exports or read_exports(server.repository)
+    server._restart()
+    return len(starts)
+
+
+def test_a_restart_does_not_load_changed_files(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    server = TritonServer(tmp_path / "copy")
+    assert _restarted(server, monkeypatch) == 1
+    assert _warned(caplog) == []
+    changed = tmp_path / "copy" / "mtnet_postprocess" / "1" / "model.py"
+    changed.write_text(changed.read_text() + "# changed\n")
+    with pytest.raises(ServerEndedError, match=r"cannot be restarted: .*mtnet_postprocess/1/model\.py has changed"):
+        _restarted(server, monkeypatch)
+    shutil.rmtree(tmp_path / "copy")
+    with pytest.raises(ServerEndedError, match=r"cannot be restarted: .*copy does not exist"):
+        _restarted(server, monkeypatch)
+
+
+def _export_again(repository: Path, version: str) -> None:
+    """Change a file of MT-Net with its record, as an export of other weights does."""
+    name, path = "mtnet_postprocess/1/model.py", repository / "export_mtnet.json"
+    (repository / name).write_text((repository / name).read_text() + f"# {version}\n")
+    record = json.loads(path.read_text())
+    record["files"][name] = file_sha256(repository / name)
+    record["client"]["version"] = version
+    path.write_text(json.dumps(record))
+
+
+def test_a_restart_loads_a_new_export_with_a_warning(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    server = TritonServer(tmp_path / "copy")
+    _restarted(server, monkeypatch)
+    _export_again(tmp_path / "copy", "9.9.9")
+    assert _restarted(server, monkeypatch) == 1
+    assert _warned(caplog) == ["the repository was exported again since the start: mtnet 0.0.1 -> 9.9.9"]
+    (tmp_path / "copy" / "export_mtnet.json").rename(tmp_path / "copy" / "export_other.json")
+    assert _restarted(server, monkeypatch) == 1
+    assert _warned(caplog)[1:] == [
+        "the repository was exported again since the start: mtnet 9.9.9 -> none, other none -> 9.9.9"
+    ]
+
+
+@pytest.mark.slow
+def test_a_server_whose_files_have_changed_ends_where_it_would_be_restarted(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    with TritonServer(tmp_path / "copy", check_s=0.5) as server:
+        group, changed = server.pid, tmp_path / "copy" / "mtnet_postprocess" / "1" / "model.py"
+        changed.write_text(changed.read_text() + "# changed\n")
+        os.kill(next(pid for pid in _living(group=group) if "mtnet_postprocess" in _command(pid)), signal.SIGKILL)
+        with pytest.raises(ServerEndedError, match=r"model\.py has changed since the export"):
+            server.wait()
+        assert server.pid is None
+    assert group is not None
+    assert _living(group=group) == []
 
 
 @pytest.mark.parametrize("changed", ["mtnet_fine/1/model.onnx", "mtnet_preprocess/1/lung_nodule/core/intensity.py"])

@@ -11,7 +11,18 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from served_view import answers, array, core, diameter_of, load_view, names_of
+from served_view import (
+    NOT_LOADED,
+    AskedModelError,
+    answers,
+    array,
+    code_of,
+    core,
+    diameter_of,
+    load_view,
+    names_of,
+    reason_of,
+)
 
 LONG_AXIS = 1
 """Index of the long axis in ``DIAMETERS_MM``."""
@@ -54,6 +65,12 @@ class TritonPythonModel:
         return declared
 
     def _measure_diameter(self, request) -> float:
+        """Long axis in mm of the mask of the model ``measured_by``.
+
+        Raises:
+            ValueError: the model is not loaded, or measures no diameter of a nodule (:func:`core.check_diameter`).
+            AskedModelError: the model gave an error.
+        """
         asked = pb_utils.InferenceRequest(
             model_name=self._measured_by,
             requested_output_names=["DIAMETERS_MM"],
@@ -61,11 +78,21 @@ class TritonPythonModel:
         )
         answer = asked.exec()
         if answer.has_error():
-            raise ValueError(f"no DIAMETER is given, and {self._measured_by} does not measure it: give it in mm")
+            raise self._without_answer(answer.error())
         found = float(pb_utils.get_output_tensor_by_name(answer, "DIAMETERS_MM").as_numpy()[LONG_AXIS])
-        if not found > 0:
-            raise ValueError(f"no DIAMETER is given, and {self._measured_by} finds no nodule here: give it in mm")
+        try:
+            core.check_diameter(found)
+        except ValueError:
+            reason = f"no DIAMETER is given, and {self._measured_by} finds no nodule of a possible size here"
+            raise ValueError(f"{reason}: give it in mm") from None
         return found
+
+    def _without_answer(self, error) -> Exception:
+        """Error to raise where the model ``measured_by`` gave an error."""
+        missing = f"no DIAMETER is given, and {self._measured_by} does not measure it"
+        if NOT_LOADED in error.message():
+            return ValueError(f"{missing}: give it in mm")
+        return AskedModelError(f"{missing} ({reason_of(error)})", code_of(error))
 
     def _check_extent(self, patch) -> None:
         """Refuse patches with too few voxels to show a nodule or too many slices for a batch."""
