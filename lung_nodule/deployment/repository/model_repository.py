@@ -145,7 +145,8 @@ def write_step(folder: Path, step: str, filling: Filling) -> None:
     if not (STEPS / f"{step}.py").is_file():
         raise InputError(f"there is no step {step!r}: end the model's name in _preprocess or _postprocess")
     shutil.copyfile(STEPS / f"{step}.py", folder / "model.py")
-    shutil.copyfile(STEPS / "served_view.py", folder / "served_view.py")
+    for name in ("served_view.py", "step_errors.py"):
+        shutil.copyfile(STEPS / name, folder / name)
     copy_core(folder)
     settings = without_patients(filling.settings)
     described: dict[str, Any] = {"view": _copy_view(filling.view, folder), "settings": settings}

@@ -75,6 +75,7 @@ def _fill(repository: Path, parameters: Mapping[str, Any]) -> None:
         config.parameters[name].string_value = as_text(value)
     write_config(folder / "config.pbtxt", config)
     shutil.copyfile(STEPS / "panel.py", folder / "1" / "model.py")
+    shutil.copyfile(STEPS / "step_errors.py", folder / "1" / "step_errors.py")
     copy_core(folder / "1")
     record = {"library": __version__, "files": recorded_files(repository, [PANEL])}
     write_json(repository / RECORD.format(bundle=PANEL), record)

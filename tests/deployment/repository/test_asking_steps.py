@@ -127,6 +127,7 @@ def panel_step(folder: Path) -> Any:
     """The panel's module, as the export writes it."""
     folder.mkdir()
     (folder / "model.py").write_bytes((STEPS / "panel.py").read_bytes())
+    (folder / "step_errors.py").write_bytes((STEPS / "step_errors.py").read_bytes())
     copy_core(folder)
     spec = importlib.util.spec_from_file_location("model", folder / "model.py")
     assert spec is not None
@@ -213,11 +214,6 @@ def test_a_panel_that_fails_names_the_kind_of_error_and_no_path(tmp_path: Path) 
     assert failed.message == "the step failed (KeyError): see the server's log"
 
 
-def test_both_files_tell_the_same_faults(tmp_path: Path) -> None:
-    """The panel has no ``served_view.py`` next to it."""
-    steps = panel_step(tmp_path / "panel")
-    written(tmp_path, "mtcnn", "preprocess")
-    sys.path.insert(0, str(tmp_path / "preprocess"))
-    view = importlib.import_module("served_view")
-    assert steps.FAULTS == view.FAULTS
-    assert steps.FAULTS[DEAD_MODEL] == "UNAVAILABLE", "the client asks again"
+def test_a_dead_process_is_a_fault_for_which_the_client_asks_again(tmp_path: Path) -> None:
+    panel_step(tmp_path / "panel")
+    assert sys.modules["step_errors"].FAULTS[DEAD_MODEL] == "UNAVAILABLE"

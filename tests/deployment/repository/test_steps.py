@@ -67,6 +67,10 @@ class TritonError:
         self.message, self.code = message, code
 
 
+OURS = ("lung_nodule", "served_view", "step_errors")
+"""What a step imports from its folder."""
+
+
 def pb_utils() -> ModuleType:
     """What the steps use of Triton's module."""
     module = ModuleType("triton_python_backend_utils")
@@ -80,12 +84,12 @@ def pb_utils() -> ModuleType:
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A step's process: this library is not imported yet, and what the step imports is forgotten afterwards."""
-    ours = [name for name in sys.modules if name.split(".")[0] in ("lung_nodule", "served_view")]
+    ours = [name for name in sys.modules if name.split(".")[0] in OURS]
     kept = {name: sys.modules.pop(name) for name in ours}
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", pb_utils())
     yield
-    for name in [name for name in sys.modules if name.split(".")[0] in ("lung_nodule", "served_view")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
         del sys.modules[name]
     sys.modules.update(kept)
 
@@ -159,7 +163,7 @@ def test_a_voi_goes_through_both_steps_as_through_the_view(
     assert prepared.error is None
     assert prepared.tensors.get("USED_DIAMETER") == (np.float32([DIAMETER]) if name == "mtmrnet" else None)
     images = prepared.tensors["IMAGE"]
-    for module in [key for key in sys.modules if key.split(".")[0] in ("lung_nodule", "served_view")]:
+    for module in [key for key in sys.modules if key.split(".")[0] in OURS]:
         del sys.modules[module]  # every step has a process of its own
     request = Request({**outputs_of(name, images), **given})
     request.asked = tuple(OUTPUTS[name])
@@ -242,4 +246,5 @@ def test_a_step_takes_the_copy_beside_it_alone(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(RuntimeError, match="is not the copy next to this step"):
             started(folder, ["VOI"], ["IMAGE"])
     finally:
-        sys.modules.pop("served_view", None)
+        for name in OURS[1:]:
+            sys.modules.pop(name, None)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
@@ -16,6 +14,7 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lung_nodule import core
+from step_errors import StepError, error_of_model, response_of
 
 SCORES = ("MALIGNANCY_PROBABILITY", "MALIGNANCY_INTERVAL")
 MEAN_MAP = "MASK_PROBABILITY_MEAN"
@@ -23,29 +22,6 @@ JOINED = (MEAN_MAP, "MASK", "VOLUME_MM3", "DIAMETERS_MM")
 """Outputs computed from the maps of all methods that segment."""
 LONG_AXIS = 1
 """Index of the long axis in ``DIAMETERS_MM``."""
-
-
-FAULTS: Mapping[str, str] = {
-    "is not healthy": "UNAVAILABLE",
-    "is not ready": "UNAVAILABLE",
-    "the step failed (": "INTERNAL",
-    "inference failed (": "INTERNAL",
-    "Failed to process the request": "INTERNAL",
-}
-"""As in ``served_view.py``, which is not next to this step."""
-
-
-class UnansweredError(Exception):
-    """The request was refused or a method failed.
-
-    Args:
-        message: message for the client.
-        code: code of ``pb_utils.TritonError``.
-    """
-
-    def __init__(self, message: str, code: Any) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class TritonPythonModel:
@@ -61,8 +37,8 @@ class TritonPythonModel:
     ``measured_by``. Where that is no diameter of a nodule (:func:`core.check_diameter`), as of an empty mask, the
     values of ``sized`` are NaN, the mean is that of the others, and ``DIAMETER_MM`` is 0.
 
-    A method that gives an error ends the request with the method's message and code. Of other errors the client gets
-    only the type, as the message may contain paths; the message is logged.
+    A method that gives an error ends the request with the method's message and code; for other errors see
+    ``step_errors.response_of``.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -82,12 +58,8 @@ class TritonPythonModel:
     async def _respond(self, request):
         try:
             tensors = await self._answer(request)
-        except UnansweredError as error:
-            return _failed(str(error), error.code)
         except Exception as error:
-            pb_utils.Logger.log_error(f"{type(error).__name__}: {error}")
-            message = f"the step failed ({type(error).__name__}): see the server's log"
-            return _failed(message, pb_utils.TritonError.INTERNAL)
+            return response_of(error)
         asked = set(request.requested_output_names())
         kept = {name: value for name, value in tensors.items() if name in asked}
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in kept.items()])
@@ -127,7 +99,7 @@ class TritonPythonModel:
         sent = pb_utils.InferenceRequest(model_name=method, requested_output_names=names, inputs=inputs)
         answer = await sent.async_exec()
         if answer.has_error():
-            raise UnansweredError(_reason_of(answer.error()), _code_of(answer.error()))
+            raise error_of_model(answer.error())
         return {name: pb_utils.get_output_tensor_by_name(answer, name).as_numpy() for name in names}
 
     def _scores(self, answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -171,13 +143,13 @@ def _check_diameter(given: dict) -> None:
     """Refuse an impossible diameter before any method computes.
 
     Raises:
-        UnansweredError: it is not one number from 1 to 200 mm.
+        StepError: it is not one number from 1 to 200 mm.
     """
     try:
         for value in given["DIAMETER"].as_numpy().ravel() if "DIAMETER" in given else ():
             core.check_diameter(float(value))
     except ValueError as error:
-        raise UnansweredError(str(error), pb_utils.TritonError.INVALID_ARG) from None
+        raise StepError(str(error), pb_utils.TritonError.INVALID_ARG) from None
 
 
 def _measured(diameter: np.ndarray) -> np.ndarray:
@@ -187,27 +159,6 @@ def _measured(diameter: np.ndarray) -> np.ndarray:
     except ValueError:
         return np.zeros_like(diameter)
     return diameter
-
-
-def _code_of(error) -> Any:
-    """Code to pass on for a method's error.
-
-    Triton 2.51 gives INTERNAL for every such error. The message then tells a fault of the server (:data:`FAULTS`);
-    without one the request was refused.
-    """
-    if error.code() != pb_utils.TritonError.INTERNAL:
-        return error.code()
-    found = (code for part, code in FAULTS.items() if part in error.message())
-    return getattr(pb_utils.TritonError, next(found, "INVALID_ARG"))
-
-
-def _reason_of(error) -> str:
-    """Message of a method's error without the stack, which contains paths."""
-    return error.message().partition("\n\nAt:")[0]
-
-
-def _failed(message: str, code: Any):
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
 
 
 def _map_of(method: str) -> str:

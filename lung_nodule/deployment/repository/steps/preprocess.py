@@ -11,18 +11,8 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from served_view import (
-    NOT_LOADED,
-    AskedModelError,
-    answers,
-    array,
-    code_of,
-    core,
-    diameter_of,
-    load_view,
-    names_of,
-    reason_of,
-)
+from served_view import answers, array, core, diameter_of, load_view, names_of
+from step_errors import NOT_LOADED, error_of_model
 
 LONG_AXIS = 1
 """Index of the long axis in ``DIAMETERS_MM``."""
@@ -69,7 +59,7 @@ class TritonPythonModel:
 
         Raises:
             ValueError: the model is not loaded, or measures no diameter of a nodule (:func:`core.check_diameter`).
-            AskedModelError: the model gave an error.
+            StepError: the model gave an error.
         """
         asked = pb_utils.InferenceRequest(
             model_name=self._measured_by,
@@ -92,7 +82,7 @@ class TritonPythonModel:
         missing = f"no DIAMETER is given, and {self._measured_by} does not measure it"
         if NOT_LOADED in error.message():
             return ValueError(f"{missing}: give it in mm")
-        return AskedModelError(f"{missing} ({reason_of(error)})", code_of(error))
+        return error_of_model(error, lambda message: f"{missing} ({message})")
 
     def _check_extent(self, patch) -> None:
         """Refuse patches with too few voxels to show a nodule or too many slices for a batch."""

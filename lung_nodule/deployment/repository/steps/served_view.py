@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports] # in Triton's Python stub
@@ -20,32 +19,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from lung_nodule import core  # noqa: E402
+from step_errors import StepError, response_of  # noqa: E402
 
 OF_REQUEST = ("VOI", "SPACING", "CENTER", "DIAMETER")
-NOT_LOADED = "is not ready"
-"""Part of Triton's message about a model that is not loaded."""
-FAULTS: Mapping[str, str] = {
-    "is not healthy": "UNAVAILABLE",
-    NOT_LOADED: "UNAVAILABLE",
-    "the step failed (": "INTERNAL",
-    "inference failed (": "INTERNAL",
-    "Failed to process the request": "INTERNAL",
-}
-"""Codes of server faults by a part of the message: a dead process, a model that is not loaded, an error in a step, in a
-net, and in any other Python model."""
-
-
-class AskedModelError(Exception):
-    """A model that this step asked inside the server gave an error.
-
-    Args:
-        message: message for the client.
-        code: code of ``pb_utils.TritonError``.
-    """
-
-    def __init__(self, message: str, code: Any) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def load_view() -> core.NoduleView:
@@ -89,8 +65,7 @@ def diameter_of(request) -> float | None:
 def answers(requests: list, answer: Callable) -> list:
     """Return one response per request.
 
-    A ``ValueError`` refuses the request with its message, an :class:`AskedModelError` gives its message and code. For
-    other exceptions the client gets only the type, as the message may contain paths; the message is logged.
+    A ``ValueError`` refuses the request with its message; for other exceptions see ``step_errors.response_of``.
     """
     return [_response(request, answer) for request in requests]
 
@@ -99,33 +74,7 @@ def _response(request, answer: Callable):
     try:
         tensors = answer(request)
     except ValueError as error:
-        return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
-    except AskedModelError as error:
-        return _refusal(str(error), error.code)
+        return response_of(StepError(str(error), pb_utils.TritonError.INVALID_ARG))
     except Exception as error:
-        pb_utils.Logger.log_error(f"{type(error).__name__}: {error}")
-        return _refusal(
-            f"the step failed ({type(error).__name__}): see the server's log", pb_utils.TritonError.INTERNAL
-        )
+        return response_of(error)
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in tensors.items()])
-
-
-def code_of(error) -> Any:
-    """Code to pass on for the error of a model that was asked inside the server.
-
-    Triton 2.51 gives INTERNAL for every such error. The message then tells a fault of the server (:data:`FAULTS`);
-    without one the request was refused.
-    """
-    if error.code() != pb_utils.TritonError.INTERNAL:
-        return error.code()
-    found = (code for part, code in FAULTS.items() if part in error.message())
-    return getattr(pb_utils.TritonError, next(found, "INVALID_ARG"))
-
-
-def reason_of(error) -> str:
-    """Message of a model that was asked inside the server, without the stack, which contains paths."""
-    return error.message().partition("\n\nAt:")[0]
-
-
-def _refusal(message: str, code: Any):
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
