@@ -15,7 +15,7 @@ from lung_nodule.benchmark.readouts import write_readouts
 from lung_nodule.core import logit
 from lung_nodule.training import fitted_readout
 
-FEATURES, ATTRIBUTES = ["logit", "ball_calcified"], ["texture"]
+FEATURES, ATTRIBUTES = ["logit", "ball_calcified", "measured_malignancy"], ["texture"]
 
 
 def predictions(seed: int) -> pd.DataFrame:
@@ -32,6 +32,8 @@ def predictions(seed: int) -> pd.DataFrame:
             "texture_network": texture,
             "texture_mean": texture + random.normal(0, 0.5, 30),
             "ball_calcified": calcified,
+            "measured_malignancy": 1 + 4 * random.random(30),
+            "measured_texture": texture + random.normal(0, 0.3, 30),
         }
     )
 
@@ -53,6 +55,8 @@ def test_it_is_fitted_on_the_networks_own_predictions_of_all_folds(tmp_path: Pat
     written = json.loads((tmp_path / "readouts" / "mtmrnet.json").read_text())
     expected = fitted_readout(pd.concat(tables, ignore_index=True), features=FEATURES, attributes=ATTRIBUTES)
     assert written["nodules"] == 60
+    assert "measured" not in written  # the training on every fold fits that by itself
+    assert list(written["outputs"]["texture"]["weights"]) == ["logit", "texture", "measured_texture"]
     joined = pd.concat(tables)
     called = joined["malignancy_prob"] >= written["threshold"]
     youden = called[joined["malignant"] > 0].mean() - called[joined["malignant"] == 0].mean()

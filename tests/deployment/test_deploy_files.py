@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -20,6 +19,7 @@ from lung_nodule.core.validation import MOST_VOXELS
 from lung_nodule.deployment.repository.model_repository import TEMPLATES
 from lung_nodule.deployment.server import canary
 from tests.deployment.fake_triton import serving_page
+from tests.module_file import module_from
 
 DEPLOY = TEMPLATES / "deploy"
 TAG = "25.06-py3"
@@ -209,24 +209,15 @@ def test_the_folder_is_no_model() -> None:
     assert not list(DEPLOY.rglob("config.pbtxt"))
 
 
-def deployed_canary() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("deployed_canary", DEPLOY / "canary.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
 def test_the_script_asks_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    script = deployed_canary()
+    script = module_from(DEPLOY / "canary.py", "deployed_canary")
     with serving_page(b"{}") as url, pytest.raises(KeyError, match="inputs"):  # it was answered
         script.ask(url, "mtcnn", 5.0)
 
 
 def test_the_script_asks_what_the_canary_asks() -> None:
-    script = deployed_canary()
+    script = module_from(DEPLOY / "canary.py", "deployed_canary")
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     config = ModelConfig(input=[{"name": name} for name in script.INPUTS])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.deployment.repository.test_steps import (
     started,
     written,
 )
+from tests.module_file import module_from
 
 pytestmark = pytest.mark.usefixtures("process")
 DEAD = "in ensemble 'mtnet', Stub process 'mtnet_postprocess_0_0' is not healthy."
@@ -129,12 +129,7 @@ def panel_step(folder: Path) -> Any:
     (folder / "model.py").write_bytes((STEPS / "panel.py").read_bytes())
     (folder / "step_errors.py").write_bytes((STEPS / "step_errors.py").read_bytes())
     copy_core(folder)
-    spec = importlib.util.spec_from_file_location("model", folder / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_from(folder / "model.py")
 
 
 def panel(folder: Path, models: Models, **more: np.ndarray) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from lung_nodule.data import CubeChannels
 from lung_nodule.deployment.repository.model_repository import Filling, write_step
 from lung_nodule.methods import METHODS
 from tests.deployment.conftest import ONE_NET, SETTINGS
+from tests.module_file import module_from
 
 SIDE_FILES = {"mtnet": SETTINGS, **ONE_NET}
 READ_OUT = {
@@ -96,10 +96,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def started(folder: Path, inputs: list[str], outputs: list[str], parameters: dict | None = None) -> object:
     """The step in a folder, initialized with a config of these tensors."""
-    spec = importlib.util.spec_from_file_location("model", folder / "model.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    model, names = module.TritonPythonModel(), {"input": inputs, "output": outputs}
+    model, names = module_from(folder / "model.py").TritonPythonModel(), {"input": inputs, "output": outputs}
     config = {role: [{"name": name} for name in tensors] for role, tensors in names.items()}
     strings = {key: {"string_value": value} for key, value in (parameters or {}).items()}
     model.initialize({"model_config": json.dumps({**config, "parameters": strings})})
