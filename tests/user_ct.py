@@ -37,7 +37,7 @@ def write_dicom(folder: Path, **options: object) -> Path:
     voxels = chest().data
     corners = [(0.0, 0.0, 110.0 + 2.0 * k) for k in range(SHAPE[2])]
     stored = {"stored": lambda k: (voxels[:, :, k].T + 1024).astype(np.int16), "pixel_spacing": (0.9, 0.8)}
-    write_series(folder, SeriesPlan(corners, **{**stored, **options}))
+    write_series(folder, SeriesPlan(**{"corners": corners, **stored, **options}))
     return folder
 
 

@@ -25,6 +25,7 @@ class Finding:
         sizes: size of each mask by name.
         numbers: slice numbers of the original CT; None if unknown.
         occlusion: occlusion map of the malignancy, if requested.
+        tracking_uid: UID that a DICOM object gave the nodule; empty if none did.
     """
 
     label: int
@@ -35,6 +36,7 @@ class Finding:
     sizes: Mapping[str, Size]
     numbers: SliceNumbers | None = None
     occlusion: Occlusion | None = None
+    tracking_uid: str = ""
 
     @property
     def nodule_id(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,16 +66,20 @@ def occlusion_path(nodule_id: str) -> str:
     return f"{OCCLUSIONS}/{nodule_id}.nii.gz"
 
 
-def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[str] = ()) -> None:
-    """Refuse an output folder in which the results would take the place of the input or of another table.
+def refuse_own_input(
+    source: str | Path, out: str | Path, *, others: Sequence[str] = (), nodule_ids: Iterable[str] = ()
+) -> None:
+    """Refuse an output folder in which the results would take the place of the input or of files of something else.
 
     Args:
         source: path of an input, the nodules' or the CT's.
         out: the output folder.
         others: files written there besides the table, the masks and the label map.
+        nodule_ids: ids of the nodules, which name the masks.
 
     Raises:
-        InputError: the source is such a file, or the folder's ``nodules.csv`` is not one of results (a dataset's, say).
+        InputError: the source is such a file, the folder's ``nodules.csv`` is not one of results (a dataset's, say), or
+            such a file is there without a ``nodules.csv``.
     """
     out = Path(out)
     files = [out / name for name in (TABLE, LABELS, *others)]
@@ -84,6 +88,10 @@ def refuse_own_input(source: str | Path, out: str | Path, *, others: Sequence[st
         raise InputError(f"{source} would be overwritten by the results: name another output folder than {out}")
     if (out / TABLE).is_file() and not _of_results(out / TABLE):
         raise InputError(f"{out / TABLE} holds no results and would be overwritten: name another output folder")
+    written = [*files, *(out / path for name in nodule_ids for path in (mask_path(name), occlusion_path(name)))]
+    foreign = None if (out / TABLE).is_file() else next((path for path in written if path.exists()), None)
+    if foreign is not None:
+        raise InputError(f"{foreign} is not of an earlier prediction and would be overwritten: name another folder")
 
 
 def _of_results(table: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def check_file_names(cells: pd.Series, source: str | Path) -> None:
     for row, cell in enumerate(cells):
         if pd.isna(cell) or not is_file_name(str(cell)):
             raise InputError(
-                f"{source}, line {row + 2}: {cells.name} {_shown(cell)} cannot name a file: use 1 to {LONGEST} "
-                "letters (A-Z), digits, '.', '_', '+' or '-', and no '.', '+' or '-' at the beginning"
+                f"{source}, line {line_of(row, source)}: {cells.name} {_shown(cell)} cannot name a file: use "
+                f"1 to {LONGEST} letters (A-Z), digits, '.', '_', '+' or '-', and no '.', '+' or '-' at the beginning"
             )
 
 
@@ -77,11 +78,19 @@ def check_unique(cells: pd.Series, source: str | Path) -> None:
     if repeated.any():
         second = int(repeated.to_numpy().argmax())
         cell = cells.iloc[second]
-        lines = cells.index.to_numpy() + 2
         first = int((cells == cell).to_numpy().argmax())
-        raise InputError(
-            f"{source}: {cells.name} {cell!r} is in several rows (lines {lines[first]} and {lines[second]})"
-        )
+        lines = " and ".join(str(line_of(int(cells.index[at]), source)) for at in (first, second))
+        raise InputError(f"{source}: {cells.name} {cell!r} is in several rows (lines {lines})")
+
+
+def line_of(row: int, source: str | Path) -> int:
+    """Line of a table's row, from 1 for the header: in a CSV empty lines count, which are not rows."""
+    path = Path(source)
+    if path.suffix == ".parquet" or not path.is_file():
+        return row + 2
+    with path.open(encoding="utf-8", errors="replace") as file:
+        filled = (number for number, line in enumerate(file, start=1) if line.strip())
+        return next(islice(filled, row + 1, None), row + 2)
 
 
 def _shown(cell: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from lung_nodule.errors import InputError
 from lung_nodule.io.atomic import atomic_path
-from lung_nodule.io.names import check_file_names, check_unique
+from lung_nodule.io.names import check_file_names, check_unique, line_of
 
 TEXT_COLUMNS = (
     "nodule_id", "candidate_id", "patient_id", "study_uid", "series_uid", "fold", "ct", "mask", "reader_masks", "voi",
@@ -83,7 +83,8 @@ def _read(path: Path) -> pd.DataFrame:
             texts = [column for column in TEXT_COLUMNS if column in table]
             return table.assign(**{column: table[column].map(str, na_action="ignore") for column in texts})
         if b"\0" in path.read_bytes():  # pandas would end a cell there
-            raise ValueError("it holds NUL bytes; save it as plain text in UTF-8")
+            raise ValueError("it holds NUL bytes, so it is no CSV; give plain text in UTF-8, or Parquet")
+        _require_commas(path)
         table = pd.read_csv(
             path, converters=dict.fromkeys(TEXT_COLUMNS, _text), skipinitialspace=True, float_precision="round_trip"
         )
@@ -96,6 +97,13 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"cannot read {path} as a table: {' '.join(str(error).split())}") from error
 
 
+def _require_commas(path: Path) -> None:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        header = file.readline()
+    if "," not in header and (";" in header or "\t" in header):
+        raise ValueError("its cells end with semicolons or tabs: separate them by commas, with points in decimals")
+
+
 def _text(cell: str) -> str | None:
     """A cell as it is written, a patient called NA included; None if it is empty."""
     return cell or None
@@ -106,5 +114,7 @@ def _numbers(cells: pd.Series, path: Path) -> pd.Series:
     wrong = numbers.isna() | numbers.isin([float("inf"), float("-inf")])
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise InputError(f"{path}, line {row + 2}: column {cells.name} holds {cells.tolist()[row]!r}, not a number")
+        raise InputError(
+            f"{path}, line {line_of(row, path)}: column {cells.name} holds {cells.tolist()[row]!r}, not a number"
+        )
     return numbers

@@ -102,6 +102,21 @@ def test_series_are_separated_and_other_files_skipped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_ct(tmp_path / "a").volume.data, read_series(found[1]).volume.data)
 
 
+def test_a_page_without_a_position_of_another_series_is_no_slice_of_this_one(tmp_path: Path) -> None:
+    """A dose report stored as a CT image, say; of the series itself it may be a slice."""
+    write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    page = pydicom.dcmread(tmp_path / "000001.dcm")
+    del page.ImagePositionPatient
+    page.save_as(tmp_path / "page.dcm")
+    with pytest.raises(
+        InputError, match=r"page\.dcm cannot be read \(it has no ImagePositionPatient \(cut short\?\)\)"
+    ):
+        read_series(tmp_path)
+    page.SeriesInstanceUID = "1.2.3"
+    page.save_as(tmp_path / "page.dcm")
+    assert read_series(tmp_path).volume.shape[2] == len(POSITIONS)
+
+
 def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         find_series(tmp_path / "absent")

@@ -46,6 +46,27 @@ def test_a_cell_that_is_no_number_is_named_with_its_line(tmp_path: Path, cell: s
     assert len(read_table(tmp_path / "t.csv", required=["nodule_id", "center_x_ras"], numeric=[])) == 2
 
 
+def test_empty_lines_count(tmp_path: Path) -> None:
+    """A line is named as an editor counts it."""
+    (tmp_path / "t.csv").write_text("nodule_id,center_x_ras\n\na,1.0\n  \nb,twelve\n")
+    with pytest.raises(InputError, match=r"t\.csv, line 5: column center_x_ras"):
+        read_table(tmp_path / "t.csv", required=["nodule_id", "center_x_ras"])
+    (tmp_path / "t.csv").write_text("nodule_id\n\na\n\n../b\n")
+    with pytest.raises(InputError, match=r"t\.csv, line 5: nodule_id"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("nodule_id\n\na\n\na\n")
+    with pytest.raises(InputError, match=r"lines 3 and 5"):
+        read_table(tmp_path / "t.csv", unique=["nodule_id"])
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_cells_are_separated_by_commas(separator: str, tmp_path: Path) -> None:
+    """As a spreadsheet writes them where the comma is for decimals."""
+    (tmp_path / "t.csv").write_text(f"nodule_id{separator}center_x_ras\na{separator}1,5\n")
+    with pytest.raises(InputError, match="separate them by commas, with points in decimals"):
+        read_table(tmp_path / "t.csv", required=["nodule_id"])
+
+
 def test_no_table_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")

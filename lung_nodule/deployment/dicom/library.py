@@ -1,39 +1,27 @@
-"""Suppress pydicom and highdicom warnings and report their errors in one line."""
+"""Report errors of pydicom and highdicom in one line."""
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lung_nodule.errors import InputError
+from lung_nodule.io.dicom.quiet import quiet
 
 REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, sqlite3.Error)
 """Exceptions that highdicom, which holds frames in an SQLite table, raises for invalid input."""
 
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress warnings about unusual but accepted values, and highdicom's INFO log."""
-    library = logging.getLogger("highdicom")
-    before = library.level
-    library.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        library.setLevel(before)
+HIGHDICOM = "highdicom"
+"""Name of highdicom's logger."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """As :func:`quiet`, and convert errors of the libraries to an :class:`InputError` that names the file."""
+    """Suppress warnings, and convert errors of the libraries to an :class:`InputError` that names the file."""
     try:
-        with quiet():
+        with quiet(HIGHDICOM):
             yield
     except InputError:
         raise

@@ -96,8 +96,14 @@ def model_version(served: ServedModel) -> str:
 
 
 def tracking_uid(finding: Finding, series: Series) -> str:
-    """Tracking UID of a nodule, the same in the segmentation, the report and later runs on the same series."""
-    place = ",".join(f"{value:.1f}" for value in finding.center_ras)
+    """Tracking UID of a nodule, the same in the segmentation, the report and later runs on the same series.
+
+    It is that of the DICOM object that named the nodule, or else made from the nodule's id and centre, rounded as
+    single precision numbers are, which a report holds.
+    """
+    if finding.tracking_uid:
+        return finding.tracking_uid
+    place = ",".join(f"{value:.1f}" for value in np.asarray(finding.center_ras, dtype=np.float32).tolist())
     return str(
         highdicom.UID.from_uuid(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{series.series_uid}/{finding.nodule_id}/{place}")))
     )

@@ -14,7 +14,8 @@ from scipy.ndimage import find_objects, label
 
 logger = logging.getLogger(__name__)
 
-DIAMETER = "diameter_mm"
+DIAMETER, TRACKING = "diameter_mm", "tracking_uid"
+"""Columns of a nodule source besides name and centre."""
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 

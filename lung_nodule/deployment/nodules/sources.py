@@ -21,6 +21,11 @@ logger = logging.getLogger(__name__)
 SMALLEST_SCORE = 0.5
 """Default minimum score of a detection."""
 LABEL_MAPS, DETECTIONS = (".nii", ".nii.gz"), (".json",)
+BOX_MODE = "cccwhd"
+"""MONAI's name for boxes given by centre and size."""
+IMAGE = "image"
+"""Column of detections: the image that they were made in."""
+OTHER_FILES = (".zip", ".xlsx", ".xls", ".ods", ".nrrd", ".mha", ".mhd")
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -50,6 +55,11 @@ def read_nodule_source(
             no detections, none of this CT or none above the threshold.
     """
     name = Path(path).name.lower()
+    if Path(path).is_dir() or name.endswith(OTHER_FILES):
+        raise InputError(
+            f"{path} holds no nodules: give a table (CSV, Parquet), a label map (NIfTI), a DICOM segmentation or "
+            "structured report, or a JSON of detections, each as one file"
+        )
     if name.endswith(LABEL_MAPS):
         return _drop_odd_diameters(from_label_map(read_nifti(path), path), path)
     if name.endswith(DETECTIONS):
@@ -92,6 +102,7 @@ def from_detections(path: Path, *, ct: str | Path | None, threshold: float = SMA
     """
     entry = _entry_of(_entries(path), path, ct)
     boxes, scores = _numbers(entry, path)
+    _require_sizes(boxes, entry, path)
     order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= threshold]
     if not order:
         best = f", the highest score is {scores.max():.2f}" if len(scores) else ""
@@ -99,7 +110,22 @@ def from_detections(path: Path, *, ct: str | Path | None, threshold: float = SMA
     centers, diameters = boxes[order, :3] * _TO_RAS, boxes[order, 3:5].mean(axis=1)
     names = [f"nodule_{number + 1}" for number in range(len(order))]
     columns = dict(zip(CENTER, centers.T, strict=True))
-    return pd.DataFrame({"nodule_id": names, **columns, DIAMETER: diameters})
+    image = str(entry.get("image", "")) or None
+    return pd.DataFrame({"nodule_id": names, **columns, DIAMETER: diameters, IMAGE: image})
+
+
+def other_image_warnings(nodules: pd.DataFrame, ct: Path) -> list[str]:
+    """A warning if detections name another image than the CT; a DICOM series has no file name to compare."""
+    image = nodules[IMAGE].iloc[0] if IMAGE in nodules and ct.name.lower().endswith(LABEL_MAPS) else None
+    if image is None or _stem(image) == _stem(ct.resolve()):
+        return []
+    logger.warning("the detections were made in %s, and the CT is %s: check that they belong together", image, ct)
+    return [f"The nodules were detected in {Path(image).name}, the CT is {ct.name}: check that they belong together."]
+
+
+def _stem(path: str | Path) -> str:
+    """File name without its endings."""
+    return Path(str(path).replace("\\", "/")).name.lower().removesuffix(".gz").removesuffix(".nii")
 
 
 def _numbers(entry: Mapping[str, Any], path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +138,20 @@ def _numbers(entry: Mapping[str, Any], path: Path) -> tuple[np.ndarray, np.ndarr
     if len(boxes) != len(scores) or not np.isfinite(boxes).all() or not np.isfinite(scores).all():
         raise InputError(f"{path}: {len(boxes)} boxes with {len(scores)} scores; each box needs six numbers, one score")
     return boxes, scores
+
+
+def _require_sizes(boxes: np.ndarray, entry: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError for boxes given by corners, as far as that shows, or of impossible sizes."""
+    mode = str(entry.get("box_mode", BOX_MODE))
+    if mode != BOX_MODE:
+        raise InputError(f"{path} holds boxes of mode {mode}: convert them to {BOX_MODE} (centre and size, mm, LPS)")
+    odd = ((boxes[:, 3:] <= 0) | (boxes[:, 3:] > LARGEST_DIAMETER_MM)).any(axis=1)
+    if odd.any():
+        shown = ", ".join(f"{value:g}" for value in boxes[odd][0])
+        raise InputError(
+            f"{path}: the box ({shown}) has a size of 0 mm or less, or of more than {LARGEST_DIAMETER_MM:g} mm: give "
+            f"centre and size ({BOX_MODE}, mm, LPS), not two corners"
+        )
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

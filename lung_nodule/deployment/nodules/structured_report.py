@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pydicom
 from highdicom.seg import Segmentation
 from highdicom.spatial import ImageToReferenceTransformer
-from lung_nodule.deployment.nodules.label_map import DIAMETER, measure_labels
-from lung_nodule.deployment.nodules.segmentation import read_segmentation, segment_mask
+from lung_nodule.deployment.nodules.label_map import DIAMETER, TRACKING, measure_labels
+from lung_nodule.deployment.nodules.segmentation import OtherCtError, read_segmentation, segment_mask
 from lung_nodule.errors import InputError
 from lung_nodule.io import CENTER, Series, Volume, as_file_names, may_be_image
 from pydicom.dataset import Dataset
@@ -31,32 +32,41 @@ _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def from_report(path: Path, series: Series) -> pd.DataFrame:
-    """One row per measurement group (TID 1410, 1411, 1501), named after its tracking identifier.
+    """One row per nodule, named after its tracking identifier: a measurement group (TID 1410, 1411, 1501), or all
+    groups of one tracking UID, such as a nodule's regions on several slices.
 
-    The centre is the middle of the extent of the group's 3-D coordinates (those named Center, if any), or else the
-    centre of the referenced segment, or else the middle of the regions and lines on the CT's slices. The diameter is
-    the long axis, length or diameter of the group, or else the segment's. Groups without a position are left out.
+    The centre is the middle of the extent of the 3-D coordinates (those named Center, if any), or else the centre of
+    the referenced segment, or else the middle of the regions and lines on the CT's slices. The diameter is the long
+    axis, length or diameter of a group, the largest of several, or else the segment's. Groups without a position are
+    left out, and so are those of another CT, such as a prior, where others are of this one.
 
     Args:
         path: path of the report; a referenced segmentation must be in the same folder.
         series: CT series.
 
     Raises:
-        InputError: the report is not of TID 1500, a position is in another frame of reference or series, a segmentation
-            is missing, or no group has a position.
+        InputError: the report is not of TID 1500, every position is in another frame of reference or series, a
+            segmentation is missing, or no group has a position.
         AttributeError, KeyError, RuntimeError, TypeError, ValueError: pydicom or highdicom cannot use the file.
     """
     report = _Report(path, series)
     names, rows = [], []
-    for group in report.groups():
-        name, row = report.name(group), report.row(group)
+    elsewhere: OtherCtError | None = None
+    for groups in report.nodules():
+        name = report.name(groups[0])
+        try:
+            row = report.row(groups)
+        except OtherCtError as error:
+            elsewhere = elsewhere or error
+            logger.warning("measurement group %s is left out: %s", name or "without a name", error)
+            continue
         if row is None:
             logger.warning("%s: measurement group %s has no position and is left out", path, name or "without a name")
             continue
         names.append(name)
         rows.append(row)
     if not rows:
-        raise InputError(f"{path} holds no measurement group with a position")
+        raise elsewhere or InputError(f"{path} holds no measurement group with a position")
     return pd.DataFrame(rows).assign(nodule_id=as_file_names(names, otherwise="nodule"))
 
 
@@ -71,9 +81,13 @@ class _Report:
             raise InputError(f"{path} is not a measurement report of template TID {_TEMPLATE}")
         self._segmentations: dict[str, Segmentation] = {}
 
-    def groups(self) -> list[Dataset]:
-        """Measurement groups in the order of the report."""
-        return [item for item in _items(self.document) if _is(item, "CONTAINER", codes.DCM.MeasurementGroup)]
+    def nodules(self) -> list[list[Dataset]]:
+        """Measurement groups by nodule, in the order of the report."""
+        groups = [item for item in _items(self.document) if _is(item, "CONTAINER", codes.DCM.MeasurementGroup)]
+        nodules: dict[str, list[Dataset]] = {}
+        for number, group in enumerate(groups):
+            nodules.setdefault(_tracking_uid(group) or str(number), []).append(group)
+        return list(nodules.values())
 
     @staticmethod
     def name(group: Dataset) -> str:
@@ -81,28 +95,32 @@ class _Report:
         found = (item for item in _items(group) if _is(item, "TEXT", codes.DCM.TrackingIdentifier))
         return next((str(item.TextValue) for item in found), "")
 
-    def row(self, group: Dataset) -> dict[str, float] | None:
-        """Centre and diameter; None for a group without a position."""
-        row = _at(self._in_space(group)) or self._of_segment(group) or _at(self._on_slices(group))
-        diameter = _diameter(group)
-        if row and diameter is not None:
-            row[DIAMETER] = diameter
+    def row(self, groups: Sequence[Dataset]) -> dict[str, Any] | None:
+        """Centre, diameter and tracking UID of a nodule; None without a position."""
+        row: dict[str, Any] = (
+            _at(_middle(map(self._in_space, groups)))
+            or next(filter(None, map(self._of_segment, groups)), {})
+            or _at(_middle(map(self._on_slices, groups)))
+        )
+        diameters = [diameter for diameter in map(_diameter, groups) if diameter is not None]
+        if row and diameters:
+            row[DIAMETER] = max(diameters)
+        if row and (uid := _tracking_uid(groups[0])):
+            row[TRACKING] = uid
         return row or None
 
-    def _in_space(self, group: Dataset) -> np.ndarray | None:
-        """Centre of the 3-D coordinates, LPS."""
+    def _in_space(self, group: Dataset) -> list[np.ndarray]:
+        """3-D coordinates, LPS."""
         found = [item for item in _items(group) if item.ValueType == "SCOORD3D"]
         found = [item for item in found if _concept(item) == codes.DCM.Center] or found
-        if not found:
-            return None
         frames = {str(item.ReferencedFrameOfReferenceUID) for item in found}
-        if frames != {self.series.frame_uid}:
-            raise InputError(
+        if frames - {self.series.frame_uid}:
+            raise OtherCtError(
                 f"{self.path}: {self.name(group) or 'a group'} lies in the frame of reference "
                 f"{', '.join(sorted(frames))}, the CT in {self.series.frame_uid or 'none that it names'}: give the CT "
                 "that was measured"
             )
-        return _middle([np.reshape(item.GraphicData, (-1, 3)) for item in found])
+        return [np.reshape(item.GraphicData, (-1, 3)) for item in found]
 
     def _of_segment(self, group: Dataset) -> dict[str, float]:
         """Centre and diameter of the referenced segment, or of that of the referenced frame; empty if there is none."""
@@ -116,8 +134,8 @@ class _Report:
                     return row
         return {}
 
-    def _on_slices(self, group: Dataset) -> np.ndarray | None:
-        """Centre of the regions and lines drawn on slices of the CT, LPS."""
+    def _on_slices(self, group: Dataset) -> list[np.ndarray]:
+        """Points of the regions and lines drawn on slices of the CT, LPS."""
         places = []
         for item in _items(group):
             if item.ValueType != "SCOORD":
@@ -127,13 +145,13 @@ class _Report:
             images = [image for image in _items(item) if image.ValueType == "IMAGE"]
             for uid in (str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for image in images):
                 if uid not in self._slices:
-                    raise InputError(
+                    raise OtherCtError(
                         f"{self.path}: {self.name(group) or 'a group'} is drawn on the image {uid}, which is not a "
                         f"slice of the CT series {self.series.series_uid}: give the CT that was measured"
                     )
                 header = pydicom.dcmread(self._slices[uid], stop_before_pixels=True)
                 places.append(ImageToReferenceTransformer.for_image(header)(points))
-        return _middle(places) if places else None
+        return places
 
     @cached_property
     def _slices(self) -> dict[str, Path]:
@@ -191,10 +209,19 @@ def _at(center: np.ndarray | None) -> dict[str, float]:
     return {} if center is None else dict(zip(CENTER, (center * _LPS_TO_RAS).tolist(), strict=True))
 
 
-def _middle(places: list[np.ndarray]) -> np.ndarray:
-    """Middle of the extent of points ``[n, 3]``: the centre of an ellipse, ellipsoid or line."""
+def _middle(of_groups: Iterable[list[np.ndarray]]) -> np.ndarray | None:
+    """Middle of the extent of points ``[n, 3]``: the centre of an ellipse, ellipsoid or line; None without points."""
+    places = [points for group in of_groups for points in group]
+    if not places:
+        return None
     points = np.concatenate(places).astype(np.float64)
     return (points.min(axis=0) + points.max(axis=0)) / 2
+
+
+def _tracking_uid(group: Dataset) -> str:
+    """Tracking unique identifier; empty if missing."""
+    found = (item for item in _items(group) if _is(item, "UIDREF", codes.DCM.TrackingUniqueIdentifier))
+    return next((str(item.UID) for item in found), "")
 
 
 def _segment_number(referred: Dataset, segmentation: Segmentation) -> int:

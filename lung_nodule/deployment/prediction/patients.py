@@ -11,6 +11,8 @@ from lung_nodule.io import Ct, patient_name
 
 logger = logging.getLogger(__name__)
 
+LIDC = "LIDC-IDRI-"
+
 
 def named_patient(given: str | None, table: pd.DataFrame) -> str | None:
     """The patient ID given, else the table's."""
@@ -23,10 +25,12 @@ def named_patient(given: str | None, table: pd.DataFrame) -> str | None:
 def patients_of(given: str | None, ct: Ct) -> list[str]:
     """Patient IDs of this case: that of the DICOM series and the one given by the caller or the table.
 
-    A number is expanded to a LIDC-IDRI patient ID if the series names such a patient or no patient.
+    A number is expanded to a LIDC-IDRI patient ID if the series names such a patient or no patient: elsewhere 306 may
+    be an ID as it is.
     """
     named = "" if ct.series is None else ct.series.patient_id
-    if given is not None and (not named or patient_name(named)):
+    given = None if given is None else given.strip()
+    if given is not None and (not named or named.upper().startswith(LIDC)):
         given = patient_name(given) or given
     return list(dict.fromkeys(name for name in (named, given) if name))
 

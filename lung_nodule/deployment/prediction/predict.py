@@ -16,7 +16,8 @@ from lung_nodule.core import check_diameter
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.findings import Finding, make_finding
-from lung_nodule.deployment.nodules.sources import read_nodule_source
+from lung_nodule.deployment.nodules.label_map import TRACKING
+from lung_nodule.deployment.nodules.sources import other_image_warnings, read_nodule_source
 from lung_nodule.deployment.prediction.case import Case
 from lung_nodule.deployment.prediction.explain import add_occlusion_maps
 from lung_nodule.deployment.prediction.patients import named_patient, patients_of
@@ -67,7 +68,7 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         read_once = functools.cache(lambda: read_ct(source, series_uid=case.series_uid))
         table = _nodules(case, read_once)
         for given in (case.ct, case.nodules):
-            refuse_own_input(given, out, others=OUTPUTS)
+            refuse_own_input(given, out, others=OUTPUTS, nodule_ids=table["nodule_id"])
         served = client.describe()
         ct = read_once()
         check_hu(ct.volume, case.ct)
@@ -78,7 +79,8 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         logger.info("%d nodules predicted by %s in %.1f s", len(findings), served.name, seconds)
         findings = add_occlusion_maps(client, findings) if case.options.explain else findings
         patients = patients_of(named_patient(case.patient_id, table), ct)
-        write_results(out, Results(case, ct, served, findings, patients, seconds))
+        remarks = other_image_warnings(table, case.ct)
+        write_results(out, Results(case, ct, served, findings, patients, seconds, remarks))
     return findings
 
 
@@ -115,6 +117,10 @@ def _diameter(row: Mapping[Any, Any]) -> float | None:
     return value
 
 
+def _text(cell: object) -> str:
+    return cell if isinstance(cell, str) else ""
+
+
 def _ask(client: NoduleClient, table: pd.DataFrame, ct: Ct, served: ServedModel) -> list[Finding]:
     """Cut and send all VOIs and return the findings in the order of the table."""
     canonical, numbers, rows = ct.volume.canonical(), slice_numbers(ct), table.to_dict("records")
@@ -126,5 +132,5 @@ def _ask(client: NoduleClient, table: pd.DataFrame, ct: Ct, served: ServedModel)
     findings: dict[int, Finding] = {}
     for index, answer in tqdm(client.ask(vois, diameters), total=len(vois), desc="nodules", unit="nodule", leave=None):
         finding = make_finding(index + 1, center_of(rows[index]), vois[index], answer)
-        findings[index] = replace(finding, numbers=numbers)
+        findings[index] = replace(finding, numbers=numbers, tracking_uid=_text(rows[index].get(TRACKING)))
     return [findings[index] for index in range(len(vois))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import pandas as pd
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.prediction.case import Case, PredictionOptions
-from lung_nodule.deployment.prediction.manifest import is_complete
+from lung_nodule.deployment.prediction.manifest import JSON, is_complete
 from lung_nodule.deployment.prediction.predict import predict_case
 from lung_nodule.deployment.prediction.worklist import SUMMARY, read_worklist
 from lung_nodule.errors import InputError, user_error
@@ -33,10 +34,12 @@ class Outcome:
     Attributes:
         status: done; skipped (finished by an earlier run); failed; not reached (the run was interrupted).
         error: reason of a failure.
+        warnings: warnings of the report, such as that the DICOM results could not be written.
     """
 
     status: str
     error: str = ""
+    warnings: str = ""
 
 
 def predict_worklist(
@@ -85,14 +88,18 @@ def predict_worklist(
 def _outcome(client: NoduleClient, served: ServedModel, name: str, case: Case, folder: Path) -> Outcome:
     if is_complete(folder, model=served, ct_path=case.ct, nodules_path=case.nodules, options=case.recorded_options()):
         logger.info("%s: skipped, as it is complete", name)
-        return Outcome(SKIPPED)
+        return Outcome(SKIPPED, warnings=_warnings(folder))
     try:
         predict_case(client, case, folder)
     except Exception as error:  # an error in one case must not stop the others
         cause = user_error(error)
         logger.error("%s failed: %s", name, cause or repr(error), exc_info=None if cause else error)
         return Outcome(FAILED, " ".join(str(cause or repr(error)).split()))
-    return Outcome(DONE)
+    return Outcome(DONE, warnings=_warnings(folder))
+
+
+def _warnings(folder: Path) -> str:
+    return " ".join(json.loads((folder / JSON).read_text(encoding="utf-8")).get("warnings", []))
 
 
 def _summarize(outcomes: Mapping[str, Outcome], path: Path) -> None:

@@ -50,6 +50,7 @@ class Results:
         findings: findings in the order of the table.
         patients: identifiers of the patient.
         seconds: time of all requests in seconds.
+        remarks: further warnings for the report.
     """
 
     case: Case
@@ -58,20 +59,26 @@ class Results:
     findings: Sequence[Finding]
     patients: Sequence[str]
     seconds: float
+    remarks: Sequence[str] = ()
 
 
 def write_results(out: Path, results: Results) -> None:
-    """Write all files of a prediction, ``nodules.json`` last; an earlier prediction is removed first."""
+    """Write all files of a prediction; an earlier one is removed first.
+
+    ``nodules.csv``, by which a folder is known to hold a prediction, is written first, ``nodules.json`` last.
+    """
     case, ct, model, findings = results.case, results.ct, results.model, results.findings
     invalid = invalidating_warnings(model, results.patients)
-    warnings = [*invalid, *mismatch_warnings(results.patients)]
+    warnings = [*invalid, *mismatch_warnings(results.patients), *results.remarks]
     now = datetime.now().astimezone()
     (out / JSON).unlink(missing_ok=True)
     remove_earlier_masks(out)
     remove_earlier_dicom_results(out)
+    write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
     _write_masks(out, findings, ct.volume)
     write_occlusions(out, findings, ct.volume.grid)
-    write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
+    if case.options.dicom_results and ct.series is not None:
+        warnings += write_dicom_results(out, findings, ct.series, model, usable=not invalid)
     write_report(
         out / HTML,
         findings,
@@ -83,8 +90,6 @@ def write_results(out: Path, results: Results) -> None:
         notes=[*warnings, case.options.note],
         scan=_scan(ct),
     )
-    if case.options.dicom_results and ct.series is not None:
-        write_dicom_results(out, findings, ct.series, model, usable=not invalid)
     record = manifest(
         findings,
         model=model,

@@ -73,7 +73,7 @@ def one_slice_each(
     if differing and rule == "refuse":
         raise InputError(
             f"different slices at one position, at {format_positions(sorted(differing))}: nothing says which is right; "
-            "remove the wrong ones, or have the first or last taken by InstanceNumber (convert --duplicates first)"
+            "remove the wrong ones (convert --duplicates first, or last, can take one by InstanceNumber)"
         )
     return Slices(np.array(taken), tuple(sorted(duplicates)), tuple(sorted(differing)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
+from lung_nodule.io.dicom.quiet import quiet
 from lung_nodule.io.dicom.series import SeriesFiles
 from lung_nodule.io.folders import files_under, reason
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -129,8 +129,7 @@ def _place_of(path: Path, keep_headers: bool) -> tuple[tuple[str, str, str], Fou
 
 def _read_header(path: Path, whole: bool) -> pydicom.FileDataset | None:
     """The few tags that sort files into series, or all; None for a DICOM file that is not a CT image."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         if whole:
             header = pydicom.dcmread(path, defer_size=DEFER_BYTES)
         else:
@@ -149,4 +148,5 @@ def _why_unreadable(path: Path, error: Exception) -> str | None:
         return EMPTY
     if isinstance(error, InvalidDicomError):
         return "no DICOM file" if path.suffix.lower() == ".dcm" else None
-    return "no usable header (cut short?)"
+    missing = getattr(error, "name", None)
+    return f"it has no {missing} (cut short?)" if missing in HEADER_TAGS else "no usable header (cut short?)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from lung_nodule.io.dicom.duplicates import differing_remark, one_slice_each
 from lung_nodule.io.dicom.file_remarks import file_remarks
 from lung_nodule.io.dicom.find import DEFER_BYTES, NOT_READABLE, series_under
 from lung_nodule.io.dicom.pixels import AIR_HU, hounsfield_and_padding
+from lung_nodule.io.dicom.quiet import quiet
 from lung_nodule.io.dicom.series import Series, SeriesFiles
 from lung_nodule.io.dicom.slice_grid import slice_grid
 from lung_nodule.io.volume import Volume
@@ -61,8 +61,7 @@ def read_series(source: str | Path | SeriesFiles, *, complete: bool = False, dup
         ((128, 128, 3), dtype('int16'), 2.5)
     """
     files = source if isinstance(source, SeriesFiles) else only_series(Path(source))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd number formats (006.054690e-01) are read as what they say
+    with quiet():  # odd number formats (006.054690e-01) are read as what they say
         datasets = list(files.headers) or [_read_file(path) for path in files.paths]
         try:
             return _stack(files, datasets, complete, duplicates)
@@ -91,9 +90,21 @@ def only_series(folder: Path, *, series_uid: str | None = None) -> SeriesFiles:
         raise InputError(f"no CT series {series_uid} under {folder}; it holds {listed}")
     if len(chosen) > 1:
         raise InputError(f"{len(found)} CT series under {folder}: name one with --series_uid: {listed}")
+    broken = next(
+        (f"{path} cannot be read ({why})" for path, why in unreadable.items() if _may_be_of(path, chosen[0])), None
+    )
     if broken:
         raise InputError(f"{broken} and may be one of the slices: make it readable, download it again or remove it")
     return chosen[0]
+
+
+def _may_be_of(path: Path, series: SeriesFiles) -> bool:
+    """Whether a file that is no usable slice names this series, or none that can be read."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+    except NOT_READABLE:
+        return True
+    return str(header.get("SeriesInstanceUID") or series.series_uid) == series.series_uid
 
 
 def _instead(folder: Path) -> str:

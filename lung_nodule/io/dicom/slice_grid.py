@@ -48,6 +48,11 @@ class SliceGrid:
     slices: int
 
     @property
+    def is_slices(self) -> bool:
+        """Whether the grid is the slices themselves, evenly spaced as they are."""
+        return np.array_equal(self.nearest, np.arange(self.slices))
+
+    @property
     def measured(self) -> np.ndarray:
         """bool [grid]: False inside a gap that is too wide to interpolate across."""
         return self.nearest >= 0

@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
+from pydicom.config import disable_value_validation
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
 from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION, write_dicom_results
+from lung_nodule.deployment.dicom.segmentation import tracking_uid
 from lung_nodule.deployment.findings import Finding
+from lung_nodule.deployment.nodules.sources import read_nodule_source
 from lung_nodule.deployment.prediction import predict
 from lung_nodule.deployment.prediction.case import Case, PredictionOptions
-from lung_nodule.io import ScanMasks, Series, mask_path, read_nifti, read_table
+from lung_nodule.io import CENTER, ScanMasks, Series, mask_path, read_nifti, read_table
 from tests.deployment.hand_made import ANSWER, FRAME, SERVED, found_in, series_in
 from tests.io.dicom_series import SeriesPlan, write_series
 from tests.user_ct import CENTERS, SHAPE, write_centers, write_ct, write_dicom
@@ -216,26 +220,114 @@ def test_an_empty_mask_has_no_segment(series: Series, tmp_path: Path) -> None:
     assert [group.tracking_identifier for group in content.get_image_measurement_groups()] == ["nodule_1"]
 
 
-@pytest.mark.parametrize(
-    ("attributes", "named"),
-    [
-        ({}, "FrameOfReferenceUID"),
-        ({**FRAME, "PatientSex": "X"}, "PatientSex"),
-        ({**FRAME, "StudyDate": "around 2000"}, "StudyDate"),
-    ],
-)
-def test_what_the_series_lacks_is_one_warning(
-    attributes: dict[str, str], named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    series = series_in(write_dicom(tmp_path / "ct", extra=attributes))
+def test_what_the_series_lacks_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    series = series_in(write_dicom(tmp_path / "ct"))
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        write_dicom_results(tmp_path / "out", found_in(series), series, SERVED)
+        (said,) = write_dicom_results(tmp_path / "out", found_in(series), series, SERVED)
     (record,) = caplog.records
     assert record.name == "lung_nodule.deployment.dicom.results"
-    assert named in record.getMessage()
-    assert "\n" not in record.getMessage()
+    assert "FrameOfReferenceUID" in said
+    assert "\n" not in said
+    assert said in record.getMessage()
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PatientSex", "X"),
+        ("StudyDate", "around 2000"),
+        ("PatientBirthDate", "00000000"),
+        ("StudyTime", "12:30:05"),
+    ],
+)
+def test_an_attribute_that_is_not_valid_is_left_empty_and_named(
+    name: str, value: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its value, which may identify the patient."""
+    series = series_in(write_dicom(tmp_path / "ct", extra={**FRAME, name: value}))
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        said = write_dicom_results(tmp_path / "out", found_in(series), series, SERVED)
+    assert said == [f"{name} of the CT is not valid and is left empty in the DICOM results."]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert value not in caplog.text
+    for file in (SEGMENTATION, REPORT):
+        assert not pydicom.dcmread(tmp_path / "out" / file)[name].value
+
+
+def rewrite(folder: Path, change: Callable[[pydicom.Dataset, int], None]) -> None:
+    """Change the header of every slice; the second argument counts them from 0."""
+    for number, path in enumerate(sorted(folder.iterdir())):
+        dataset = pydicom.dcmread(path)
+        with disable_value_validation():
+            change(dataset, number)
+            dataset.save_as(path)
+
+
+def _wrong_spacing(dataset: pydicom.Dataset, _: int) -> None:
+    dataset.SpacingBetweenSlices = 5.0
+
+
+def _jittered_positions(dataset: pydicom.Dataset, number: int) -> None:
+    dataset.ImagePositionPatient[2] += 0.004 * (-1) ** number
+
+
+def _rounded_directions(dataset: pydicom.Dataset, _: int) -> None:
+    dataset.ImageOrientationPatient = [1, 0.008, 0, -0.004, 1, 0]
+
+
+def _jittered_directions(dataset: pydicom.Dataset, number: int) -> None:
+    dataset.ImageOrientationPatient = [1, 1e-4 * (number % 2), 0, 0, 1, 0]
+
+
+HEADERS = {
+    "as it is": lambda *_: None,
+    "wrong spacing": _wrong_spacing,
+    "jittered positions": _jittered_positions,
+    "rounded directions": _rounded_directions,
+    "jittered directions": _jittered_directions,
+}
+
+
+@pytest.mark.parametrize("change", HEADERS.values(), ids=HEADERS)
+def test_a_segmentation_lies_on_the_grid_of_the_volume(
+    change: Callable[[pydicom.Dataset, int], None], tmp_path: Path
+) -> None:
+    """Whatever the slices' headers say, and where the masks of thin nodules are slices far apart."""
+    rewrite(write_dicom(tmp_path / "ct", extra=FRAME), change)
+    series = series_in(tmp_path / "ct")
+    below = [series.volume.to_world((36, 32, k)) for k in (5, 8, 13)]
+    findings = found_in(series, centers=below)
+    for finding in findings:  # one slice each, that of the centre
+        assert finding.mask is not None
+        finding.mask[:, :, np.arange(finding.mask.shape[2]) != round(finding.voi.center[2])] = False
+    write_dicom_results(tmp_path / "out", findings, series, SERVED)
+    segmentation = highdicom.seg.segread(tmp_path / "out" / SEGMENTATION)
+    masks = written_masks(tmp_path / "out", findings, series)
+    voxel_mm3 = float(np.prod(series.volume.spacing))
+    for (number, mask), spacing in zip(enumerate(masks.values(), start=1), [2.0] * 3, strict=True):
+        volume = segmentation.get_volume(segment_numbers=[number], combine_segments=True)
+        assert volume.spacing[0] == pytest.approx(spacing, abs=1e-3)
+        measured = volume.array.astype(bool).sum() * float(np.prod(volume.spacing))
+        assert measured == pytest.approx(mask.sum() * voxel_mm3, rel=1e-3)
+    table = read_nodule_source(tmp_path / "out" / SEGMENTATION, series=lambda: series)
+    found = np.array([finding.center_ras for finding in findings])
+    np.testing.assert_allclose(table[list(CENTER)], found, atol=float(series.volume.spacing.max()))
+
+
+def test_a_nodule_keeps_its_tracking_uid(series: Series, tmp_path: Path) -> None:
+    """From the report or the segmentation, as the source of a second prediction; centres are 32-bit numbers there."""
+    findings = found_in(series, centers=[(-20.45, -24.05, 150.25)])
+    write_dicom_results(tmp_path, findings, series, SERVED)
+    uid = highdicom.seg.segread(tmp_path / SEGMENTATION).get_segment_description(1).tracking_uid
+    for file in (SEGMENTATION, REPORT):
+        table = read_nodule_source(tmp_path / file, series=lambda: series)
+        assert table["tracking_uid"].tolist() == [uid]
+    again = [replace(findings[0], center_ras=tuple(np.float32(findings[0].center_ras).tolist()))]
+    assert tracking_uid(again[0], series) == uid
+    assert tracking_uid(replace(again[0], tracking_uid="1.2.3"), series) == "1.2.3"
 
 
 @pytest.mark.parametrize("name", ["SliceThickness", "PatientID", "Modality"])

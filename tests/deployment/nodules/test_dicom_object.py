@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage
 
-from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION, source_headers, write_dicom_results
+from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION, write_dicom_results
+from lung_nodule.deployment.dicom.source_headers import source_headers
 from lung_nodule.deployment.nodules.sources import read_nodule_source
 from lung_nodule.errors import InputError
 from lung_nodule.io import CENTER, Series, write_nifti
@@ -103,7 +105,7 @@ def segmented(
     ]
     pixels = np.stack([mask for *_, mask in segments], axis=-1)
     highdicom.seg.Segmentation(
-        source_images=source_headers(series),
+        source_images=source_headers(series)[0],
         pixel_array=pixels.astype(np.float32 if kind == "FRACTIONAL" else np.uint8),
         segmentation_type=kind,
         segment_descriptions=described,
@@ -154,13 +156,13 @@ def test_a_segmentation_of_one_frame_has_a_place(series: Series, tmp_path: Path)
     np.testing.assert_allclose(table[list(CENTER)], world(series, AT), atol=1e-3)
 
 
-def group(name: str, *, template: str = "planar", **content: Any) -> sr.Template:
+def group(name: str, *, template: str = "planar", uid: str | None = None, **content: Any) -> sr.Template:
     kinds = {
         "planar": sr.PlanarROIMeasurementsAndQualitativeEvaluations,
         "volume": sr.VolumetricROIMeasurementsAndQualitativeEvaluations,
         "image": sr.MeasurementsAndQualitativeEvaluations,
     }
-    tracked = sr.TrackingIdentifier(uid=highdicom.UID(), identifier=name)
+    tracked = sr.TrackingIdentifier(uid=uid or highdicom.UID(), identifier=name)
     return kinds[template](tracking_identifier=tracked, finding_type=codes.SCT.Nodule, **content)
 
 
@@ -174,7 +176,7 @@ def reported(path: Path, series: Series, groups: Sequence[sr.Template], *, evide
         imaging_measurements=groups,
     )
     sr.Comprehensive3DSR(
-        evidence=[*source_headers(series), *evidence],
+        evidence=[*source_headers(series)[0], *evidence],
         content=content[0],
         series_instance_uid=highdicom.UID(),
         series_number=1,
@@ -290,6 +292,79 @@ def test_another_ct_is_refused(axial: Series, tmp_path: Path) -> None:
         InputError, match=r"a is drawn on the image .*, which is not a slice of the CT series 1\.2\.3\.5"
     ):
         read(tmp_path / "drawn.dcm", foreign)
+
+
+def test_groups_of_one_tracking_uid_are_one_nodule(axial: Series, tmp_path: Path) -> None:
+    """A lesion that a viewer outlined on three slices, and another."""
+    c, r, k = AT
+    corners = [(c - 4, r - 3), (c + 4, r - 3), (c + 4, r + 3), (c - 4, r + 3), (c - 4, r - 3)]
+    groups = [
+        group(
+            "a",
+            uid="1.2.3",
+            referenced_region=sr.ImageRegion("POLYLINE", pixel(*corners), slice_image(axial, k + step)),
+            measurements=[sr.Measurement(codes.SCT.LongAxis, 8.0 + step, codes.UCUM.Millimeter)],
+        )
+        for step in (-1, 0, 1)
+    ]
+    groups.append(group("b", referenced_region=sr.ImageRegion("POINT", pixel(BESIDE), slice_image(axial, BESIDE[2]))))
+    table = read(reported(tmp_path / "report.dcm", axial, groups), axial)
+    assert table["nodule_id"].tolist() == ["a", "b"]
+    assert table["tracking_uid"].tolist()[0] == "1.2.3"
+    np.testing.assert_allclose(table[list(CENTER)], world(axial, AT, BESIDE), atol=1e-3)
+    assert table["diameter_mm"][0] == 9.0
+
+
+def test_what_a_report_says_of_a_prior_is_left_out(
+    axial: Series, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = group("now", referenced_region=sr.ImageRegion("POINT", pixel(AT), slice_image(axial, AT[2])))
+    drawn = sr.ImageRegion("POINT", pixel(AT), sr.SourceImageForRegion(CTImageStorage, "1.2.3.4"))
+    in_space = sr.ImageRegion3D("POINT", lps(axial, AT), "1.2.3.5")
+    others = [group("drawn", referenced_region=drawn), group("in space", referenced_region=in_space)]
+    prior = copy.deepcopy(source_headers(axial)[0][0])
+    prior.SOPInstanceUID, prior.SeriesInstanceUID = "1.2.3.4", "1.2.3.6"
+    path = reported(tmp_path / "report.dcm", axial, [others[0], here, others[1]], evidence=[prior])
+    assert read(path, axial)["nodule_id"].tolist() == ["now"]
+    assert "measurement group drawn is left out" in caplog.text
+    assert "measurement group in space is left out" in caplog.text
+    with pytest.raises(InputError, match="drawn is drawn on the image"):
+        read(reported(tmp_path / "report.dcm", axial, others, evidence=[prior]), axial)
+
+
+def uneven(folder: Path) -> Series:
+    """The chest with one slice moved by half the spacing."""
+    corners = [(0.0, 0.0, 110.0 + 2.0 * k + (1.0 if k > 25 else 0.0)) for k in range(chest().shape[2])]
+    return series_in(write_dicom(folder, corners=corners, extra=FRAME))
+
+
+def test_a_segmentation_of_another_grid_is_read_in_its_own_geometry(tmp_path: Path) -> None:
+    """Though it refers to the slices of a CT that are not evenly spaced."""
+    series = uneven(tmp_path / "ct")
+    finding = codes.SCT.MorphologicallyAbnormalStructure
+    path = segmented(tmp_path / "other.dcm", series, [("a", finding, blob(series, AT))])
+    document = pydicom.dcmread(path)
+    measures = document.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.PixelSpacing = [2 * value for value in measures.PixelSpacing]
+    measures.SpacingBetweenSlices = 2.0
+    document.save_as(path)
+    table = read(path, series)
+    column, row, k = AT
+    np.testing.assert_allclose(table[list(CENTER)], world(series, (2 * column, 2 * row, k)), atol=1e-3)
+
+
+@pytest.mark.parametrize("even", [True, False], ids=["even", "uneven"])
+def test_a_segmentation_without_the_distance_of_its_planes_is_read_by_slices(even: bool, tmp_path: Path) -> None:
+    series = series_in(write_dicom(tmp_path / "ct", extra=FRAME)) if even else uneven(tmp_path / "ct")
+    finding = codes.SCT.MorphologicallyAbnormalStructure
+    at = [np.array([30.0, 41.0, k]) for k in (4.0, 8.0, 15.0)]
+    path = segmented(tmp_path / "other.dcm", series, [(f"n{k}", finding, blob(series, k, 0)) for k in at])
+    document = pydicom.dcmread(path)
+    measures = document.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    if "SpacingBetweenSlices" in measures:
+        del measures.SpacingBetweenSlices
+    document.save_as(path)
+    np.testing.assert_allclose(read(path, series)[list(CENTER)], world(series, *at), atol=1e-3)
 
 
 def without_template(document: pydicom.Dataset) -> None:

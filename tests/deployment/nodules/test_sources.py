@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lung_nodule.deployment.nodules.sources import read_nodule_source
+from lung_nodule.deployment.nodules.sources import other_image_warnings, read_nodule_source
 from lung_nodule.errors import InputError
 from lung_nodule.io import CENTER, Volume, write_nifti
 
@@ -83,6 +83,16 @@ REFUSED = {
         [{"box": [[1, 2, 3, 4, 5, 6]], "label_scores": [None]}],
         "each box needs six numbers, one",
     ),
+    "no width": ([{"box": [[1, 2, 3, 0, 5, 6]], "label_scores": [1.0]}], "has a size of 0 mm or less, or of more than"),
+    "corners": (
+        [{"box": [[1, 2, 3, -9, 5, 6]], "label_scores": [1.0]}],
+        r"centre and size \(cccwhd, mm, LPS\), not two",
+    ),
+    "a large one": ([{"box": [[1, 2, 3, 4, 5, 400]], "label_scores": [1.0]}], r"the box \(1, 2, 3, 4, 5, 400\) has a"),
+    "corners by name": (
+        [{"box": [[1, 2, 3, 4, 5, 6]], "label_scores": [1.0], "box_mode": "xyzxyz"}],
+        "holds boxes of mode xyzxyz: convert them to cccwhd",
+    ),
     "a score missing": ([{"box": [[1, 2, 3, 4, 5, 6]], "label_scores": []}], "1 boxes with 0 scores"),
 }
 
@@ -92,6 +102,26 @@ def test_what_holds_no_nodule_is_refused(case: str, tmp_path: Path) -> None:
     images, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         read_nodule_source(_write(tmp_path / "result.json", *images), series_of=tmp_path / "c.nii.gz")
+
+
+@pytest.mark.parametrize(("ct", "warned"), [("a.nii", False), ("A.nii.gz", False), ("b.nii.gz", True), ("a", False)])
+def test_detections_of_another_image_are_a_warning(
+    ct: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the file's name, which a DICOM series (a folder) does not have."""
+    path = _write(tmp_path / "result.json", _image("a.nii.gz", (0.9, 0.9)))
+    table = read_nodule_source(path, series_of=tmp_path / ct)
+    said = ["The nodules were detected in a.nii.gz, the CT is b.nii.gz: check that they belong together."]
+    assert other_image_warnings(table, tmp_path / ct) == said * warned
+    assert ("detections were made in" in caplog.text) == warned
+    assert other_image_warnings(table.drop(columns="image"), tmp_path / ct) == []
+
+
+@pytest.mark.parametrize("name", ["folder", "seg.zip", "table.xlsx", "labels.nrrd"])
+def test_what_is_no_source_is_told_what_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=f"{name} holds no nodules: give a table .*, a label map"):
+        read_nodule_source(tmp_path / name)
 
 
 def test_a_map_without_labels_or_of_probabilities_is_refused(tmp_path: Path) -> None:

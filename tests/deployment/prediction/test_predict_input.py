@@ -14,7 +14,7 @@ import pytest
 from lung_nodule.__main__ import main
 from lung_nodule.deployment.dicom.results import REPORT, SEGMENTATION
 from lung_nodule.deployment.nodules.sources import read_nodule_source
-from lung_nodule.deployment.prediction import predict
+from lung_nodule.deployment.prediction import predict, results
 from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.deployment.prediction.patients import patients_of
 from lung_nodule.errors import InputError
@@ -104,6 +104,45 @@ def test_a_table_of_something_else_is_not_overwritten(columns: str, tmp_path: Pa
     with pytest.raises(InputError, match=r"nodules.csv holds no results and would be overwritten: name another"):
         _predict(ct, nodules, tmp_path)
     assert (tmp_path / "nodules.csv").read_text() == f"{columns}\n"
+
+
+@pytest.mark.parametrize("name", ["nodules.nii.gz", "report.html", "masks/nodule_0.nii.gz"])
+def test_files_of_something_else_are_not_overwritten(name: str, tmp_path: Path) -> None:
+    """A folder with nodules.csv holds a prediction, which another replaces; without it the files are the user's."""
+    ct, nodules, own = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv"), tmp_path / "out" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(InputError, match=f"{name} is not of an earlier prediction and would be overwritten"):
+        _predict(ct, nodules, tmp_path / "out")
+    assert own.read_text() == "mine"
+    own.unlink()
+    _predict(ct, nodules, tmp_path / "out")
+    _predict(ct, nodules, tmp_path / "out")
+
+
+def test_a_prediction_that_was_stopped_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ct, nodules = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "write_report", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            _predict(ct, nodules, tmp_path / "out")
+    assert (tmp_path / "out" / "masks" / "nodule_0.nii.gz").is_file()
+    assert not (tmp_path / "out" / "nodules.json").exists()
+    _predict(ct, nodules, tmp_path / "out")
+    assert (tmp_path / "out" / "nodules.json").is_file()
+
+
+def _stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_why_there_are_no_dicom_results_is_in_the_report(tmp_path: Path) -> None:
+    ct = write_dicom(tmp_path / "ct")  # without a frame of reference
+    _predict(ct, write_centers(tmp_path / "n.csv"), tmp_path / "out")
+    (said,) = json.loads((tmp_path / "out" / "nodules.json").read_text())["warnings"]
+    assert said.startswith("nodules_seg.dcm and nodules_sr.dcm are not written")
+    assert "FrameOfReferenceUID" in said
+    assert "nodules_sr.dcm are not written" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_one_prediction_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
@@ -196,6 +235,9 @@ def test_its_segmentation_of_an_uneven_series_is_a_source_of_nodules(tmp_path: P
         ("study01", "LIDC-IDRI-0013", ["LIDC-IDRI-0013", "study01"]),
         ("0012", "LIDC-IDRI-0012", ["LIDC-IDRI-0012"]),
         ("0012", "ANON1", ["ANON1", "0012"]),
+        ("306", "306", ["306"]),
+        ("0013 ", "LIDC-IDRI-0013", ["LIDC-IDRI-0013"]),
+        ("ABLE ", "ABLE", ["ABLE"]),
         ("0012", "", ["LIDC-IDRI-0012"]),
         (None, "", []),
     ],

@@ -62,6 +62,18 @@ def summary(out: Path) -> dict[str, str]:
         return {row["name"]: row["status"] for row in csv.DictReader(file)}
 
 
+def test_the_summary_has_the_warnings_of_the_reports(tmp_path: Path, answered: list[str]) -> None:
+    """A series without a frame of reference gets no DICOM results."""
+    write_dicom(tmp_path / "ct")
+    write_centers(tmp_path / "nodules.csv")
+    write_list(tmp_path / "cases.csv", [{"ct": "ct", "nodules": "nodules.csv"}])
+    for status in ("done", "skipped"):
+        assert run(tmp_path, tmp_path / "out") == 0
+        table = pd.read_csv(tmp_path / "out" / SUMMARY)
+        assert table["status"].tolist() == [status]
+        assert "nodules_seg.dcm and nodules_sr.dcm are not written" in table["warnings"][0]
+
+
 def test_every_case_is_predicted_into_its_folder_and_once(work: Path, tmp_path: Path, answered: list[str]) -> None:
     """A second run asks nothing, whatever the files of a series are called; a changed input is asked again."""
     out = tmp_path / "out"
