@@ -252,8 +252,8 @@ def benchmark(
     dataset_dir: str,
     out: str,
     bundles: str | None = None,
-    seeds: int = 3,
-    folds: str | int = 5,
+    seeds: int | None = None,
+    folds: str | int | None = None,
     processes: int = 1,
     scheduler: str | None = None,
     options: str | None = None,
@@ -273,8 +273,8 @@ def benchmark(
         dataset_dir: Dataset written by `python -m preprocessing convert`.
         out: The folder to write to.
         bundles: Bundle names, separated by commas. Default: all.
-        seeds: Number of trainings per fold, with the seeds 0, 1, ...
-        folds: Number of test folds, starting at 0; or their numbers, separated by commas ("3," for one).
+        seeds: Number of trainings per fold, with the seeds 0, 1, ... Default: 3.
+        folds: Number of test folds, starting at 0; or their numbers, separated by commas ("3," for one). Default: 5.
         processes: Number of parallel trainings on this machine, each with its share of the cores.
         scheduler: tcp://host:port of a Dask scheduler, whose workers train instead.
         options: JSON file with additional training options by bundle, such as {"mtcnn": {"max_epochs": 5}}.

@@ -12,6 +12,8 @@ from lung_nodule.lidc import FOLDS
 from lung_nodule.runtime.command_line import names, output_folder, path_text, positive_number, whole_number
 
 FAILED = 1
+SEEDS = 3
+"""Default number of trainings per fold."""
 
 
 def plan_benchmark(**given: Any) -> Callable[[], int]:
@@ -27,10 +29,12 @@ def plan_benchmark(**given: Any) -> Callable[[], int]:
         for flag in ("weights", "fit_dir", *COHORT):
             if given[flag] is not None:
                 raise InputError(f"--{flag} goes with --evaluate_only, not with a cross-validation")
-        seeds, folds = whole_number(given["seeds"], "--seeds", least=1), tested_folds(given["folds"])
+        seeds = SEEDS if given["seeds"] is None else whole_number(given["seeds"], "--seeds", least=1)
+        folds = tested_folds(FOLDS if given["folds"] is None else given["folds"])
     else:
-        if given["options"] is not None:
-            raise InputError("--options applies to trainings only: leave it out with --evaluate_only")
+        for flag in ("options", "seeds", "folds"):
+            if given[flag] is not None:
+                raise InputError(f"--{flag} applies to trainings only: leave it out with --evaluate_only")
         seeds, folds = 0, []
     paths = {flag: path_text(given[flag], f"--{flag}") for flag in PATHS if given[flag] is not None}
     out = output_folder(given["out"], "--out")

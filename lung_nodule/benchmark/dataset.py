@@ -122,7 +122,12 @@ def _annotations(folder: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     columns = ["nodule_id", "reader", *CHARACTERISTICS]
-    return read_table(path, required=columns, numeric=columns[1:])[columns]
+    table = read_table(path, required=columns, numeric=columns[1:])[columns]
+    repeated = table[table.duplicated(["nodule_id", "reader"])]
+    if len(repeated):
+        nodule, reader = repeated.iloc[0][["nodule_id", "reader"]]
+        raise InputError(f"{path}: reader {reader:g} rates {nodule} twice: keep one row of each reader and nodule")
+    return table
 
 
 def _fingerprint(folder: Path, items: Sequence[dict[str, Any]]) -> str:

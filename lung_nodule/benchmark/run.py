@@ -20,7 +20,7 @@ from lung_nodule.benchmark.baselines.splits import (
     refuse_one_class,
     refuse_shared,
 )
-from lung_nodule.benchmark.cells.cell import Cell, CellFailure
+from lung_nodule.benchmark.cells.cell import Cell, CellFailure, software_of
 from lung_nodule.benchmark.cells.plan import given_cells, trained_cells
 from lung_nodule.benchmark.cells.run_cells import run_cells
 from lung_nodule.benchmark.dataset import Dataset, folds_of, read_dataset, require_classes
@@ -196,6 +196,7 @@ def _write(
             "panel_map_weights": chosen_weights(table),
             "configurations": {cell.bundle: cell.made_with["configuration"] for cell in done},
             "software": this_software().as_dict(),
+            "software_of_networks": software_of(done),
             "failed": {one.cell: one.reason for one in failed},
         },
         notes=[*missing_notes(failed, protocol.get("seeds", 1)), *_notes(dataset, splits, left_out)],

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -165,10 +166,13 @@ def sentence(value: object, flag: str) -> str:
 
 
 def path_text(value: object, flag: str, *, what: str = "a path") -> str:
-    """The text of a path or of another name; True of a bare flag is refused."""
+    """The text of a path or of another name; True of a bare flag is refused.
+
+    A leading ``~`` is the home folder, as in ``--out=~/data``, where a shell leaves it.
+    """
     if isinstance(value, bool) or not str(value).strip():
         raise InputError(f"{flag} needs {what}")
-    return str(value)
+    return os.path.expanduser(str(value))
 
 
 def output_folder(value: object, flag: str) -> Path:

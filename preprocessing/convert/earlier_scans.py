@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import walk
-from lung_nodule.io.dicom.find import NOT_READABLE
+from lung_nodule.io.dicom.find import NOT_READABLE, may_be_image
+from lung_nodule.io.dicom.quiet import quiet
 from lung_nodule.runtime.software import this_software
 from preprocessing.convert.sources import Sources
 from preprocessing.dataset.conversion_settings import ConversionSettings
@@ -58,9 +59,9 @@ def _check_settings(out: Path, records: Sequence[Record], settings: ConversionSe
 
 
 def refuse_mixture(records: Sequence[Record], sources: Sequence[Sources], out: Path) -> None:
-    """Refuse to add real scans to a synthetic dataset, or the reverse.
+    """Refuse real and synthetic scans in one dataset, whether it holds scans already or is new.
 
-    One header of the download is read, and none if the dataset has no scans yet.
+    One header of each scan's files is read.
 
     Args:
         records: records of the dataset's finished scans.
@@ -68,27 +69,32 @@ def refuse_mixture(records: Sequence[Record], sources: Sequence[Sources], out: P
         out: folder of the dataset, for the message.
 
     Raises:
-        InputError: one is real and the other synthetic.
+        InputError: some are real and others synthetic.
     """
-    if not records:
-        return
-    manufacturer = next(_manufacturers(sources), None)
-    kept = {is_synthetic(str(record["scan"]["manufacturer"])) for record in records}
-    if manufacturer is not None and kept != {is_synthetic(manufacturer)}:
-        held, given = ("synthetic", "real") if True in kept else ("real", "synthetic")
+    kept = {is_synthetic(str(record["scan"]["manufacturer"])): out for record in records}
+    given = {is_synthetic(found[0]): found[1] for source in sources if (found := _manufacturer(source)) is not None}
+    if len(given) > 1:
         raise InputError(
-            f"{out} holds {held} scans and these files are {given} (manufacturer {manufacturer!r}): give another --out"
+            f"the files are of synthetic scans ({given[True]}) and of real ones ({given[False]}): convert them from "
+            "separate folders, each with an --out of its own"
+        )
+    if kept and given and kept.keys() != given.keys():
+        held, other = ("synthetic", "real") if True in kept else ("real", "synthetic")
+        raise InputError(
+            f"{out} holds {held} scans and these files are of {other} ones ({next(iter(given.values()))}): give "
+            "another --out"
         )
 
 
-def _manufacturers(sources: Sequence[Sources]) -> Iterator[str]:
-    """The manufacturer in each readable DICOM file."""
-    for source in sources:
-        files = (*source.files, *(path for root in source.folders for folder in walk(root) for path in folder.files))
-        for path in files:
-            try:
+def _manufacturer(source: Sources) -> tuple[str, Path] | None:
+    """The manufacturer in a scan's first readable DICOM file, and the file; None without one."""
+    for path in (*source.files, *(path for root in source.folders for folder in walk(root) for path in folder.files)):
+        if not may_be_image(path):
+            continue
+        try:
+            with quiet():
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"])
-                manufacturer = str(header.get("Manufacturer", ""))
-            except NOT_READABLE:
-                continue
-            yield manufacturer
+            return str(header.get("Manufacturer", "")), path
+        except NOT_READABLE:
+            continue
+    return None

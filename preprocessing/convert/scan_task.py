@@ -8,6 +8,7 @@ from pathlib import Path
 from lung_nodule.errors import InputError
 from lung_nodule.io import Series, Volume, read_series, write_json, write_nifti
 from lung_nodule.runtime.software import this_software
+from preprocessing.convert.series_checks import require_one_kind, require_pixel_grid
 from preprocessing.convert.sources import Sources, series_of
 from preprocessing.convert.unfinished import begin, finish
 from preprocessing.dataset.conversion_settings import ConversionSettings
@@ -59,7 +60,10 @@ def convert_scan(task: ScanTask) -> SkippedScan | None:
     begin(task.out, task.scan)
     task.record_path.unlink(missing_ok=True)
     try:
-        series = read_series(series_of(task.scan, task.sources), complete=True, duplicates=task.settings.duplicates)
+        files = series_of(task.scan, task.sources)
+        require_one_kind(files)
+        series = read_series(files, complete=True, duplicates=task.settings.duplicates)
+        require_pixel_grid(series, task.scan)
         level = task.settings.consensus
         nodules = [build_nodule(nodule, series, level=level) for nodule in database.nodules(task.scan)]
     except InputError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,11 @@ import numpy as np
 from lung_nodule.errors import InputError
 from lung_nodule.io import SeriesFiles, files_under, format_positions, new_files, sort_series
 from lung_nodule.io.dicom.find import is_packed
+from lung_nodule.io.dicom.slice_grid import SAME_POSITION_MM
 from preprocessing.lidc.records import ScanRecord
 
 logger = logging.getLogger(__name__)
 
-SAME_Z_MM = 0.05
 SHOWN = 3
 
 
@@ -60,7 +61,9 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
         archives = [path for folder in sources.folders for path in files_under(folder)[0] if is_packed(path)]
         if archives:
             raise InputError(f"no file of its CT series {scan.series_uid}{instead}{unpack_first(archives)}")
-        raise InputError(f"no file of its CT series {scan.series_uid}{instead}: download the series")
+        raise InputError(
+            f"no file of its CT series {scan.series_uid}{instead or _other_files(sources)}: download the series"
+        )
     if others:
         logger.warning("%s: its folders hold other CT series, which are left out: %s", scan.name, others)
     files = SeriesFiles(
@@ -72,7 +75,7 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
         headers=tuple(header for series in found for header in series.headers),
     )
     distance = np.abs(scan.slice_positions[:, None] - files.z_positions[None, :])
-    missing = scan.slice_positions[distance.min(axis=1) > SAME_Z_MM]
+    missing = scan.slice_positions[distance.min(axis=1) > SAME_POSITION_MM]
     if len(missing) and unreadable:
         raise InputError(f"cannot read {broken}: no slices at z = {format_positions(missing)} are left; {_AGAIN}")
     if len(missing):
@@ -80,7 +83,7 @@ def series_of(scan: ScanRecord, sources: Sources) -> SeriesFiles:
     ignored = {path: why for path, why in unreadable.items() if path not in set(sources.files)}
     if ignored:
         logger.warning("%s is complete; ignored unreadable files: %s", scan.name, listed(ignored))
-    return _without_extra(files, distance.min(axis=0) > SAME_Z_MM)
+    return _without_extra(files, distance.min(axis=0) > SAME_POSITION_MM)
 
 
 _AGAIN = "make it readable or download the series again"
@@ -99,6 +102,17 @@ def unpack_first(archives: Sequence[Path]) -> str:
         return ""
     more = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
     return f" (archives are not read: unpack {archives[0].name}{more} first)"
+
+
+def _other_files(sources: Sources) -> str:
+    """The files of the folders by their endings; empty without files."""
+    endings = Counter(path.suffix.lower() for folder in sources.folders for path in files_under(folder)[0])
+    counts = [f"{count} {ending or 'without an ending'}" for ending, count in endings.most_common(SHOWN)]
+    return (
+        f"; of the files in its folders ({', '.join(counts)}) none is a DICOM CT image by name and header"
+        if counts
+        else ""
+    )
 
 
 def _read_headers(sources: Sources) -> tuple[list[SeriesFiles], dict[Path, str]]:

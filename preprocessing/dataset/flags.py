@@ -21,7 +21,7 @@ PLACE_FLAGS = (
     "flipped",
     "two_scans",
 )
-FILE_FLAGS = ("extra_slices", "padding", "odd_numbers", "compressed")
+FILE_FLAGS = ("extra_slices", "padding", "blank_slices", "odd_numbers", "compressed")
 MARK_FLAGS = ("no_nodules", "more_than_four_annotations", "rating_off_scale")
 SCAN_FLAGS = (*PLACE_FLAGS, *FILE_FLAGS, *MARK_FLAGS)
 NODULE_FLAGS = tuple(dict.fromkeys((*FLAGS, "empty_consensus", *PLACE_FLAGS)))

@@ -46,7 +46,7 @@ def read_record(path: Path) -> Record:
 def read_records(out: Path) -> list[Record]:
     """Records of all finished scans of a dataset, ordered by scan; unreadable ones are skipped with a warning."""
     records = []
-    for path in sorted((out / "scans").glob("*.json")):
+    for path in sorted(path for path in (out / "scans").glob("*.json") if not path.name.startswith(".")):
         try:
             records.append(read_record(path))
         except InputError as error:

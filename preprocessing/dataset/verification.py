@@ -15,6 +15,7 @@ import pandas as pd
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, read_nifti, read_table
+from lung_nodule.io.atomic import TEMPORARY
 from lung_nodule.runtime.progress_bar import progress
 from preprocessing.dataset.manifest import MANIFEST, read_manifest
 from preprocessing.dataset.rows import NODULE_COLUMNS, SCAN_COLUMNS
@@ -71,7 +72,7 @@ def _files(dataset: Path, manifest: dict[str, str]) -> Iterator[str]:
     for path in sorted(path for path in dataset.rglob("*") if not path.is_dir()):
         name = path.relative_to(dataset).as_posix()
         if name not in manifest and name not in NOT_LISTED and not name.startswith(f"{CANDIDATES}/"):
-            yield f"extra: {name}" + (" (left by an interrupted run)" if path.name.startswith(".") else "")
+            yield f"extra: {name}" + (" (left by an interrupted run)" if TEMPORARY.fullmatch(path.name) else "")
 
 
 def _candidates(folder: Path) -> Iterator[str]:

@@ -82,10 +82,13 @@ def write_phantom(
 
 def _check_no_download(out: Path) -> None:
     """Synthetic slices must not be mixed with those of a real series, which has the same UID."""
-    if not (out / NOTICE_FILE).is_file() and any(out.glob("LIDC-IDRI-*")):
-        raise InputError(
-            f"{out} holds patients that are not a phantom (no {NOTICE_FILE} beside them): give another --out"
-        )
+    if out.is_dir() and not (out / NOTICE_FILE).is_file():
+        foreign = next((path for path in sorted(out.iterdir()) if not path.name.startswith(".")), None)
+        if foreign is not None:
+            raise InputError(
+                f"{out} is not the folder of a phantom (no {NOTICE_FILE} beside {foreign.name}): give an empty or new "
+                "--out"
+            )
 
 
 def _write_missing(out: Path, wanted: Sequence[tuple[ScanRecord, HardCase]], workers: int) -> None:

@@ -16,6 +16,7 @@ from lung_nodule.benchmark.cells.cell import CellFailure
 from lung_nodule.benchmark.dataset import read_dataset
 from lung_nodule.benchmark.weights import find_weights, refuse_seen
 from lung_nodule.holdout import holdout_patients
+from lung_nodule.lidc import CHARACTERISTICS
 
 
 @pytest.fixture
@@ -90,6 +91,18 @@ def test_a_missing_voi(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_no_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "dataset").mkdir()
     assert "it has no nodules.csv" in refused(tmp_path / "dataset", caplog)
+
+
+def test_a_reader_who_rates_a_nodule_twice(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nodule = pd.read_csv(dataset / "nodules.csv")["nodule_id"][0]
+    ratings = [{"nodule_id": nodule, "reader": reader, **dict.fromkeys(CHARACTERISTICS, 3)} for reader in (0, 1, 1)]
+    pd.DataFrame(ratings).to_csv(dataset / "annotations.csv", index=False)
+    assert f"reader 1 rates {nodule} twice: keep one row" in refused(dataset, caplog)
+
+
+@pytest.mark.parametrize("flag", ["--folds", "--seeds"])
+def test_folds_and_seeds_are_of_trainings(flag: str, dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert f"{flag} applies to trainings only" in refused(dataset, caplog, "--evaluate_only", flag, "1")
 
 
 def test_an_unknown_bundle(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -199,6 +199,9 @@ def test_a_reader_has_the_others_as_reference() -> None:
     assert without_class["malignant"].isna().all(), "a network has no such nodule"
     assert got["texture_pred"].tolist() == [1, 3, 5]
     assert got["texture_mean"].tolist() == [4, 3, 2]
+    least = ATTRIBUTE_THRESHOLDS["texture"]
+    assert got["texture_prob"].tolist() == [float(rating >= least) for rating in (1, 3, 5)]
+    assert got["texture_score"].tolist() == [1, 3, 5]
     assert got["dice_voi"].tolist() == NODULES.loc[0, [f"reader{i}_dice" for i in range(3)]].tolist()
     assert set(got["method"]) == {ONE_READER.name}
     assert rating_spread(ratings)["n0"] == pytest.approx(np.std([1, 3, 5]))

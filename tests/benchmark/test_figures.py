@@ -132,7 +132,10 @@ def test_masks() -> None:
 
 
 def test_tertiles_are_thirds() -> None:
-    assert size_tertiles(ROWS["diameter_mm"]).value_counts().to_dict() == {"small": 100, "middle": 100, "large": 100}
+    thirds = {"small": 100, "middle": 100, "large": 100}
+    assert size_tertiles(ROWS).value_counts().to_dict() == thirds
+    several = ROWS.loc[ROWS.index.repeat(np.random.default_rng(0).integers(1, 5, len(ROWS)))].reset_index(drop=True)
+    assert size_tertiles(several)[~several["nodule_id"].duplicated()].value_counts().to_dict() == thirds
 
 
 def test_attributes() -> None:
@@ -142,10 +145,16 @@ def test_attributes() -> None:
         assert got[f"{name}_mae"] == pytest.approx(mean_absolute_error(mean, predicted))
         assert got[f"{name}_spearman"] == pytest.approx(spearmanr(mean, predicted)[0])
     for name, threshold in ATTRIBUTE_THRESHOLDS.items():
-        high, score = ROWS[f"{name}_mean"] >= threshold, ROWS[f"{name}_prob"]
-        if high.any():
-            assert got[f"{name}_auc"] == pytest.approx(roc_auc_score(high, score))
+        high, score, rating = ROWS[f"{name}_mean"] >= threshold, ROWS[f"{name}_prob"], ROWS[f"{name}_pred"]
         assert got[f"{name}_accuracy"] == pytest.approx(accuracy_score(high, score >= 0.5))
+        rated = attribute_figures(ROWS.drop(columns=f"{name}_prob"))
+        assert rated[f"{name}_accuracy"] == pytest.approx(accuracy_score(high, rating >= threshold))
+        if high.any():
+            better = max(roc_auc_score(high, score), roc_auc_score(high, rating))
+            assert got[f"{name}_auc"] == pytest.approx(better)
+            assert rated[f"{name}_auc"] == pytest.approx(roc_auc_score(high, rating))
+            constant = attribute_figures(ROWS.assign(**{f"{name}_score": 0.0}))
+            assert constant[f"{name}_auc"] == 0.5, "a score takes the place of both"
 
 
 def test_seeds_are_averaged_after_the_figure() -> None:

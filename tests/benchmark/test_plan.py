@@ -87,6 +87,10 @@ def test_options_as_monai_reads_them() -> None:
         ),
         ('{"mtcnn": {"max_slice_thickness_mm": 5}}', "sets max_slice_thickness_mm of mtcnn"),
         ('{"mtcnn": {"cohort#min_readers": 1}}', "sets cohort#min_readers of mtcnn"),
+        (
+            '{"mtcnn": {"consensus": "all"}}',
+            "sets consensus of mtcnn, but all methods are",
+        ),
         ('{"mtcnn": {"max_epochs": 1, "validation_fold": 3}}', "sets validation_fold of mtcnn"),
         ('{"mtcnn": {"training_folds": [1]}}', "sets training_folds of mtcnn"),
     ],

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lung_nodule.benchmark.baselines.methods_without_network import DIAMETER, RADIOMICS, THRESHOLD, Baseline
+from lung_nodule.benchmark.baselines.methods_without_network import DIAMETER, ONE_READER, RADIOMICS, THRESHOLD, Baseline
 from lung_nodule.benchmark.predictions import write_predictions
 from lung_nodule.benchmark.report.markdown import benchmark_markdown
 from lung_nodule.benchmark.report.plots import write_plots
@@ -142,14 +142,51 @@ def test_few_patients_of_a_class_have_no_interval(table: pd.DataFrame) -> None:
     assert results["methods"]["net"]["intervals"]["malignancy auc"] is None
 
 
+def test_a_reader_is_compared_on_the_readings(table: pd.DataFrame) -> None:
+    """Against the other readers, as the reader is; there is no such Dice of a network."""
+    net = table[(table["method"] == "net") & (table["seed"] == 0)]
+    random = np.random.default_rng(7)
+    readings = net.loc[net.index.repeat(3)].reset_index(drop=True).assign(method=ONE_READER.name, seed=np.nan)
+    readings["reader"] = np.tile([0, 1, 2], len(net))
+    readings["malignancy_mean"] += random.normal(0, 0.7, len(readings))
+    readings["malignant"] = (readings["malignancy_mean"] > 3).astype(float).mask(readings["malignant"].isna())
+    readings["texture_mean"] += random.normal(0, 0.5, len(readings))
+    readings = readings.assign(malignancy_prob=np.nan, malignancy_score=random.random(len(readings)))
+    both = pd.concat([net, readings], ignore_index=True)
+    against = benchmark_results(both, ["net"], [ONE_READER], described={}, protocol=CROSS_VALIDATION)
+    compared = against["methods"]["net"]["against"]
+    merged = net[["nodule_id", "malignancy_prob", "texture_pred"]].merge(
+        readings[["nodule_id", "malignant", "malignancy_score", "texture_mean"]], on="nodule_id"
+    )
+    known = merged.dropna(subset="malignant")
+    aucs = [roc_auc_score(known["malignant"], known[name]) for name in ("malignancy_prob", "malignancy_score")]
+    assert compared["malignancy auc"][ONE_READER.name]["difference"] == pytest.approx(aucs[0] - aucs[1])
+    error = (merged["texture_pred"] - merged["texture_mean"]).abs().mean()
+    own = (readings["texture_pred"] - readings["texture_mean"]).abs().mean()
+    assert compared["attributes texture_mae"][ONE_READER.name]["difference"] == pytest.approx(error - own)
+    assert ONE_READER.name not in compared["masks dice_voi"]
+
+
+def test_the_networks_software_is_named(table: pd.DataFrame) -> None:
+    protocol = {**CROSS_VALIDATION, "software": {"name": "0.2"}, "software_of_networks": {"a": ["0.1"], "b": ["0.2"]}}
+    net = table[table["method"] == "net"]
+    text = benchmark_markdown(benchmark_results(net, ["net"], [], described={}, protocol=protocol), [])
+    assert "Software: 0.2; networks: a by 0.1." in text
+
+
 def test_what_the_readers_give_a_network_is_said(table: pd.DataFrame) -> None:
     net = table[table["method"] == "net"]
     both = pd.concat([net.assign(method=name) for name in ("mtmrnet", "mtnet", "panel")])
     results = benchmark_results(both, ["mtnet", "mtmrnet", "panel"], BASELINES, described={}, protocol=CROSS_VALIDATION)
     text = benchmark_markdown(results, [])
-    assert "| **mtnet** | the nodule's centre |" in text
-    assert "| **mtmrnet** | the nodule's centre and mean diameter |" in text
-    assert "| **panel** | the nodule's centre and mean diameter |" in text
+    assert "| **mtnet** | the nodule's centre, and the crop's extent, which a network can see |" in text
+    assert (
+        "| **mtmrnet** | the nodule's centre, and the crop's extent, which a network can see; the mean diameter |"
+        in text
+    )
+    assert (
+        "| **panel** | the nodule's centre, and the crop's extent, which a network can see; the mean diameter |" in text
+    )
 
 
 def test_pictures_and_table_are_written(table: pd.DataFrame, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 from lung_nodule.errors import InputError
@@ -140,6 +145,9 @@ def test_series_with_wrong_positions_are_refused(tmp_path: Path, positions: list
         read_series(tmp_path)
 
 
+CORNER = np.indices(SHAPE).sum(axis=0) == 0
+
+
 @pytest.mark.parametrize("name", ["untilted", "mirrored in plane", "oblique"])
 def test_uneven_slices_stand_where_their_headers_say(tmp_path: Path, name: str) -> None:
     """Values that are linear in position are given back at every voxel's own position, whatever the slices' order."""
@@ -147,7 +155,7 @@ def test_uneven_slices_stand_where_their_headers_say(tmp_path: Path, name: str) 
     positions = np.array([0, 2.5, 3.5, 5, 7.5, 10, 13.5])[[2, 0, 1, 4, 3, 6, 5]]
     plan = SeriesPlan(
         corners=[np.array([-20.0, -30.0, 5.0]) + z * normal for z in positions],
-        stored=lambda number: np.full(SHAPE, round(100 * positions[number]), np.int16),
+        stored=lambda number: np.where(CORNER, 1, round(100 * positions[number])).astype(np.int16),
         orientation=ORIENTATIONS[name],
         intercept=0,
     )
@@ -276,6 +284,62 @@ def test_a_file_cut_in_its_header_is_named(tmp_path: Path, kept: int) -> None:
     (tmp_path / "._000001.dcm").write_bytes(b"what macOS leaves beside a file")
     with pytest.raises(InputError, match=r"000005\.dcm"):
         read_series(tmp_path)
+
+
+@pytest.mark.parametrize(("value", "declared"), [(63536, None), (63536, 63536), (63536, -2000), (65535, -1)])
+def test_padding_of_unsigned_pixels_becomes_air(value: int, declared: int | None, tmp_path: Path) -> None:
+    def stored(number: int) -> np.ndarray:
+        pixels = telling(SHAPE)(number).astype(np.uint16)
+        pixels[0, :3] = value
+        return pixels.view(np.int16)
+
+    extra = {"PixelRepresentation": 0}
+    for path in write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=stored, extra=extra)):
+        dataset = pydicom.dcmread(path)
+        if declared is not None:
+            dataset.add_new("PixelPaddingValue", "SS" if declared < 0 else "US", declared)
+            dataset.save_as(path)
+    data = read_series(tmp_path).volume.data
+    assert (data[:3, 0, :] == -1024).all()
+    assert data.max() < 2000
+
+
+def test_the_headers_do_not_keep_the_pixels(tmp_path: Path) -> None:
+    """A whole scan's would double the memory."""
+    write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling((256, 256))))
+    (files,) = find_series(tmp_path, keep_headers=True)
+    read_series(files)
+    for header in files.headers:
+        assert header._dict[Tag("PixelData")].value is None  # get_item would read it
+
+
+def test_a_single_shifted_slice_is_named(tmp_path: Path) -> None:
+    corners = axial_corners(np.arange(20) * 2.5)
+    corners[7] = (corners[7][0] + 5.0, *corners[7][1:])
+    write_series(tmp_path, SeriesPlan(corners=corners, stored=telling(SHAPE)))
+    with pytest.raises(InputError, match=r"000008\.dcm is shifted against the other slices by 5\.00 mm: remove"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("SliceThickness", "2,5"), ("InstanceNumber", "abc")])
+def test_an_attribute_that_is_not_needed_may_be_no_number(name: str, value: str, tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=telling(SHAPE)))
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        with disable_value_validation():
+            dataset[name] = RawDataElement(
+                Tag(name),
+                dictionary_VR(name),
+                len(value),
+                value.encode(),
+                0,
+                is_implicit_VR=False,
+                is_little_endian=True,
+            )
+            dataset.save_as(path)
+    series = read_series(tmp_path)
+    assert math.isnan(series.slice_thickness_mm) == (name == "SliceThickness")
+    assert set(series.instance_numbers) == ({None} if name == "InstanceNumber" else {1, 2, 3, 4, 5})
 
 
 @pytest.mark.parametrize("declared", [None, -2000, 63536])

@@ -56,6 +56,16 @@ def test_padding_and_compression_are_counted(tmp_path: Path) -> None:
     }
 
 
+def test_slices_of_one_value_are_counted(tmp_path: Path) -> None:
+    """A download that was cut short may be zeros to its end."""
+
+    def stored(number: int) -> np.ndarray:
+        return telling(SHAPE)(number) * np.int16(number != 1)
+
+    write_series(tmp_path, SeriesPlan(corners=axial_corners(POSITIONS), stored=stored))
+    assert read_series(tmp_path).remarks == {"blank_slices": "all pixels of 1 slices are equal (number 2 from below)"}
+
+
 @pytest.mark.parametrize(("rule", "taken", "number"), [("first", 4, "lowest"), ("last", 1, "highest")])
 def test_of_different_slices_the_instance_number_decides(tmp_path: Path, rule: str, taken: int, number: str) -> None:
     """Three files at 2.5 mm: two of them equal, the third with other pixels, the numbers against the files' order."""

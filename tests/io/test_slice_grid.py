@@ -38,6 +38,17 @@ def test_regular_positions_are_their_own_grid() -> None:
     assert slice_grid(REGULAR).spacing == pytest.approx(1.25)
 
 
+@pytest.mark.parametrize(("spacing", "decimals"), [(0.625, 2), (0.672, 2), (1.25, 1), (2.5, 1), (0.6667, 3)])
+@pytest.mark.parametrize("slices", [2, 300, 301])
+def test_rounded_positions_are_even(spacing: float, decimals: int, slices: int) -> None:
+    positions = np.round(-300 + spacing * np.arange(slices), decimals)
+    grid = slice_grid(positions)
+    assert grid.is_slices
+    assert not grid.interpolated.any()
+    assert grid.spacing == pytest.approx(spacing, rel=1e-3 if slices > 2 else 0.1)
+    np.testing.assert_allclose(grid.positions, positions, atol=0.06)
+
+
 @pytest.mark.parametrize("name", UNEVEN)
 def test_uneven_positions_are_laid_on_a_grid_by_true_position(name: str) -> None:
     positions = UNEVEN[name]

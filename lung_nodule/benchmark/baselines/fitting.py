@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 STRENGTH = 0.1
 """C of the regression with many features; fixed, not tuned."""
-MANY = 5
+MANY = 15
 """Largest number of features that is fitted with C = 1."""
 
 

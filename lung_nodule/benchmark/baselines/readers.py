@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from lung_nodule.benchmark.baselines.methods_without_network import ONE_READER
 from lung_nodule.benchmark.predictions import KEYS
-from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, CHARACTERISTICS, HIGHEST_RATING
+from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES, CHARACTERISTICS
 
 BENIGN_MALIGNANT = 3.0
 
@@ -41,7 +41,8 @@ def reader_rows(nodules: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFram
             "malignancy_score": own["malignancy"].astype(float),
             **{f"{name}_mean": others[name] for name in ATTRIBUTES},
             **{f"{name}_pred": own[name] for name in ATTRIBUTES},
-            **{f"{name}_prob": (own[name] - 1) / (HIGHEST_RATING[name] - 1) for name in ATTRIBUTE_THRESHOLDS},
+            **{f"{name}_prob": (own[name] >= least).astype(float) for name, least in ATTRIBUTE_THRESHOLDS.items()},
+            **{f"{name}_score": own[name].astype(float) for name in ATTRIBUTE_THRESHOLDS},
         }
     )
     kept = nodules[[*(key for key in KEYS if key in nodules), "readers", "diameter_mm"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ class Cell:
     def finish(self, **more: Any) -> None:
         """Record that the cell is done; this file is written last."""
         write_json(self.folder / RECORD, {**self.made_with, **more})
+
+
+def software_of(cells: Iterable[Cell]) -> dict[str, list[str]]:
+    """Versions of the software that finished the cells, by bundle."""
+    names: dict[str, set[str]] = {}
+    for cell in cells:
+        record = json.loads((cell.folder / RECORD).read_text(encoding="utf-8"))
+        names.setdefault(cell.bundle, set()).add(str(record.get("software", "unknown")))
+    return {bundle: sorted(found) for bundle, found in names.items()}
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ ROOT = LIBRARY.parent
 TRAINING, RECOMMENDED, EVALUATION = "train.json", "recommended.json", "evaluate.json"
 TAKEN = ("dataset_dir", "output_dir", "model_path", "fold", "seed", "config_file")
 """Training options set by the benchmark itself."""
-SPLITTING = ("validation_fold", "training_folds", "cohort", *COHORT)
-"""Training options that would give a network other nodules than the baselines."""
+SPLITTING = ("validation_fold", "training_folds", "cohort", "consensus", *COHORT)
+"""Training options that would give a network other nodules or masks than the baselines."""
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -199,7 +199,7 @@ def read_options(path: str | Path | None, bundles: Sequence[str]) -> dict[str, d
                 )
             if option in SPLITTING:
                 raise InputError(
-                    f"--options {path} sets {name} of {bundle}, but all methods are compared on the same nodules and "
-                    "folds: remove it"
+                    f"--options {path} sets {name} of {bundle}, but all methods are compared on the same nodules, "
+                    "masks and folds: remove it"
                 )
     return found

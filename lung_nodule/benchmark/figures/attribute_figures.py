@@ -8,6 +8,9 @@ from lung_nodule.benchmark.figures.classification_figures import rank_correlatio
 from lung_nodule.evaluation.metrics import area_under_curve
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
+ENDS = ("score", "prob", "pred")
+"""Endings of the columns that rank an attribute; the first takes the place of the others."""
+
 
 def rated_attributes(rows: pd.DataFrame) -> list[str]:
     """Attributes whose rating a method predicts."""
@@ -15,15 +18,33 @@ def rated_attributes(rows: pd.DataFrame) -> list[str]:
 
 
 def binarised_attributes(rows: pd.DataFrame) -> list[str]:
-    """Attributes for which a method predicts high against low."""
-    return [name for name in ATTRIBUTE_THRESHOLDS if f"{name}_prob" in rows and rows[f"{name}_prob"].notna().any()]
+    """Attributes that a method ranks: it predicts high against low, or the rating."""
+    return [name for name in ATTRIBUTE_THRESHOLDS if _columns(rows, name)]
 
 
 def attribute_score(rows: pd.DataFrame, name: str) -> np.ndarray:
-    """Ranking score of an attribute: ``<attribute>_score`` where a method has one, else its probability."""
-    probability = rows[f"{name}_prob"]
-    score = rows[f"{name}_score"].fillna(probability) if f"{name}_score" in rows else probability
-    return score.to_numpy(dtype=float)
+    """Ranking score of an attribute: ``<attribute>_score`` where a method has one, else its probability or its rating,
+    whichever ranks these nodules better."""
+    scores = [rows[column].to_numpy(dtype=float) for column in _columns(rows, name)]
+    return max(scores, key=lambda score: np.nan_to_num(area_under_curve(score, is_high(rows, name).to_numpy())))
+
+
+def _columns(rows: pd.DataFrame, name: str) -> list[str]:
+    """Columns that rank an attribute."""
+    there = [column for end in ENDS if (column := f"{name}_{end}") in rows and rows[column].notna().any()]
+    return there[:1] if there[:1] == [f"{name}_score"] else there
+
+
+def is_called_high(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Whether the probability, or else the rating, says that an attribute is high."""
+    if f"{name}_prob" in rows and rows[f"{name}_prob"].notna().any():
+        return rows[f"{name}_prob"].to_numpy(dtype=float) >= 0.5
+    return rows[f"{name}_pred"].to_numpy(dtype=float) >= ATTRIBUTE_THRESHOLDS[name]
+
+
+def is_ranked(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Whether a nodule has all scores that rank an attribute."""
+    return rows[_columns(rows, name)].notna().all(axis=1)
 
 
 def is_high(rows: pd.DataFrame, name: str) -> pd.Series:
@@ -35,8 +56,8 @@ def attribute_figures(rows: pd.DataFrame) -> dict[str, float]:
     """Figures of one method and seed.
 
     Args:
-        rows: table with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both; the AUC uses
-            ``<attribute>_score`` if present.
+        rows: table with ``<attribute>_mean``, and ``<attribute>_pred`` or ``<attribute>_prob`` or both; the AUC is that
+            of :func:`attribute_score`.
 
     Returns:
         ``<attribute>_mae`` and ``_spearman`` of ratings, ``_auc`` and ``_accuracy`` of high against low.
@@ -47,8 +68,8 @@ def attribute_figures(rows: pd.DataFrame) -> dict[str, float]:
         figures[f"{name}_mae"] = float((known[f"{name}_pred"] - known[f"{name}_mean"]).abs().mean())
         figures[f"{name}_spearman"] = rank_correlation(known[f"{name}_pred"], known[f"{name}_mean"])
     for name in binarised_attributes(rows):
-        known = rows[rows[f"{name}_prob"].notna()]
-        probability, high = known[f"{name}_prob"].to_numpy(dtype=float), is_high(known, name).to_numpy()
+        known = rows[is_ranked(rows, name)]
+        high = is_high(known, name).to_numpy()
         figures[f"{name}_auc"] = area_under_curve(attribute_score(known, name), high)
-        figures[f"{name}_accuracy"] = float(((probability >= 0.5) == (high > 0.5)).mean())
+        figures[f"{name}_accuracy"] = float((is_called_high(known, name) == (high > 0.5)).mean())
     return figures

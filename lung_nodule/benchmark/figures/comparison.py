@@ -12,6 +12,7 @@ from lung_nodule.benchmark.figures.attribute_figures import (
     attribute_score,
     binarised_attributes,
     is_high,
+    is_ranked,
     rated_attributes,
 )
 from lung_nodule.benchmark.figures.classification_figures import ranking_score, scores_malignancy
@@ -70,6 +71,10 @@ DICE = Figure(
 )
 
 
+def _references(rows: pd.DataFrame) -> list[str]:
+    return [str(column) for column in rows if column == "malignant" or str(column).endswith("_mean")]
+
+
 def _error(name: str) -> Figure:
     def draw(bootstrap: PatientBootstrap, rows: pd.DataFrame) -> np.ndarray:
         return bootstrap.means((rows[f"{name}_pred"] - rows[f"{name}_mean"]).abs().to_numpy(), _patients(rows))
@@ -81,7 +86,7 @@ def _attribute_auc(name: str) -> Figure:
     def draw(bootstrap: PatientBootstrap, rows: pd.DataFrame) -> np.ndarray:
         return bootstrap.aucs(attribute_score(rows, name), is_high(rows, name).to_numpy(), _patients(rows))
 
-    return Figure("attributes", f"{name}_auc", True, draw, lambda rows: rows[rows[f"{name}_prob"].notna()])
+    return Figure("attributes", f"{name}_auc", True, draw, lambda rows: rows[is_ranked(rows, name)])
 
 
 class Comparison:
@@ -89,11 +94,14 @@ class Comparison:
 
     Args:
         tables: rows of the long table by method.
+        readings: method whose rows are single readings with references of their own, those of the other readers; a
+            network is compared with it on these references.
         draws: number of bootstrap samples.
     """
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame], *, draws: int = DRAWS) -> None:
-        self.tables = tables
+    def __init__(self, tables: Mapping[str, pd.DataFrame], *, readings: str | None = None, draws: int = DRAWS) -> None:
+        self.tables = dict(tables)
+        self.readings = readings
         patients = sorted({patient for rows in tables.values() for patient in rows["patient_id"]})
         self.bootstrap = PatientBootstrap(patients, draws=draws)
         self.once = self.bootstrap.once()
@@ -109,11 +117,23 @@ class Comparison:
         Returns:
             ``difference``, ``interval`` (95 %, paired by patient), ``better``: whether the network is better.
         """
+        method = self._on_readings(method) if baseline == self.readings else method
         nodules = self._nodules(method, figure) & self._nodules(baseline, figure)
         draws = self._draws(method, figure, nodules) - self._draws(baseline, figure, nodules)
         value = self._value(method, figure, nodules) - self._value(baseline, figure, nodules)
         better = value > 0 if figure.higher_is_better else value < 0
         return {"difference": value, "interval": self.bootstrap.interval(draws), "better": bool(better)}
+
+    def _on_readings(self, method: str) -> str:
+        """Name of the method's predictions repeated for each reading, with the reading's references."""
+        assert self.readings is not None
+        name = f"{method}, as {self.readings}"
+        if name not in self.tables:
+            references = self.tables[self.readings][["nodule_id", "reader", *_references(self.tables[self.readings])]]
+            predicted = self.tables[method]
+            predicted = predicted.drop(columns=[column for column in references if column in predicted][1:])
+            self.tables[name] = predicted.merge(references, on="nodule_id", how="inner")
+        return name
 
     def _nodules(self, method: str, figure: Figure) -> frozenset[str]:
         """Nodules of a method with the figure. For per-reader rows, a nodule counts if any of its readings does."""

@@ -9,10 +9,15 @@ from lung_nodule.evaluation.rows import COUNTS
 SIZES = ("small", "middle", "large")
 
 
-def size_tertiles(diameter_mm: pd.Series) -> pd.Series:
-    """``small``, ``middle`` or ``large``: thirds of the nodules by the readers' diameter."""
-    rank = diameter_mm.rank(method="first")
-    return pd.cut(rank, [0, len(rank) / 3, 2 * len(rank) / 3, len(rank)], labels=list(SIZES)).astype(str)
+def size_tertiles(rows: pd.DataFrame) -> pd.Series:
+    """``small``, ``middle`` or ``large`` for each row: thirds of the nodules by the readers' diameter.
+
+    Args:
+        rows: table with ``nodule_id`` and ``diameter_mm``; a nodule may have several rows.
+    """
+    rank = rows.groupby("nodule_id", sort=False)["diameter_mm"].first().rank(method="first")
+    size = pd.cut(rank, [0, len(rank) / 3, 2 * len(rank) / 3, len(rank)], labels=list(SIZES)).astype(str)
+    return rows["nodule_id"].map(size)
 
 
 def mask_figures(rows: pd.DataFrame) -> dict[str, float]:
@@ -27,7 +32,7 @@ def mask_figures(rows: pd.DataFrame) -> dict[str, float]:
         ``jaccard_pooled``, ``dice_<size>``.
     """
     known = rows[rows["dice_voi"].notna()]
-    size = size_tertiles(known["diameter_mm"])
+    size = size_tertiles(known)
     figures = {
         "dice_voi": known["dice_voi"].mean(),
         "jaccard_voi": (known["dice_voi"] / (2 - known["dice_voi"])).mean(),

@@ -49,9 +49,17 @@ def _head(results: Results) -> str:
     warning = [f"**{SYNTHETIC}**\n"] if dataset.get("synthetic") else []
     counts = max(((entry["nodules"], entry["patients"]) for entry in networks), default=(0, 0))
     what = f"{dataset.get('name', 'dataset')}, {counts[0]} nodules of {counts[1]} patients tested."
-    return "\n".join(
-        [*warning, what, PROTOCOLS[protocol["kind"]](protocol), f"Software: {protocol['software']['name']}."]
-    )
+    return "\n".join([*warning, what, PROTOCOLS[protocol["kind"]](protocol), _software(protocol)])
+
+
+def _software(protocol: Results) -> str:
+    """The version that made the tables, and those that trained or tested the networks, where they differ."""
+    own = protocol["software"]["name"]
+    others = {
+        name: versions for name, versions in protocol.get("software_of_networks", {}).items() if versions != [own]
+    }
+    listed = "; ".join(f"{name} by {', '.join(versions)}" for name, versions in others.items())
+    return f"Software: {own}." if not others else f"Software: {own}; networks: {listed}."
 
 
 def _cross_validation(protocol: Results) -> str:

@@ -124,7 +124,7 @@ def dice_by_size(networks: Tables, baselines: Tables) -> Figure | None:
 
 
 def _of_size(rows: pd.DataFrame, size: str) -> np.ndarray:
-    return rows.loc[size_tertiles(rows["diameter_mm"]) == size, "dice_voi"].to_numpy()
+    return rows.loc[size_tertiles(rows) == size, "dice_voi"].to_numpy()
 
 
 def attribute_scatter(networks: Tables) -> Figure | None:

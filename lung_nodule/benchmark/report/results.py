@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from lung_nodule.benchmark.baselines.methods_without_network import Baseline
+from lung_nodule.benchmark.baselines.methods_without_network import ONE_READER, Baseline
 from lung_nodule.benchmark.figures.classification_figures import rank_correlation
-from lung_nodule.benchmark.figures.comparison import Comparison, Figure, figures_of
+from lung_nodule.benchmark.figures.comparison import DICE, Comparison, Figure, figures_of
 from lung_nodule.benchmark.figures.method_figures import method_figures
 from lung_nodule.benchmark.panel.panel_rows import PANEL
 from lung_nodule.evaluation.results import SYNTHETIC, plain
@@ -21,7 +21,11 @@ NOTES = (
     "readers' mean.",
     "All folds' predictions are pooled; with several seeds a figure is their mean, its spread the standard deviation.",
     "Intervals are 95 %, drawn over patients, the same for all methods; those of differences are paired.",
-    "Differences are taken on the nodules that both methods have; each reading counts where readers are compared.",
+    "Differences are taken on the nodules that both methods have. One reader is compared with a network reading by "
+    "reading, both against the other readers; for masks there is no such difference: a reader's Dice in the table is "
+    "with the consensus of the others, a network's with that of all, which is easier.",
+    "*AUC of high against low*: of a method's probability or rating, whichever ranks better.",
+    "*Dice* on these VOIs is a little optimistic for every method: the crops end near the readers' outlines.",
     "*Dice per nodule* is measured on the voxels of the VOI, as for the masks that need no network.",
     "panel: the mean of the networks' probabilities and of their ratings; its mask is that of a weighted mean of their "
     "maps.",
@@ -33,14 +37,16 @@ OF_PROTOCOL = {
         "The weights of the panel's maps, in tenths, are those that the validation fold chose (highest mean Dice).",
         "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks' weights "
         "are. A network's read-out, a regression on a few numbers, is fitted on the validation fold, which those "
-        "baselines do not see; one that is fitted on all four folds says so.",
+        "baselines do not see; one that is fitted on all four folds says so. The baselines' ratings are fitted on all "
+        "nodules of their folds, MTMR-Net's are trained on those with a class.",
     ),
     "given weights": (
         "*at the chosen threshold*: accuracy at the threshold in the weights' side files, from their cross-validation.",
         "The weights of the panel's maps are those of the served panel.",
     ),
 }
-CENTRE, DIAMETER = "the nodule's centre", "the nodule's centre and mean diameter"
+CENTRE = "the nodule's centre, and the crop's extent, which a network can see"
+DIAMETER = f"{CENTRE}; the mean diameter"
 
 
 def benchmark_results(
@@ -66,7 +72,7 @@ def benchmark_results(
     """
     tables = {str(name): rows for name, rows in table.groupby("method", sort=False)}
     present = [baseline for baseline in baselines if baseline.name in tables]
-    comparison = Comparison(tables)
+    comparison = Comparison(tables, readings=ONE_READER.name if ONE_READER.name in tables else None)
     methods: dict[str, Any] = {}
     for name in networks:
         methods[name] = {
@@ -108,6 +114,8 @@ def _compare(comparison: Comparison, network: str, baselines: Sequence[Baseline]
     for figure in figures:
         named = f"{figure.section} {figure.name}"
         rivals = [one.name for one in baselines if _has(comparison.tables[one.name], figure)]
+        if figure == DICE:  # a reader's is with the consensus of the others, which has no Dice of the network's
+            rivals = [name for name in rivals if name != comparison.readings]
         against[named] = {name: comparison.difference(network, name, figure) for name in rivals}
     not_beaten = {
         named: [name for name, entry in each.items() if math.isfinite(entry["difference"]) and not entry["better"]]

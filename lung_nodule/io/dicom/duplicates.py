@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
-from lung_nodule.io.dicom.pixels import hounsfield
+from lung_nodule.io.dicom.pixels import hounsfield, without_keeping
 from lung_nodule.io.dicom.slice_grid import SAME_POSITION_MM, format_positions
 
 logger = logging.getLogger(__name__)
@@ -113,9 +112,17 @@ def _without_copies(
 
 def _chosen(group: Iterable[int], datasets: Sequence[pydicom.FileDataset], rule: str) -> int:
     """The file of lowest or highest InstanceNumber, the order of the files deciding where numbers are equal."""
-    numbered = sorted((int(datasets[at].get("InstanceNumber") or 0), int(at)) for at in group)
+    numbered = sorted((instance_number(datasets[at]) or 0, int(at)) for at in group)
     return numbered[-1 if rule == "last" else 0][1]
 
 
+def instance_number(dataset: pydicom.Dataset) -> int | None:
+    """InstanceNumber; None where it is missing or no number."""
+    try:
+        return int(dataset.get("InstanceNumber"))
+    except (TypeError, ValueError):
+        return None
+
+
 def _pixel_hash(dataset: pydicom.FileDataset, path: Path) -> bytes:
-    return hashlib.sha256(hounsfield(copy.copy(dataset), path).tobytes()).digest()
+    return hashlib.sha256(hounsfield(without_keeping(dataset), path).tobytes()).digest()

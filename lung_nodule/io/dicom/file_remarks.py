@@ -11,20 +11,27 @@ from lung_nodule.io.dicom.pixels import AIR_HU
 from pydicom.uid import UID
 
 NUMBERS = ("PixelSpacing", "ImagePositionPatient", "SliceThickness", "RescaleSlope", "RescaleIntercept")
+SHOWN = 8
 ODD_NUMBER = re.compile(r"\s*[+-]?0\d.*|.*[eE].*")  # 006.054690e-01: zeros in front, or an exponent
 
 
-def file_remarks(datasets: Sequence[pydicom.Dataset], padded: Mapping[int, int]) -> dict[str, str]:
-    """``padding``, ``odd_numbers`` and ``compressed``, where they hold: name -> how many files it concerns.
+def file_remarks(
+    datasets: Sequence[pydicom.Dataset], padded: Mapping[int, int], blank: Sequence[int] = ()
+) -> dict[str, str]:
+    """``padding``, ``blank_slices``, ``odd_numbers`` and ``compressed``, where they hold: name -> how many files.
 
     Args:
         datasets: the files' attributes.
         padded: slice -> number of its pixels that were padding.
+        blank: slices whose pixels all have one value.
     """
     found = {}
     slices = [count for count in padded.values() if count]
     if slices:
         found["padding"] = f"{sum(slices)} pixels of {len(slices)} slices set to {AIR_HU} HU"
+    if blank:
+        numbers = ", ".join(str(number + 1) for number in blank[:SHOWN]) + (" ..." if len(blank) > SHOWN else "")
+        found["blank_slices"] = f"all pixels of {len(blank)} slices are equal (number {numbers} from below)"
     odd = [f"{name} such as {text} in {count} files" for name, text, count in _odd_numbers(datasets)]
     if odd:
         found["odd_numbers"] = ", ".join(odd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -31,11 +32,18 @@ def hounsfield_and_padding(dataset: pydicom.Dataset, path: Path) -> tuple[np.nda
     stored = _stored(dataset, path)
     hu = _rescaled(stored, slope, intercept)
     padding = hu <= NO_TISSUE_HU
-    for value in _declared_padding(dataset):
+    for value in _declared_padding(dataset) | _unsigned_padding(dataset):
         if not -1000 <= value * slope + intercept <= 3071:  # a "padding value" that is tissue is a broken header
             padding |= stored == value
     np.putmask(hu, padding, AIR_HU)
     return hu, int(np.count_nonzero(padding))
+
+
+def without_keeping(dataset: pydicom.FileDataset) -> pydicom.FileDataset:
+    """A copy that reads the pixels from the disk without the original keeping them; pydicom's own copies share them."""
+    one = copy.copy(dataset)
+    one._dict = dict(dataset._dict)
+    return one
 
 
 def _rescale(dataset: pydicom.Dataset, path: Path) -> tuple[float, float]:
@@ -104,8 +112,16 @@ def _plain(value: float) -> int | float:
 
 
 def _declared_padding(dataset: pydicom.Dataset) -> set[int]:
-    """PixelPaddingValue, also where it is written unsigned (63536) with signed pixels (-2000)."""
+    """PixelPaddingValue, also where it is written unsigned (63536) with signed pixels (-2000), or the reverse."""
     if dataset.get("PixelPaddingValue") is None:
         return set()
     value = int(dataset.PixelPaddingValue)
-    return {value, value - 2**16} if dataset.PixelRepresentation == 1 and value >= 2**15 else {value}
+    signed = dataset.PixelRepresentation == 1
+    if signed and value >= 2**15:
+        return {value, value - 2**16}
+    return {value, value + 2**16} if not signed and value < 0 else {value}
+
+
+def _unsigned_padding(dataset: pydicom.Dataset) -> set[int]:
+    """The -2000 of LIDC-IDRI's corners in unsigned pixels."""
+    return set() if dataset.PixelRepresentation == 1 else {NO_TISSUE_HU + 2**16}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
-from lung_nodule.io.dicom.duplicates import differing_remark, one_slice_each
+from lung_nodule.io.dicom.duplicates import differing_remark, instance_number, one_slice_each
 from lung_nodule.io.dicom.file_remarks import file_remarks
 from lung_nodule.io.dicom.find import DEFER_BYTES, NOT_READABLE, series_under
-from lung_nodule.io.dicom.pixels import AIR_HU, hounsfield_and_padding
+from lung_nodule.io.dicom.pixels import AIR_HU, hounsfield_and_padding, without_keeping
 from lung_nodule.io.dicom.quiet import quiet
 from lung_nodule.io.dicom.series import Series, SeriesFiles
 from lung_nodule.io.dicom.slice_grid import slice_grid
@@ -23,6 +23,8 @@ from pydicom.errors import InvalidDicomError
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 1e-4, "ImageOrientationPatient": 1e-3}
 """Attributes that the slices of a series have in common, and the tolerance of their numbers."""
+FEW = 0.1
+"""Share of the slices up to which shifted ones are single faults, not a tilt."""
 ROUNDED_DIRECTION = 0.02
 """Tolerance of the products of the image's two directions against 0 and 1; two decimals reach 0.014."""
 
@@ -132,15 +134,18 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
     corners = np.array([dataset.ImagePositionPatient for dataset in datasets], dtype=np.float64)
     slices = one_slice_each(corners, rotation[2], files.paths, datasets, rule=rule)
     corners = corners[slices.order]
-    _check_stack(corners, rotation, first)
+    _check_stack(corners, rotation, first, [files.paths[at] for at in slices.order])
     grid = slice_grid(corners @ rotation[2], complete=complete)
 
     padded: dict[int, int] = {}
+    blank: list[int] = []
 
     def take(slice_number: int) -> np.ndarray:
         at = slices.order[slice_number]
         # A copy takes the pixels in, so that no more than one slice's stay in memory.
-        hu, padded[slice_number] = hounsfield_and_padding(copy.copy(datasets[at]), files.paths[at])
+        hu, padded[slice_number] = hounsfield_and_padding(without_keeping(datasets[at]), files.paths[at])
+        if hu.min() == hu.max():
+            blank.append(slice_number)
         return hu
 
     data = grid.resample(take, empty=AIR_HU)
@@ -158,13 +163,13 @@ def _stack(files: SeriesFiles, datasets: list[pydicom.FileDataset], complete: bo
         grid=grid,
         duplicates=slices.duplicates,
         left_out=files.left_out,
-        slice_thickness_mm=float(first.get("SliceThickness") or "nan"),
-        file_remarks=differing_remark(slices.differing, rule) | file_remarks(datasets, padded),
+        slice_thickness_mm=_thickness(first),
+        file_remarks=differing_remark(slices.differing, rule) | file_remarks(datasets, padded, blank),
         paths=tuple(files.paths[at] for at in slices.order),
         files=files.paths,
         frame_uid=str(first.get("FrameOfReferenceUID", "")),
         study_date=_date(str(first.get("StudyDate") or "")),
-        instance_numbers=tuple(_number(datasets[at]) for at in slices.order),
+        instance_numbers=tuple(instance_number(datasets[at]) for at in slices.order),
     )
 
 
@@ -174,9 +179,12 @@ def _date(text: str) -> str:
     return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}" if len(digits) == 8 and digits.isdigit() else text.strip()
 
 
-def _number(dataset: pydicom.FileDataset) -> int | None:
-    value = dataset.get("InstanceNumber")
-    return None if value is None or str(value).strip() == "" else int(value)
+def _thickness(dataset: pydicom.FileDataset) -> float:
+    """SliceThickness in mm; NaN where it is missing or no number."""
+    try:
+        return float(dataset.get("SliceThickness") or "nan")
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _check_alike(files: SeriesFiles, datasets: list[pydicom.FileDataset]) -> np.ndarray:
@@ -229,12 +237,19 @@ def _kind(dataset: pydicom.FileDataset) -> tuple[object, ...]:
     return tuple(tuple(value) for value in values)
 
 
-def _check_stack(corners: np.ndarray, rotation: np.ndarray, first: pydicom.FileDataset) -> None:
+def _check_stack(corners: np.ndarray, rotation: np.ndarray, first: pydicom.FileDataset, paths: Sequence[Path]) -> None:
     """Slices [n] must lie straight above each other along the normal, as an affine cannot express gantry tilt."""
-    offsets = (corners - corners[0]) @ rotation[:2].T
-    drift = np.abs(offsets).max()
-    if drift > 0.5 * min(float(value) for value in first.PixelSpacing):
+    across = corners @ rotation[:2].T
+    offsets = np.abs(across - np.median(across, axis=0)).max(axis=1)
+    shifted = np.flatnonzero(offsets > 0.5 * min(float(value) for value in first.PixelSpacing))
+    if not len(shifted):
+        return
+    if len(shifted) <= FEW * len(paths):
         raise InputError(
-            f"slices are shifted against each other by up to {drift:.2f} mm: gantry-tilted series are not supported; "
-            "resample the series or exclude it"
+            f"{paths[shifted[0]]} is shifted against the other slices by {offsets[shifted[0]]:.2f} mm"
+            f"{f', and so are {len(shifted) - 1} more' if len(shifted) > 1 else ''}: remove or correct it"
         )
+    raise InputError(
+        f"slices are shifted against each other by up to {np.ptp(across, axis=0).max():.2f} mm: gantry-tilted series "
+        "are not supported; resample the series or exclude it"
+    )

@@ -183,7 +183,7 @@ def test_refused_by_name(dicom_of: Callable[[str], Path], tmp_path: Path, name: 
 def test_the_cases_show_every_flag_of_a_scan() -> None:
     assert set(FLAGS) == {name for name, case in HARD_CASES.items() if not case.refused}
     assert set(REFUSED) == {name for name, case in HARD_CASES.items() if case.refused}
-    assert set.union(*FLAGS.values()) | {"differing_duplicates", "extra_slices"} == set(SCAN_FLAGS)
+    assert set.union(*FLAGS.values()) | {"differing_duplicates", "extra_slices", "blank_slices"} == set(SCAN_FLAGS)
 
 
 @pytest.mark.parametrize(("rule", "source", "number"), [("first", 0, "lowest"), ("last", 4, "highest")])

@@ -14,6 +14,7 @@ import pytest
 
 from lung_nodule.errors import InputError
 from lung_nodule.io import atomic_path, unfinished_writes
+from lung_nodule.io.atomic import TEMPORARY
 from preprocessing.__main__ import main
 from preprocessing.convert import convert
 from preprocessing.convert.unfinished import begin, scan_files, unfinished_scans
@@ -58,7 +59,8 @@ def test_a_dataset_s_user_keeps_files_in_it(
     convert(several_root, out, patients=SEVERAL[:2], workers=1, settings=ConversionSettings())
     assert own.items() <= contents(out).items()
     assert sorted(verify(out)) == sorted(
-        f"extra: {name}" + " (left by an interrupted run)" * (Path(name).name.startswith(".")) for name in own
+        f"extra: {name}" + " (left by an interrupted run)" * (TEMPORARY.fullmatch(Path(name).name) is not None)
+        for name in own
     )
 
 

@@ -205,11 +205,12 @@ def test_a_series_whose_first_file_is_broken_is_drawn_again(tmp_path: Path, thin
         assert not is_written(tmp_path, thin_scan)
 
 
-def test_a_real_download_is_no_place_for_a_phantom(tmp_path: Path) -> None:
-    (tmp_path / "LIDC-IDRI-0006").mkdir()
-    with pytest.raises(InputError, match="holds patients that are not a phantom"):
+@pytest.mark.parametrize("name", ["LIDC-IDRI-0006", "LIDC-IDRI/LIDC-IDRI-0006", "1.3.6.1"])
+def test_a_real_download_is_no_place_for_a_phantom(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(InputError, match="is not the folder of a phantom"):
         write_phantom(out=tmp_path, patients=[DEFAULT_PATIENTS[0]])
-    assert [path.name for path in tmp_path.iterdir()] == ["LIDC-IDRI-0006"]
+    assert [path.name for path in tmp_path.iterdir()] == [name.split("/")[0]]
 
 
 def test_one_run_at_a_time_draws_in_a_folder(tmp_path: Path) -> None:
