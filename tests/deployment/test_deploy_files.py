@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -136,15 +138,18 @@ def test_compose_runs_without_root_on_a_read_only_root() -> None:
     assert service()["restart"] == "unless-stopped"
 
 
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+
+
 def test_the_probe_is_the_canary() -> None:
     mounts = {mount["name"]: mount for mount in server()["volumeMounts"]}
     script = [f"{mounts['canary']['mountPath']}/canary.py"]
-    for probe in ("startupProbe", "livenessProbe"):
+    for probe in PROBES:
         assert server()[probe]["exec"]["command"] == ["python3", *script]
     assert service()["healthcheck"]["test"] == ["CMD", "python3", *script]
     assert [volume["target"] for volume in service()["volumes"] if volume["source"] == "./canary.py"] == script
     waits = float(re.findall(r'"--timeout", type=float, default=(\d+)', (DEPLOY / "canary.py").read_text())[0])
-    longest = [server()[probe]["timeoutSeconds"] for probe in ("startupProbe", "livenessProbe")]
+    longest = [server()[probe]["timeoutSeconds"] for probe in PROBES]
     assert min(*longest, int(service()["healthcheck"]["timeout"].rstrip("s"))) > waits
 
 
@@ -214,6 +219,51 @@ def test_the_script_asks_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> Non
     script = module_from(DEPLOY / "canary.py", "deployed_canary")
     with serving_page(b"{}") as url, pytest.raises(KeyError, match="inputs"):  # it was answered
         script.ask(url, "mtcnn", 5.0)
+
+
+@pytest.mark.parametrize(("answered", "well"), [(0, False), (3, True)])
+def test_a_busy_server_is_alive(answered: int, well: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers others while the question waits; a wrong answer is never well."""
+    script = module_from(DEPLOY / "canary.py", "deployed_canary")
+    counts = iter([7, 7 + answered, 7, 7 + answered])
+
+    def page(url: str, body: object, timeout_s: float) -> dict[str, Any]:
+        assert url == "http://server/v2/models/mtcnn/stats"
+        count = next(counts)
+        return {"model_stats": [{"inference_stats": {"success": {"count": count}}}]}
+
+    def late(*_: object) -> None:
+        raise script.CanaryTimeoutError("timed out")
+
+    monkeypatch.setattr(script, "_json", page)
+    monkeypatch.setattr(script, "ask", late)
+    with contextlib.nullcontext() if well else pytest.raises(script.CanaryError, match="timed out"):
+        script.check("http://server", "mtcnn", 1.0)
+
+    def wrong(*_: object) -> None:
+        raise script.CanaryError("no probabilities")
+
+    monkeypatch.setattr(script, "ask", wrong)
+    with pytest.raises(script.CanaryError, match="no probabilities"):
+        script.check("http://server", "mtcnn", 1.0)
+
+
+def test_a_server_that_is_silent_is_late() -> None:
+    script = module_from(DEPLOY / "canary.py", "deployed_canary")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(script.CanaryTimeoutError):
+            script.ask(url, "mtcnn", 0.2)
+
+
+def test_a_drained_node_takes_one_pod() -> None:
+    budget = manifest("disruption-budget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == manifest("deployment")["spec"]["selector"]
+
+
+def test_float32_is_not_computed_as_tf32() -> None:
+    assert "ENV NVIDIA_TF32_OVERRIDE=0" in (DEPLOY / "Dockerfile").read_text().splitlines()
 
 
 def test_the_script_asks_what_the_canary_asks() -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from pydoc import locate
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,6 +28,7 @@ from lung_nodule.deployment.repository.served import served_nets
 from lung_nodule.deployment.server.canary import _entry_models, _values, ask_canary
 from lung_nodule.deployment.server.server import TritonServer
 from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 from lung_nodule.methods import METHODS, load_network, model_settings
 from lung_nodule.networks import E2EMTL, MTMRNet, load_weights
@@ -180,6 +182,11 @@ def test_a_large_batch_comes_back_whole_and_in_its_order(panel_server: TritonSer
         np.testing.assert_allclose(_ask(client, "mtmrnet", images), expected, atol=TOLERANCE)
 
 
+def _configs(folder: Path, engine: str, precision: str) -> dict[str, Any]:
+    digest = file_sha256(folder / "1" / "model.onnx")
+    return model_configs(read_config(folder / "config.pbtxt"), engine, precision, digest=digest)
+
+
 @pytest.mark.slow
 def test_other_engines_answer_as_onnx_runtime(panel_server: TritonServer, all_repository: Path, tmp_path: Path) -> None:
     """OpenVINO in float32 and in bfloat16; and TensorRT within ONNX Runtime, which a server without a GPU ignores."""
@@ -188,7 +195,7 @@ def test_other_engines_answer_as_onnx_runtime(panel_server: TritonServer, all_re
         folder = tmp_path / f"{name}_net"
         shutil.copytree(all_repository / folder.name, folder, ignore=shutil.ignore_patterns("configs"))
         cast_file(folder / "1" / "model.onnx", precision)
-        for place, config in model_configs(read_config(folder / "config.pbtxt"), engine, precision).items():
+        for place, config in _configs(folder, engine, precision).items():
             write_config(folder / place, config)
     with (
         TritonServer(tmp_path, config_name="ort_tensorrt") as server,

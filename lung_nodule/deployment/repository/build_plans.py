@@ -19,7 +19,6 @@ import importlib
 import json
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -36,6 +35,7 @@ Profile = dict[str, list[list[int]]]
 Arrays = Mapping[str, np.ndarray]
 _CUDART = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0")
 _TO_DEVICE, _TO_HOST = 1, 2
+_MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and -Minor
 
 
 class PlanError(ValueError):
@@ -104,19 +104,19 @@ def load_tensorrt() -> ModuleType:
 
 
 def compute_capability() -> str:
-    """Compute capability of the first GPU, such as "8.6".
+    """Compute capability of CUDA's current GPU, on which TensorRT builds, such as "8.6".
+
+    ``nvidia-smi`` lists the GPUs in another order than CUDA, and knows no CUDA_VISIBLE_DEVICES.
 
     Raises:
         PlanError: no NVIDIA GPU is found.
     """
-    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
-        listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.split()
-    except (OSError, subprocess.SubprocessError):
-        listing = []
-    if not listing:
-        raise PlanError("no NVIDIA GPU answers (nvidia-smi): a TensorRT plan is built on the GPU that will run it")
-    return listing[0]
+        return ".".join(str(number) for number in _Cuda().compute_capability())
+    except PlanError as error:
+        raise PlanError(
+            f"no NVIDIA GPU answers ({error}): a TensorRT plan is built on the GPU that will run it"
+        ) from None
 
 
 def build_plans(repository: Path, *, tf32: bool = False) -> int:
@@ -251,6 +251,14 @@ class _Cuda:
         if status:
             self._library.cudaGetErrorString.restype = ctypes.c_char_p
             raise PlanError(f"{function} failed: {self._library.cudaGetErrorString(status).decode()}")
+
+    def compute_capability(self) -> tuple[int, int]:
+        """Major and minor compute capability of the current device."""
+        device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+        self("cudaGetDevice", ctypes.byref(device))
+        self("cudaDeviceGetAttribute", ctypes.byref(major), ctypes.c_int(_MAJOR), device)
+        self("cudaDeviceGetAttribute", ctypes.byref(minor), ctypes.c_int(_MINOR), device)
+        return major.value, minor.value
 
     @contextmanager
     def copied_to_gpu(self, value: np.ndarray) -> Iterator[int]:

@@ -18,6 +18,10 @@ float32."""
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's INFERENCE_PRECISION_HINT; by default OpenVINO uses bfloat16 on a CPU that supports it."""
 ENGINE_CACHE = "/tmp/onnxruntime_tensorrt"
+"""Begins the name of a net's cache folder, which ends with the hash of its file: ONNX Runtime knows an engine again by
+the network's structure, not by its weights. One level below /tmp, as ONNX Runtime makes no more."""
+HEURISTIC = "1"
+"""cuDNN's choice of algorithms by rule. By default ONNX Runtime measures them anew for every batch size."""
 
 
 def check_choice(engine: str, precision: str) -> None:
@@ -39,7 +43,7 @@ def check_choice(engine: str, precision: str) -> None:
         )
 
 
-def model_configs(config: ModelConfig, engine: str, precision: str) -> dict[str, ModelConfig]:
+def model_configs(config: ModelConfig, engine: str, precision: str, *, digest: str) -> dict[str, ModelConfig]:
     """Model configs of a net for an engine, by path within the net's folder.
 
     ``config.pbtxt`` is the server's default: the chosen engine, but ONNX Runtime for ``tensorrt``, whose plan is
@@ -50,13 +54,15 @@ def model_configs(config: ModelConfig, engine: str, precision: str) -> dict[str,
         config: config of the net for ONNX Runtime, with the checkpoint's shapes.
         engine: one of ``ENGINES``.
         precision: a precision that the engine supports.
+        digest: SHA-256 of the ONNX file.
     """
     plain = _copy(config, engine=engine, precision=precision)
     if engine == "openvino":
         return {"config.pbtxt": _for_openvino(plain, precision)}
-    configs = {"config.pbtxt": plain}
+    of_onnxruntime = _copy(plain, cudnn_conv_algo_search=HEURISTIC)
+    configs = {"config.pbtxt": of_onnxruntime}
     if precision in ENGINES["onnxruntime"]:
-        configs["configs/ort_tensorrt.pbtxt"] = _with_accelerator(plain, precision)
+        configs["configs/ort_tensorrt.pbtxt"] = _with_accelerator(of_onnxruntime, precision, digest)
     if engine == "tensorrt":
         configs["configs/tensorrt.pbtxt"] = _for_plan(plain)
         if precision not in ENGINES["onnxruntime"]:
@@ -92,13 +98,13 @@ def _for_plan(config: ModelConfig) -> ModelConfig:
     return config
 
 
-def _with_accelerator(config: ModelConfig, precision: str) -> ModelConfig:
+def _with_accelerator(config: ModelConfig, precision: str, digest: str) -> ModelConfig:
     """Config for TensorRT within ONNX Runtime; the engine is built once at load time for all batch sizes and cached."""
     config = _copy(config)
     accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
     accelerator.parameters["precision_mode"] = precision.upper()
     accelerator.parameters["trt_engine_cache_enable"] = "1"
-    accelerator.parameters["trt_engine_cache_path"] = ENGINE_CACHE
+    accelerator.parameters["trt_engine_cache_path"] = f"{ENGINE_CACHE}_{digest[:16]}"
     for bound, shapes in shapes_text(profile_of(config)).items():
         accelerator.parameters[f"trt_profile_{bound}_shapes"] = shapes
     return config

@@ -203,7 +203,7 @@ def _write_net(
     cast_file(path, precision)
     difference = check_difference(path, images, expected, engine=engine, precision=precision, name=name)
     config = read_config(folder / "config.pbtxt")
-    for place, filled in model_configs(config, engine, precision).items():
+    for place, filled in model_configs(config, engine, precision, digest=file_sha256(path)).items():
         write_config(folder / place, filled)
     if engine == "tensorrt":
         prepare_plan(folder, images, expected, precision=precision)

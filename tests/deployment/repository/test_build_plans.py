@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,6 +241,35 @@ def test_the_export_prepares_what_a_container_needs(
         assert (exported / name / "1" / config.default_model_filename).is_file()
 
 
+class FakeRuntime:
+    """CUDA's runtime with a current device of compute capability 9.0, or an error."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.status = status
+        self.asked: list[int] = []
+        self.cudaGetErrorString = lambda _: b"no CUDA-capable device is detected"
+
+    def cudaGetDevice(self, device: Any) -> int:
+        device._obj.value = 3
+        return self.status
+
+    def cudaDeviceGetAttribute(self, value: Any, attribute: Any, device: Any) -> int:
+        self.asked.append(device.value)
+        value._obj.value = {75: 9, 76: 0}[attribute.value]
+        return self.status
+
+
+def test_the_gpu_is_the_one_that_cuda_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeRuntime()
+    monkeypatch.setattr(build_plans.ctypes, "CDLL", lambda _: runtime)
+    assert build_plans.compute_capability() == "9.0"
+    assert runtime.asked == [3, 3]
+    runtime.status = 100
+    monkeypatch.setattr(build_plans.ctypes, "c_char_p", object)
+    with pytest.raises(PlanError, match="no NVIDIA GPU answers"):
+        build_plans.compute_capability()
+
+
 def test_the_script_needs_numpy_alone() -> None:
     tree = ast.parse(Path(build_plans.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -253,8 +283,8 @@ def test_without_tensorrt_or_gpu_one_line_says_so(
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(PlanError, match="TensorRT is not installed"):
         build_plans.build_plans(planned.parent)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PlanError, match="no NVIDIA GPU answers"):
+    monkeypatch.setattr(build_plans, "_CUDART", ("libcudart.missing",))
+    with pytest.raises(PlanError, match=r"no NVIDIA GPU answers \(CUDA's runtime library is missing"):
         build_plans.compute_capability()
     with pytest.raises(PlanError, match="holds no net for TensorRT: export with --engine tensorrt"):
         build_plans.build_plans(tmp_path)

@@ -23,6 +23,8 @@ NETS = sorted(part.model for method in METHODS.values() for part in method.serve
 HALF = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 LARGEST = {"fp16": 0.02, "bf16": 0.2}
 """Of these random networks, whose heads were scaled up; trained ones are ten times nearer."""
+DIGEST = "0123456789abcdef" * 4
+OPENVINO = ("openvino", "fp32")
 CHOICES = [(engine, precision) for engine, taken in ENGINES.items() for precision in taken]
 
 
@@ -30,7 +32,7 @@ CHOICES = [(engine, precision) for engine, taken in ENGINES.items() for precisio
 @pytest.mark.parametrize("name", NETS)
 def test_the_configs_differ_in_their_engine_alone(name: str, engine: str, precision: str, tmp_path: Path) -> None:
     template = read_config(TEMPLATES / name / "config.pbtxt")
-    for place, config in model_configs(template, engine, precision).items():
+    for place, config in model_configs(template, engine, precision, digest=DIGEST).items():
         write_config(tmp_path / place, config)
         written = read_config(tmp_path / place)
         assert written == config, "Triton's own grammar takes it"
@@ -38,7 +40,7 @@ def test_the_configs_differ_in_their_engine_alone(name: str, engine: str, precis
             engine,
             precision,
         )
-        for parameter in ("engine", "precision", "INFERENCE_PRECISION_HINT"):
+        for parameter in ("engine", "precision", "INFERENCE_PRECISION_HINT", "cudnn_conv_algo_search"):
             written.parameters.pop(parameter, None)
         for field in ("platform", "backend", "default_model_filename", "optimization"):
             written.ClearField(field)
@@ -51,7 +53,7 @@ def test_the_configs_differ_in_their_engine_alone(name: str, engine: str, precis
 
 def test_each_engine_is_named_as_triton_knows_it() -> None:
     template = read_config(TEMPLATES / "mtnet_fine" / "config.pbtxt")
-    runs = {choice: model_configs(template, *choice) for choice in CHOICES}
+    runs = {choice: model_configs(template, *choice, digest=DIGEST) for choice in CHOICES}
     by_itself = {choice: configs["config.pbtxt"] for choice, configs in runs.items()}
     assert {choice: config.platform or config.backend for choice, config in by_itself.items()} == {
         ("onnxruntime", "fp32"): "onnxruntime_onnx",
@@ -75,6 +77,15 @@ def test_each_engine_is_named_as_triton_knows_it() -> None:
     )  # fmt: skip
     assert (accelerator.name, accelerator.parameters["precision_mode"]) == ("tensorrt", "FP16")
     assert accelerator.parameters["trt_engine_cache_enable"] == "1"
+    assert accelerator.parameters["trt_engine_cache_path"] == f"/tmp/onnxruntime_tensorrt_{DIGEST[:16]}"
+    searches = {
+        (choice, place): config.parameters["cudnn_conv_algo_search"].string_value
+        for choice, configs in runs.items()
+        for place, config in configs.items()
+        if "cudnn_conv_algo_search" in config.parameters
+    }
+    assert {choice for choice, _ in searches} == {choice for choice in CHOICES if choice[1] != "bf16"} - {OPENVINO}
+    assert set(searches.values()) == {"1"}, "HEURISTIC"
     assert accelerator.parameters["trt_profile_max_shapes"] == "IMAGE:640x1x224x224,COARSE:640x1x224x224"
 
 
