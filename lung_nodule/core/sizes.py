@@ -15,7 +15,7 @@ class Size:
         volume_mm3: volume of the mask's voxels.
         equivalent_diameter_mm: diameter of the ball of that volume.
         axial_diameter_mm: largest diameter within one axial slice, the long axis.
-        axial_short_axis_mm: extent across the long axis, in the same slice.
+        axial_short_axis_mm: longest diameter perpendicular to the long axis, in the same slice.
     """
 
     volume_mm3: float
@@ -64,13 +64,26 @@ def equivalent_diameter_mm(volume_mm3: float) -> float:
 
 
 def _axes_mm(mask: np.ndarray, spacing: np.ndarray) -> tuple[float, float]:
-    """Long axis of a slice's outline and the extent across it."""
-    outline = _column_ends(_outline(mask)) * np.asarray(spacing, dtype=np.float64)
-    steps = outline[:, None] - outline[None]
+    """Long axis of a slice's outline, and its longest diameter perpendicular to it."""
+    outline = _outline(mask)
+    corners = _column_ends(outline) * np.asarray(spacing, dtype=np.float64)
+    steps = corners[:, None] - corners[None]
     lengths = np.hypot(steps[..., 0], steps[..., 1])
     along = steps.reshape(-1, 2)[lengths.argmax()] / lengths.max()
-    across = outline @ np.array([-along[1], along[0]])
-    return float(lengths.max()), float(np.ptp(across))
+    return float(lengths.max()), _widest(outline * np.asarray(spacing, dtype=np.float64), along, float(min(spacing)))
+
+
+def _widest(outline: np.ndarray, along: np.ndarray, step_mm: float) -> float:
+    """The largest extent across a direction of the points that lie within a step along it."""
+    place, across = outline @ along, outline @ np.array([-along[1], along[0]])
+    widest = 0.0
+    for offset in (0.0, 0.5):  # so that no pair of points falls apart at a step's end
+        _, step = np.unique(np.floor(place / step_mm + offset), return_inverse=True)
+        low, high = np.full(step.max() + 1, np.inf), np.full(step.max() + 1, -np.inf)
+        np.minimum.at(low, step.reshape(-1), across)
+        np.maximum.at(high, step.reshape(-1), across)
+        widest = max(widest, float((high - low).max()))
+    return widest
 
 
 def _column_ends(outline: np.ndarray) -> np.ndarray:

@@ -85,23 +85,33 @@ class RandCropVariant(Randomizable, Transform):
 
     :class:`~lung_nodule.data.RandCropMargin` and :class:`~lung_nodule.data.RandPadParenchyma` never make the same crop
     twice, so nothing that is computed from its voxels could be cached. Here variant 0 is the whole VOI and every other
-    one is cropped, then perhaps padded, as the nodule's identity and the variant's number determine.
+    one is cropped, then perhaps padded, and its centre moved, as the nodule's identity and the variant's number
+    determine. A dataset's centre is that of the readers' mask; a user's or a detector's is some mm off.
 
     Args:
         variants: number of variants of a nodule, including the whole VOI.
         margin_mm: width in mm that a crop keeps around the nodule on every side.
         pad_parenchyma_prob: probability that a crop is then padded with parenchyma.
+        center_shift_mm: the centre is moved by up to so many mm along every axis, within the VOI.
 
     Raises:
         InputError: ``variants`` is below 1.
     """
 
-    def __init__(self, *, variants: int = 4, margin_mm: float = 6.0, pad_parenchyma_prob: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        variants: int = 4,
+        margin_mm: float = 6.0,
+        pad_parenchyma_prob: float = 0.5,
+        center_shift_mm: float = 0.0,
+    ) -> None:
         if variants < 1:
             raise InputError(f"crop_variants must be at least 1 (the whole VOI), got {variants}")
         self.variants = int(variants)
         self.margin_mm = margin_mm
         self.pad_parenchyma_prob = pad_parenchyma_prob
+        self.center_shift_mm = center_shift_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Takes and gives ``nodule_id``, ``ct``, ``mask`` ``[X, Y, Z]`` and ``center`` ``[3]``."""
@@ -112,12 +122,20 @@ class RandCropVariant(Randomizable, Transform):
         if number == 0:
             return dict(data)
         digest = hashlib.sha256(f"{data['nodule_id']} {number}".encode()).digest()
-        seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]))  # with one seed, padding would follow cutting
+        # With one seed, padding would follow cutting.
+        seeds = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]), int.from_bytes(digest[8:12]))
         crop = RandCropMargin(prob=1.0, margin_mm=self.margin_mm)
         crop.set_random_state(seed=seeds[0])
         pad = RandPadParenchyma(prob=self.pad_parenchyma_prob)
         pad.set_random_state(seed=seeds[1])
-        return pad(crop(data))
+        return self._shifted(pad(crop(data)), np.random.RandomState(seeds[2]))
+
+    def _shifted(self, data: dict[Hashable, Any], random: np.random.RandomState) -> dict[Hashable, Any]:
+        if not self.center_shift_mm:
+            return data
+        shift = random.uniform(-self.center_shift_mm, self.center_shift_mm, 3) / np.asarray(data["spacing"])
+        center = np.clip(np.asarray(data["center"]) + shift, 0, np.array(data["ct"].shape) - 1)
+        return {**data, "center": center.astype(np.float32)}
 
 
 class CropMargin(Transform):

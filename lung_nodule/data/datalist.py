@@ -23,7 +23,7 @@ COLUMNS = [
     "diameter_mm", "malignancy_mean", "ct", "mask",
 ]  # fmt: skip
 PATHS = ("ct", "mask", "reader_masks")
-LEARNT = (*CENTER, "diameter_mm", "malignancy_mean", *ATTRIBUTE_COLUMNS)
+LEARNT = (*CENTER, "diameter_mm", "volume_mm3", "malignancy_mean", *ATTRIBUTE_COLUMNS)
 """Numbers of an item, besides its class, that a network is trained on."""
 ANOTHER_MODEL = (
     "name one that left a fold out (--output_dir, --model_path), or test it on other patients with "

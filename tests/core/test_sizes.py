@@ -66,6 +66,27 @@ def test_an_ellipse_has_its_two_axes_whichever_way_it_lies() -> None:
         assert size.mean_axis_mm == pytest.approx(17, abs=0.7)
 
 
+@pytest.mark.parametrize(("long", "short"), [(48, 24), (60, 20)])
+def test_the_short_axis_is_a_diameter_not_the_whole_extent(long: int, short: int) -> None:
+    """Of a rectangle: perpendicular to its diagonal, through the shorter side. Its extent there is twice as much."""
+    mask = np.zeros((70, 70, 1), dtype=bool)
+    mask[5 : 5 + long, 5 : 5 + short] = True
+    size = size_of(mask, np.array([0.5, 0.5, 1.0]))
+    diagonal = np.hypot(long, short) / 2
+    assert size.axial_diameter_mm == pytest.approx(diagonal, abs=0.8)
+    assert size.axial_short_axis_mm == pytest.approx(short / long * diagonal, abs=1.2)
+
+
+def test_the_short_axis_of_a_mask_with_a_spike_is_that_beside_it() -> None:
+    """An extent across the whole mask would take spikes on both sides, at different places, for a width."""
+    mask = np.zeros((60, 60, 1), dtype=bool)
+    mask[5:55, 28:34] = True
+    mask[12:14, 34:46], mask[46:48, 16:28] = True, True
+    size = size_of(mask, np.ones(3))
+    assert size.axial_diameter_mm == pytest.approx(50, abs=2)
+    assert size.axial_short_axis_mm == pytest.approx(18, abs=2)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_long_axis_is_that_of_the_contours_that_scikit_image_finds(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -67,6 +67,7 @@ SHARED: dict[str, Kind] = {
     "crop_margin_mm": number(),
     "pad_parenchyma_prob": SHARE,
     "pad_parenchyma_mm": number(),
+    "center_shift_mm": number(),
     "flip_prob": SHARE,
     "slices_per_nodule": whole(),
     "max_epochs": whole(),
