@@ -67,8 +67,11 @@ def check(url: str, model: str, timeout_s: float) -> None:
 
 
 def _answered(url: str, model: str) -> int:
-    """How many requests a model has answered, in all its versions."""
-    versions = _json(f"{url}/v2/models/{model}/stats", None, STATISTICS_S)["model_stats"]
+    """How many requests a model has answered, in all its versions; 0 where nothing says it."""
+    try:
+        versions = _json(f"{url}/v2/models/{model}/stats", None, STATISTICS_S)["model_stats"]
+    except CanaryError:
+        return 0
     return sum(int(entry["inference_stats"]["success"]["count"]) for entry in versions)
 
 
