@@ -127,7 +127,7 @@ def test_the_record_tells_what_a_client_needs(name: str, all_repository: Path, o
         <= TOLERANCE
     )
     parameters = read_config(all_repository / f"{name}_net" / "config.pbtxt").parameters
-    assert set(parameters) <= set(client)
+    assert set(parameters) - {"cudnn_conv_algo_search"} <= set(client), "what else a net has is of its engine"
     assert parameters["version"].string_value == settings["version"]
     assert [float(edge) for edge in parameters["window"].string_value.split()] == settings["window"]
 
