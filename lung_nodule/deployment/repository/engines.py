@@ -21,7 +21,7 @@ ENGINE_CACHE = "/tmp/onnxruntime_tensorrt"
 """Begins the name of a net's cache folder, which ends with the hash of its file: ONNX Runtime knows an engine again by
 the network's structure, not by its weights. One level below /tmp, as ONNX Runtime makes no more."""
 HEURISTIC = "1"
-"""cuDNN's choice of algorithms by rule. By default ONNX Runtime measures them anew for every batch size."""
+"""cuDNN's choice of algorithms by rule. By default ONNX Runtime measures them for every batch size that it meets."""
 
 
 def check_choice(engine: str, precision: str) -> None:
