@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -108,16 +108,19 @@ def segment_mask(segmentation: Segmentation, number: int, series: Series) -> Vol
 
 def _mask(segmentation: Segmentation, number: int, series: Series) -> Volume:
     """Mask in the segmentation's own geometry, or by slices of the CT where its planes have no regular distance."""
-    slices = _instance_uids(series) if _has_pixel_grid(segmentation, series) else []
-    on_slices = bool(slices) and _sources(segmentation) <= set(slices)
-    if on_slices and not series.grid.is_slices:
-        return _on_slices(segmentation, number, slices, series)
+    if not series.grid.is_slices and _is_on_slices(segmentation, series):
+        return _on_slices(segmentation, number, series)
     try:
         return _on_planes(segmentation, number)
     except (RuntimeError, ValueError):
-        if not on_slices:
+        if not _is_on_slices(segmentation, series):
             raise
-        return _on_slices(segmentation, number, slices, series)
+        return _on_slices(segmentation, number, series)
+
+
+def _is_on_slices(segmentation: Segmentation, series: Series) -> bool:
+    """Whether all frames lie on slices of the series, pixel by pixel."""
+    return _has_pixel_grid(segmentation, series) and _sources(segmentation) <= set(_instance_uids(series.paths))
 
 
 def _on_planes(segmentation: Segmentation, number: int) -> Volume:
@@ -126,18 +129,23 @@ def _on_planes(segmentation: Segmentation, number: int) -> Volume:
     return Volume(volume.array[..., 0] >= _INSIDE, LPS_TO_RAS @ volume.affine)
 
 
-def _on_slices(segmentation: Segmentation, number: int, slices: Sequence[str], series: Series) -> Volume:
+def _on_slices(segmentation: Segmentation, number: int, series: Series) -> Volume:
     """Mask on the grid of a series, bool: each position takes the nearest slice, if any."""
     frames = segmentation.get_pixels_by_source_instance(
-        slices, segment_numbers=[number], assert_missing_frames_are_empty=True, ignore_spatial_locations=True
+        list(_instance_uids(series.paths)),
+        segment_numbers=[number],
+        assert_missing_frames_are_empty=True,
+        ignore_spatial_locations=True,
     )
     inside = (frames[..., 0] >= _INSIDE)[series.grid.nearest] & series.grid.measured[:, None, None]
     return Volume(np.ascontiguousarray(inside.transpose(2, 1, 0)), series.volume.affine)
 
 
-def _instance_uids(series: Series) -> list[str]:
+@lru_cache(maxsize=1)
+def _instance_uids(paths: tuple[Path, ...]) -> tuple[str, ...]:
+    """SOPInstanceUID of every slice; read once for all segments."""
     tags = ["SOPInstanceUID"]
-    return [str(pydicom.dcmread(path, specific_tags=tags).SOPInstanceUID) for path in series.paths]
+    return tuple(str(pydicom.dcmread(path, specific_tags=tags).SOPInstanceUID) for path in paths)
 
 
 def _sources(segmentation: Segmentation) -> set[str]:

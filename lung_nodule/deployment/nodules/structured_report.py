@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,16 @@ def from_report(path: Path, series: Series) -> pd.DataFrame:
     names, rows = [], []
     elsewhere: OtherCtError | None = None
     for groups in report.nodules():
-        name = report.name(groups[0])
-        try:
-            row = report.row(groups)
-        except OtherCtError as error:
-            elsewhere = elsewhere or error
-            logger.warning("measurement group %s is left out: %s", name or "without a name", error)
+        name, places = report.name(groups[0]), []
+        for group in groups:
+            try:
+                places.append(report.place(group))
+            except OtherCtError as error:
+                elsewhere = elsewhere or error
+                logger.warning("measurement group %s is left out: %s", name or "without a name", error)
+        if not places:
             continue
+        row = _row(places)
         if row is None:
             logger.warning("%s: measurement group %s has no position and is left out", path, name or "without a name")
             continue
@@ -68,6 +72,40 @@ def from_report(path: Path, series: Series) -> pd.DataFrame:
     if not rows:
         raise elsewhere or InputError(f"{path} holds no measurement group with a position")
     return pd.DataFrame(rows).assign(nodule_id=as_file_names(names, otherwise="nodule"))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Position of a measurement group: points in space, or else a segment, or else points on slices.
+
+    Attributes:
+        in_space: 3-D coordinates, LPS.
+        segment: centre and diameter of the referenced segment.
+        on_slices: points of what is drawn on slices, LPS.
+        diameter_mm: diameter that the group states.
+        tracking_uid: tracking unique identifier; empty if missing.
+    """
+
+    in_space: list[np.ndarray]
+    segment: dict[str, float]
+    on_slices: list[np.ndarray]
+    diameter_mm: float | None
+    tracking_uid: str
+
+
+def _row(places: Sequence[_Place]) -> dict[str, Any] | None:
+    """Centre, diameter and tracking UID of a nodule; None without a position."""
+    row: dict[str, Any] = (
+        _at(_middle(place.in_space for place in places))
+        or next((place.segment for place in places if place.segment), {})
+        or _at(_middle(place.on_slices for place in places))
+    )
+    diameters = [place.diameter_mm for place in places if place.diameter_mm is not None]
+    if row and diameters:
+        row[DIAMETER] = max(diameters)
+    if row and places[0].tracking_uid:
+        row[TRACKING] = places[0].tracking_uid
+    return row or None
 
 
 class _Report:
@@ -95,19 +133,16 @@ class _Report:
         found = (item for item in _items(group) if _is(item, "TEXT", codes.DCM.TrackingIdentifier))
         return next((str(item.TextValue) for item in found), "")
 
-    def row(self, groups: Sequence[Dataset]) -> dict[str, Any] | None:
-        """Centre, diameter and tracking UID of a nodule; None without a position."""
-        row: dict[str, Any] = (
-            _at(_middle(map(self._in_space, groups)))
-            or next(filter(None, map(self._of_segment, groups)), {})
-            or _at(_middle(map(self._on_slices, groups)))
-        )
-        diameters = [diameter for diameter in map(_diameter, groups) if diameter is not None]
-        if row and diameters:
-            row[DIAMETER] = max(diameters)
-        if row and (uid := _tracking_uid(groups[0])):
-            row[TRACKING] = uid
-        return row or None
+    def place(self, group: Dataset) -> _Place:
+        """Where a group says that its nodule is.
+
+        Raises:
+            OtherCtError: on another CT.
+        """
+        in_space = self._in_space(group)
+        segment = {} if in_space else self._of_segment(group)
+        on_slices = [] if in_space or segment else self._on_slices(group)
+        return _Place(in_space, segment, on_slices, _diameter(group), _tracking_uid(group))
 
     def _in_space(self, group: Dataset) -> list[np.ndarray]:
         """3-D coordinates, LPS."""

@@ -322,12 +322,17 @@ def test_what_a_report_says_of_a_prior_is_left_out(
     drawn = sr.ImageRegion("POINT", pixel(AT), sr.SourceImageForRegion(CTImageStorage, "1.2.3.4"))
     in_space = sr.ImageRegion3D("POINT", lps(axial, AT), "1.2.3.5")
     others = [group("drawn", referenced_region=drawn), group("in space", referenced_region=in_space)]
+    now = sr.ImageRegion("POINT", pixel(BESIDE), slice_image(axial, BESIDE[2]))
+    tracked = [group("t", uid="1.2.9", referenced_region=region) for region in (drawn, now)]
     prior = copy.deepcopy(source_headers(axial)[0][0])
     prior.SOPInstanceUID, prior.SeriesInstanceUID = "1.2.3.4", "1.2.3.6"
     path = reported(tmp_path / "report.dcm", axial, [others[0], here, others[1]], evidence=[prior])
     assert read(path, axial)["nodule_id"].tolist() == ["now"]
     assert "measurement group drawn is left out" in caplog.text
     assert "measurement group in space is left out" in caplog.text
+    table = read(reported(tmp_path / "report.dcm", axial, tracked, evidence=[prior]), axial)
+    assert table["tracking_uid"].tolist() == ["1.2.9"], "then and now"
+    np.testing.assert_allclose(table[list(CENTER)], world(axial, BESIDE), atol=1e-3)
     with pytest.raises(InputError, match="drawn is drawn on the image"):
         read(reported(tmp_path / "report.dcm", axial, others, evidence=[prior]), axial)
 
