@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,6 @@ from lung_nodule.errors import InputError
 from lung_nodule.io import LPS_TO_RAS, Series
 from pydicom import config
 from pydicom.valuerep import DA, TM, format_number_as_ds
-
-logger = logging.getLogger(__name__)
 
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
@@ -38,13 +34,14 @@ def source_headers(series: Series) -> tuple[list[pydicom.Dataset], list[str]]:
     Raises:
         InputError: an attribute that is needed to refer to a slice is missing.
     """
-    headers, emptied = [], Counter[str]()
+    headers: list[pydicom.Dataset] = []
+    emptied: dict[str, None] = {}
     orientation = _orientation(series)
     with config.disable_value_validation():  # else pydicom warns of an unusual value in every slice
         for path in series.paths:
             header = pydicom.dcmread(path, stop_before_pixels=True)
             _require(header, path)
-            emptied.update(_empty_invalid(header))
+            emptied |= dict.fromkeys(_empty_invalid(header))
             header.ImageOrientationPatient = orientation
             _set_spacing(header, series)
             headers.append(header)
