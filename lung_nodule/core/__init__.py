@@ -7,7 +7,7 @@ This package is copied unchanged next to the Python steps of the model repositor
 from .components import MASK_THRESHOLD, central_component, nodule_mask
 from .cube_patch import CubePatch, ScannedCube
 from .intensity import checked_window, window
-from .measurements import MEASUREMENTS, ball, measure
+from .measurements import MEASUREMENTS, measure, measure_ball
 from .ratings import RATING_RANGE, original_scale
 from .sizes import Size, equivalent_diameter_mm, mask_volume_mm3, size_of
 from .slice_patch import SlicePatch
@@ -70,7 +70,6 @@ __all__ = [
     "SlicePatch",
     "SlicesView",
     "SquareView",
-    "ball",
     "central_component",
     "check_diameter",
     "check_request",
@@ -85,6 +84,7 @@ __all__ = [
     "logit",
     "mask_volume_mm3",
     "measure",
+    "measure_ball",
     "nine_planes",
     "nodule_mask",
     "nodule_score",

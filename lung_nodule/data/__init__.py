@@ -4,7 +4,7 @@ from lung_nodule.data.attributes import ATTRIBUTE_COLUMNS, attribute_medians, bi
 from lung_nodule.data.augment_planes import RandAugmentViews
 from lung_nodule.data.candidates import CutVOI, candidate_cohort, candidate_datalist, evaluated_scans
 from lung_nodule.data.channel_cache import CubeChannels, fill_channel_cache
-from lung_nodule.data.crops import CropMargin, RandCropMargin, RandCropVariant, RandPadParenchyma
+from lung_nodule.data.crops import CropMargin, MoveCenter, RandCropMargin, RandCropVariant, RandPadParenchyma
 from lung_nodule.data.datalist import (
     fingerprint,
     is_synthetic,
@@ -25,7 +25,7 @@ from lung_nodule.data.scans import inference_datalist, require_inputs, scan_data
 from lung_nodule.data.tasks import (
     draws_of,
     evaluation_items,
-    refuse_crop_variants,
+    refuse_crops,
     require_task_data,
     task_named,
     task_of,
@@ -39,6 +39,7 @@ __all__ = [
     "CubeChannels",
     "CutVOI",
     "LoadVOI",
+    "MoveCenter",
     "NoduleSlices",
     "RandAugmentViews",
     "RandSquarePart",
@@ -69,7 +70,7 @@ __all__ = [
     "one_nodule",
     "patients_of",
     "patients_seen",
-    "refuse_crop_variants",
+    "refuse_crops",
     "refuse_seen_patients",
     "require_dataset",
     "require_inputs",

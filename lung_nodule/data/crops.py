@@ -133,9 +133,7 @@ class RandCropVariant(Randomizable, Transform):
     def _shifted(self, data: dict[Hashable, Any], random: np.random.RandomState) -> dict[Hashable, Any]:
         if not self.center_shift_mm:
             return data
-        shift = random.uniform(-self.center_shift_mm, self.center_shift_mm, 3) / np.asarray(data["spacing"])
-        center = np.clip(np.asarray(data["center"]) + shift, 0, np.array(data["ct"].shape) - 1)
-        return {**data, "center": center.astype(np.float32)}
+        return _moved(data, random.uniform(-self.center_shift_mm, self.center_shift_mm, 3))
 
 
 class CropMargin(Transform):
@@ -155,6 +153,31 @@ class CropMargin(Transform):
         if self.margin_mm is None or not np.any(data["mask"]):
             return dict(data)
         return _cut(data, *_box_around_mask(data, self.margin_mm))
+
+
+class MoveCenter(Transform):
+    """Move a nodule's centre, to measure how a prediction changes with a click or a detection that is off.
+
+    For evaluations only. The direction is uniform on the sphere and fixed by the nodule's identity.
+
+    Args:
+        distance_mm: how far in mm; the centre stays within the VOI.
+    """
+
+    def __init__(self, distance_mm: float = 0.0) -> None:
+        self.distance_mm = distance_mm
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Takes and gives ``nodule_id``, ``ct`` ``[X, Y, Z]``, ``spacing`` (mm) and ``center`` ``[3]``."""
+        digest = hashlib.sha256(f"{data['nodule_id']}".encode()).digest()
+        direction = np.random.RandomState(int.from_bytes(digest[:4])).standard_normal(3)
+        return _moved(data, self.distance_mm * direction / np.linalg.norm(direction))
+
+
+def _moved(data: Mapping[Hashable, Any], shift_mm: np.ndarray) -> dict[Hashable, Any]:
+    """The same nodule with another centre, within the VOI."""
+    center = np.asarray(data["center"]) + shift_mm / np.asarray(data["spacing"])
+    return {**data, "center": np.clip(center, 0, np.array(data["ct"].shape) - 1).astype(np.float32)}
 
 
 def _box_around_mask(data: Mapping[Hashable, Any], margin_mm: float) -> tuple[np.ndarray, np.ndarray]:

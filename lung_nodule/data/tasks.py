@@ -79,16 +79,21 @@ def require_task_data(task: Task, dataset_dir: str | Path) -> None:
     (require_candidates if task.on_candidates else require_dataset)(dataset_dir)
 
 
-def refuse_crop_variants(task: Task, variants: int) -> None:
+def refuse_crops(task: Task, *, crop_variants: int = 1, crop_margin_mm: float | None = None) -> None:
     """Refuse crops around a mask where there are no masks.
+
+    Args:
+        task: task of MT-CNN.
+        crop_variants: crops of a nodule in training, including the whole VOI.
+        crop_margin_mm: margin in mm to which an evaluation cuts; None cuts nothing.
 
     Raises:
         InputError: of candidates, more than the whole VOI is asked for.
     """
-    if task.on_candidates and variants != 1:
-        raise InputError(
-            f"--crop_variants {variants} needs masks, which candidates do not have: leave it out (1, the whole VOI)"
-        )
+    if not task.on_candidates or (crop_variants == 1 and crop_margin_mm is None):
+        return
+    asked = f"--crop_margin_mm {crop_margin_mm:g}" if crop_variants == 1 else f"--crop_variants {crop_variants}"
+    raise InputError(f"{asked} needs masks, which candidates do not have: leave it out")
 
 
 def training_items(

@@ -285,6 +285,20 @@ class BundleContract:
         assert json.loads((tight / "metrics.json").read_text())["settings"]["crop_margin_mm"] == 6.0
         assert (scores[0] - scores[1]).abs().max() < TIGHTER_CROP_BOUND
 
+    def test_an_evaluation_moves_the_centres(self, trained: Path, painted: Path) -> None:
+        """And its dataset shows the network another image of the same nodule."""
+        shown = []
+        for error in (0.0, 3.0):
+            options = {"dataset_dir": painted, "output_dir": trained, "device": "cpu"}
+            parser = ConfigParser()
+            parser.read_config(self.configs / "evaluate.json")
+            parser.update({**{key: str(value) for key, value in options.items()}, "center_error_mm": error})
+            parser.get_parsed_content("initialize")
+            shown.append(parser.get_parsed_content("dataset")[0])
+        assert shown[0]["nodule_id"] == shown[1]["nodule_id"]
+        assert shown[0]["image"].shape[0] == shown[1]["image"].shape[0]
+        assert not np.array_equal(shown[0]["image"][..., :8, :8], shown[1]["image"][..., :8, :8])
+
     def test_training_tightens_and_loosens_crops(self) -> None:
         """Input contract (b): as `train.json` stands, some crops of a nodule are smaller than its VOI, some larger."""
         parser = ConfigParser()

@@ -21,8 +21,8 @@ SAME = {
     ),
     "evaluate": (
         "bundle_root", "repository", "dataset_dir", "output_dir", "model_path", "results_dir", "device", "settings",
-        "fold", "cohort", "consensus", "crop_margin_mm", "num_workers", "seed", "initialize", "evaluating", "run",
-        "load", "crop_voi", "preprocessing", "dataloader",
+        "fold", "cohort", "consensus", "crop_margin_mm", "center_error_mm", "num_workers", "seed", "initialize",
+        "evaluating", "run", "load", "crop_voi", "move_center", "preprocessing", "dataloader",
     ),
     "inference": (
         "bundle_root", "repository", "dataset_dir", "nodules", "ct", "patient_id", "series_uid", "output_dir",

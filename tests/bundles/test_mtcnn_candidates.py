@@ -144,6 +144,13 @@ def test_what_cannot_be_trained_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_no_crop_around_a_mask_is_evaluated(candidates: Path, tmp_path: Path) -> None:
+    BUNDLE.run("training", "train", dataset=candidates, output=tmp_path, **SMALL)
+    options = {"dataset_dir": str(candidates), "output_dir": str(tmp_path), "crop_margin_mm": 6.0}
+    said = refusal("evaluate", "evaluating", **options)
+    assert "--crop_margin_mm 6 needs masks, which candidates do not have: leave it out" in said
+
+
 def test_nodules_are_drawn_several_times_and_the_others_once(candidates: Path, tmp_path: Path) -> None:
     parser = parsed("train", **{**SMALL, "dataset_dir": str(candidates), "output_dir": str(tmp_path), "fold": 3})
     dataset = parser.get_parsed_content("train#dataset")

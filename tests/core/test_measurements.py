@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lung_nodule.core import MEASUREMENTS, ball, measure
+from lung_nodule.core import MEASUREMENTS, measure, measure_ball
 
 SPACING = np.array([0.7, 0.8, 1.5])
 
@@ -67,7 +67,39 @@ def test_shapes_that_differ_are_refused() -> None:
         measure(np.zeros((4, 4, 4)), np.zeros((4, 4, 3), dtype=bool), SPACING)
 
 
-def test_a_ball_has_its_volume_and_is_never_empty() -> None:
-    inside = ball((60, 60, 40), SPACING, np.array([30.2, 29.7, 20.1]), 24.0)
-    assert inside.sum() * SPACING.prod() == pytest.approx(np.pi / 6 * 24**3, rel=0.01)
-    assert ball((9, 9, 9), SPACING, np.array([4.4, 4.4, 4.4]), 0.01).sum() == 1
+def painted_ball(shape: tuple[int, int, int], center: np.ndarray, diameter: float) -> np.ndarray:
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    return np.linalg.norm((index - center) * SPACING, axis=-1) <= diameter / 2
+
+
+def test_a_ball_is_measured_like_its_mask() -> None:
+    shape, center = (60, 60, 40), np.array([30.2, 29.7, 20.1])
+    ct = np.random.default_rng(0).normal(-300, 400, shape)
+    measured = measure_ball(ct, SPACING, center, 24.0)
+    assert measured == pytest.approx(measure(ct, painted_ball(shape, center, 24.0), SPACING))
+    assert np.exp(measured["log_volume"]) == pytest.approx(np.pi / 6 * 24**3, rel=0.01)
+
+
+def test_a_ball_is_never_empty() -> None:
+    assert np.exp(measure_ball(np.zeros((9, 9, 9)), SPACING, np.full(3, 4.4), 0.01)["log_volume"]) == pytest.approx(
+        SPACING.prod()
+    )
+
+
+def test_a_ball_beyond_the_ct_keeps_its_size_and_the_cut_is_no_border() -> None:
+    shape, center, cut = (60, 60, 40), np.array([30.2, 29.7, 20.1]), (slice(24, 41), slice(20, 60), slice(12, 24))
+    ct = np.random.default_rng(0).normal(-300, 400, shape)
+    inside = painted_ball(shape, center, 24.0)
+    whole, measured = measure_ball(ct, SPACING, center, 24.0), measure_ball(ct[cut], SPACING, center - (24, 20, 12), 24)
+    assert (measured["log_volume"], measured["log_surface"]) == (whole["log_volume"], whole["log_surface"])
+    assert measured["hu_mean"] == pytest.approx(ct[cut][inside[cut]].mean())
+    outer = ndimage.binary_dilation(inside) & ~inside
+    border = outer | (inside & ~ndimage.binary_erosion(inside))
+    gradient = np.gradient(np.clip(ct[cut], -1000, 400), *SPACING)
+    assert measured["surroundings"] == pytest.approx(ct[cut][outer[cut]].mean())
+    assert measured["edge"] == pytest.approx(np.sqrt(np.sum(np.square(gradient), axis=0))[border[cut]].mean())
+
+
+def test_a_ct_within_the_ball_has_finite_measurements() -> None:
+    measured = measure_ball(np.random.default_rng(0).normal(size=(5, 5, 5)), SPACING, np.full(3, 2.0), 30.0)
+    assert np.isfinite(list(measured.values())).all()

@@ -12,6 +12,7 @@ from lung_nodule.core import SlicesView
 from lung_nodule.data import (
     CropMargin,
     LoadVOI,
+    MoveCenter,
     NoduleSlices,
     RandCropMargin,
     RandNoduleSlice,
@@ -229,3 +230,15 @@ def test_what_a_voi_may_hold(painted: Path, tmp_path: Path) -> None:
         loaded(metal)
     with pytest.raises(InputError, match=r"ct\.nii\.gz"):
         loaded(ct.data[..., None].repeat(2, axis=3))
+
+
+def test_a_moved_centre_is_off_by_the_distance_in_a_direction_of_the_nodule(nodule: dict) -> None:
+    move = MoveCenter(4.0)
+    moved, again = move(nodule), move(nodule)
+    assert np.linalg.norm((moved["center"] - nodule["center"]) * nodule["spacing"]) == pytest.approx(4.0, abs=1e-3)
+    np.testing.assert_array_equal(moved["center"], again["center"])
+    other = move({**nodule, "nodule_id": "another"})
+    assert np.abs(other["center"] - moved["center"]).max() > 0.1
+    np.testing.assert_allclose(MoveCenter()(nodule)["center"], nodule["center"], atol=1e-6)
+    far = MoveCenter(500.0)(nodule)["center"]
+    assert ((far >= 0) & (far <= np.array(nodule["ct"].shape) - 1)).all()

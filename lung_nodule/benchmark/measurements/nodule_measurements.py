@@ -13,7 +13,7 @@ from lung_nodule.benchmark.measurements.intensity_measurements import histogram_
 from lung_nodule.benchmark.measurements.plain_masks import against_the_others, region_grown, threshold_at_center
 from lung_nodule.benchmark.measurements.shape import shape_measurements
 from lung_nodule.benchmark.measurements.texture import texture_measurements
-from lung_nodule.core import ball, measure
+from lung_nodule.core import measure, measure_ball
 from lung_nodule.data import LoadVOI
 from lung_nodule.data.load_voi import reader_masks
 from lung_nodule.io import Volume, read_table, write_table
@@ -21,7 +21,7 @@ from lung_nodule.runtime.progress_bar import progress
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Incremented with every change of a measurement, so that earlier tables are not reused."""
 PREFIX = "radiomics_"
 
@@ -47,7 +47,7 @@ def measure_nodule(item: Mapping[Hashable, Any]) -> dict[str, Any]:
 
     ``crop_extent_mm``; ``threshold_dice``, ``region_dice`` and ``reader<i>_dice`` of masks that need no network;
     ``true_<name>`` of :func:`lung_nodule.core.measure` and ``radiomics_<name>``, both on the readers' consensus mask;
-    ``ball_<name>`` of :func:`lung_nodule.core.measure` within the ball of the readers' diameter.
+    ``ball_<name>`` of :func:`lung_nodule.core.measure_ball` within the readers' diameter.
 
     If the consensus mask is empty, the row lacks what is measured on it or against it. Without the readers' own masks
     there is no ``reader<i>_dice``.
@@ -63,13 +63,13 @@ def measure_nodule(item: Mapping[Hashable, Any]) -> dict[str, Any]:
     spacing = voi["spacing"].astype(float)
     readers = reader_masks(item, Volume(ct, voi["affine"])) if "reader_masks" in item else None
     others = [] if readers is None else against_the_others(readers)
-    within = ball(ct.shape, spacing, center, float(item["diameter_mm"]))
+    declared = float(item["diameter_mm"])
     row = {
         "nodule_id": item["nodule_id"],
         "crop_extent_mm": voi["crop_extent_mm"],
         **{f"reader{i}_dice": dice(own, rest) for i, (own, rest) in enumerate(others)},
         **{f"true_{name}": value for name, value in measure(ct, mask, spacing).items()},
-        **{f"ball_{name}": value for name, value in measure(ct, within, spacing).items()},
+        **{f"ball_{name}": value for name, value in measure_ball(ct, spacing, center, declared).items()},
     }
     if not mask.any():
         logger.warning(f"{item['mask']} is empty: the baselines are not compared on this nodule")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...lidc import ATTRIBUTES
 from ..cube_patch import CubePatch
-from ..measurements import DENSITY, MEASUREMENTS, ball, measure
+from ..measurements import DENSITY, MEASUREMENTS, measure, measure_ball
 from ..slice_patch import SlicePatch
 from .flips import with_flips, without_flips
 from .measured_ratings import OF_MEASUREMENTS
@@ -208,14 +208,13 @@ class NoduleView(ABC):
         spacing, center = np.array(spacing, dtype=np.float64), np.array(center, dtype=np.float64)
         if self.segments:
             assert mask is not None, "a method that segments measures its mask"
-            inside = mask
+            found = measure(ct, mask, spacing)
         elif "diameter_mm" not in self.needs:
-            inside = ball(ct.shape, spacing, center, CORE_MM)
+            found = measure_ball(ct, spacing, center, CORE_MM)
         elif diameter is None:
             return {}
         else:
-            inside = ball(ct.shape, spacing, center, diameter)
-        found = measure(ct, inside, spacing)
+            found = measure_ball(ct, spacing, center, diameter)
         return {f"{place}_{name}": found[name] for place, name in measurement_names(type(self))}
 
     @abstractmethod

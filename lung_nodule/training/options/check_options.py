@@ -9,7 +9,7 @@ from typing import Any
 
 from lung_nodule.calling import calling_parser
 from lung_nodule.data.folds import EVERY_FOLD
-from lung_nodule.data.tasks import TASKS, refuse_crop_variants, task_named
+from lung_nodule.data.tasks import TASKS, refuse_crops, task_named
 from lung_nodule.errors import InputError
 from lung_nodule.training.loaders import require_equal_parts
 from lung_nodule.training.options.nested_values import refuse_values_of_options, shipped_config, shipped_file
@@ -88,7 +88,7 @@ def _check_training(parser: ConfigParser) -> None:
     )
     if "task" in options:
         task = task_named(option_value(parser, "task"))
-        refuse_crop_variants(task, option_value(parser, "crop_variants"))
+        refuse_crops(task, crop_variants=option_value(parser, "crop_variants"))
         if task.on_candidates and (options["readout_features"] or options["readout_file"]):
             raise InputError("a read-out is of malignancy: leave --readout_features and --readout_file out")
     parser.get_parsed_content("network_def")

@@ -177,7 +177,7 @@ def kinds_of(bundle: str, workflow: str, *, folds_in_all: int = FOLDS) -> dict[s
     fold, tested = fold_of(folds_in_all), evaluated_fold_of(folds_in_all)
     of_workflow = {
         "train": {"fold": fold.or_("all"), "validation_fold": fold.or_none(), "training_folds": folds(fold)},
-        "evaluate": {"fold": tested, "crop_margin_mm": number().or_none()},
+        "evaluate": {"fold": tested, "crop_margin_mm": number().or_none(), "center_error_mm": number()},
         "inference": {
             "folds": folds(tested),
             "nodules": PATH.or_none(),
