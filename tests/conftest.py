@@ -17,11 +17,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 LONGEST_FIRST = (
     "tests/benchmark/test_whole_benchmark.py",
+    "tests/deployment/repository/test_model_repository.py",
     "tests/bundles/",
     "tests/deployment/",
     "tests/preprocessing/",
 )
-"""What takes minutes; begun last, they would leave the other processes without work."""
+"""What takes minutes; begun last, they would leave the other processes without work.
+
+One file makes the export early, for which the other processes of a run would wait.
+"""
 
 
 def pytest_configure() -> None:

@@ -208,10 +208,10 @@ def test_variants_are_fixed_and_differ(nodule: dict) -> None:
 
 def test_the_centre_of_a_crop_is_moved_on_its_own(nodule: dict) -> None:
     """By up to so many mm, inside of the VOI, without another crop; the whole VOI keeps its centre."""
-    plain, moved = (RandCropVariant(variants=200, margin_mm=3.0, center_shift_mm=mm) for mm in (0.0, 4.0))
+    plain, moved = (RandCropVariant(variants=60, margin_mm=3.0, center_shift_mm=mm) for mm in (0.0, 4.0))
     np.testing.assert_array_equal(moved.variant(nodule, 0)["center"], nodule["center"])
     shifts = []
-    for number in range(1, 200):
+    for number in range(1, 60):
         before, after = plain.variant(nodule, number), moved.variant(nodule, number)
         np.testing.assert_array_equal(before["ct"], after["ct"])
         assert (after["center"] >= 0).all()
@@ -219,8 +219,8 @@ def test_the_centre_of_a_crop_is_moved_on_its_own(nodule: dict) -> None:
         shifts.append((after["center"] - before["center"]) * nodule["spacing"])
     assert np.abs(shifts).max() <= 4.0 + 1e-4
     assert (np.abs(shifts).max(axis=0) > 3.0).all()
-    assert np.abs(np.mean(shifts, axis=0)).max() < 1.0
-    again = RandCropVariant(variants=200, margin_mm=3.0, center_shift_mm=4.0).variant(nodule, 7)
+    assert np.abs(np.mean(shifts, axis=0)).max() < 1.2
+    again = RandCropVariant(variants=60, margin_mm=3.0, center_shift_mm=4.0).variant(nodule, 7)
     np.testing.assert_array_equal(again["center"], moved.variant(nodule, 7)["center"])
 
 

@@ -22,6 +22,7 @@ from lung_nodule.io import Volume, read_nifti, write_nifti
 from lung_nodule.runtime.lock import only_writer
 from tests.deployment.hand_made import FRAME
 from tests.io.dicom_series import SeriesPlan, write_series
+from tests.slow import slow_except
 from tests.user_ct import chest, write_centers, write_ct, write_dicom
 
 pytestmark = pytest.mark.usefixtures("answered")
@@ -106,7 +107,9 @@ def test_a_table_of_something_else_is_not_overwritten(columns: str, tmp_path: Pa
     assert (tmp_path / "nodules.csv").read_text() == f"{columns}\n"
 
 
-@pytest.mark.parametrize("name", ["nodules.nii.gz", "report.html", "masks/nodule_0.nii.gz"])
+@pytest.mark.parametrize(
+    "name", slow_except(["report.html"], ["nodules.nii.gz", "report.html", "masks/nodule_0.nii.gz"])
+)
 def test_files_of_something_else_are_not_overwritten(name: str, tmp_path: Path) -> None:
     """A folder with nodules.csv holds a prediction, which another replaces; without it the files are the user's."""
     ct, nodules, own = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv"), tmp_path / "out" / name
