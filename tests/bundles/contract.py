@@ -136,6 +136,7 @@ class BundleContract:
         assert metrics["dataset"]["synthetic"] is True
         assert metrics["counts"]["nodules"] == len(predictions) == 4
 
+    @pytest.mark.slow
     def test_two_processes_evaluate_as_one(self, trained: Path, evaluated: Path, painted: Path, tmp_path: Path) -> None:
         """Three nodules on two ranks, of which one has a nodule less: their rows are those that one process wrote."""
         odd, out = shutil.copytree(painted, tmp_path / "odd"), tmp_path / "out"
@@ -227,6 +228,7 @@ class BundleContract:
             np.testing.assert_allclose(mask.affine, expected.affine, atol=1e-4)
             assert (mask.data != expected.data).mean() < 1e-5
 
+    @pytest.mark.slow
     def test_its_example_runs_from_any_folder(self, answered: Path, trained: Path, tmp_path: Path) -> None:
         """As a script; the nodule that it predicts step by step gets the answer that the whole run wrote."""
         command = [str(ROOT / "docs" / "examples" / f"{self.name}.py"), "--out", "out"]

@@ -140,6 +140,7 @@ def test_the_overlay_runs_a_torchscript_file(exported: tuple[Path, torch.nn.Modu
         torch.testing.assert_close(loaded(image), network(image), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_command_as_the_card_writes_it(tmp_path: Path) -> None:
     """From the repository's root, with weights that lie elsewhere."""
     copy, network = shipped("mtcnn", tmp_path)

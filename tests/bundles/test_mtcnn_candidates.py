@@ -144,9 +144,8 @@ def test_what_cannot_be_trained_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_no_crop_around_a_mask_is_evaluated(candidates: Path, tmp_path: Path) -> None:
-    BUNDLE.run("training", "train", dataset=candidates, output=tmp_path, **SMALL)
-    options = {"dataset_dir": str(candidates), "output_dir": str(tmp_path), "crop_margin_mm": 6.0}
+def test_no_crop_around_a_mask_is_evaluated(candidates: Path, trained: Path) -> None:
+    options = {"dataset_dir": str(candidates), "output_dir": str(trained), "crop_margin_mm": 6.0}
     said = refusal("evaluate", "evaluating", **options)
     assert "--crop_margin_mm 6 needs masks, which candidates do not have: leave it out" in said
 

@@ -44,7 +44,7 @@ NOT_CHECKED = {
     },
     "a part that is built, whose own arguments are options or checked by its class": {
         "network_def", "nodule_view", "load", "cut", "nodules", "validation_nodules", "view", "views", "keep", "crops",
-        "variant_images", "crop_voi", "augment",
+        "variant_images", "crop_voi", "move_center", "augment",
         "aggregate", "stage", "segmentation", "preprocessing", "dataset", "dataloader",
         "inferer", "postprocessing", "key_metric", "handlers", "evaluator", "coarse", "fine", "train", "validate",
     },
