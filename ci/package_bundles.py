@@ -33,7 +33,9 @@ def package(
     """
     chosen = bundles_named(Path(bundles), names)
     if weights_url is not None and len(chosen) != 1:
-        raise InputError(f"--weights_url says where one bundle's weights lie, not those of {len(chosen)}: name one")
+        raise InputError(
+            f"--weights_url is the address of one bundle's weights, but {len(chosen)} are to be packaged: name one"
+        )
     for bundle in chosen:
         path, weights = write_package(bundle, Path(out), weights_url=weights_url, zoo_name=zoo_name)
         print(f"{path}  {file_sha256(path)}  {weights}")

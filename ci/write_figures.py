@@ -83,11 +83,11 @@ def networks(results: Results) -> list[str]:
 def protocol(results: Results) -> str:
     """Protocol of the figures, in one sentence."""
     some = results["methods"][networks(results)[0]]
-    seeds = results["protocol"]["seeds"]
+    seeds, version = results["protocol"]["seeds"], results["protocol"]["software"]["name"]
     return (
         f"{some['nodules']} nodules of {some['patients']} patients of {results['dataset']['source']}; patient-grouped "
         f"five-fold cross-validation, three folds for training, one for validation, one for the test, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}, `train.json` with `recommended.json`"
+        f"{seeds} seed{'s' if seeds > 1 else ''}, `train.json` with `recommended.json` of version {version}"
     )
 
 

@@ -192,9 +192,9 @@ def predict(
 
     Args:
         ct: A NIfTI file in HU, or the folder or zip of a DICOM series.
-        nodules: A CSV with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and diameter_mm where it is known
-            (the columns patient_id and series_uid, if present, identify the scan); or a NIfTI label map, in which
-            every connected component of a label is a nodule; or, for a DICOM series, its DICOM segmentation or
+        nodules: A CSV or Parquet table with nodule_id, center_x_ras, center_y_ras, center_z_ras (mm), and, if known,
+            diameter_mm (the columns patient_id and series_uid, if present, identify the scan); or a NIfTI label map, in
+            which every connected component of a label is a nodule; or, for a DICOM series, its DICOM segmentation or
             structured report (TID 1500); or the JSON of boxes that MONAI's lung_nodule_ct_detection writes.
         out: The folder to write to.
         url: host:port of the server's gRPC endpoint, or http://host:port of its HTTP endpoint; grpcs:// or https:// for

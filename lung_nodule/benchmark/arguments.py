@@ -64,7 +64,10 @@ def tested_folds(value: object) -> list[int]:
     if isinstance(folds, str):
         folds = [int(part) if part.strip().isdigit() else part for part in folds.split(",") if part.strip()]
     if not isinstance(folds, Sequence) or not folds or not all(map(_is_fold, folds)):
-        raise InputError(f"--folds takes how many of {FOLDS} folds, or their numbers 0-{FOLDS - 1}, got {value!r}")
+        raise InputError(
+            f"--folds must be a number of folds (1 to {FOLDS}) or fold numbers (0 to {FOLDS - 1}) separated by commas, "
+            f"got {value!r}"
+        )
     return list(dict.fromkeys(folds))
 
 

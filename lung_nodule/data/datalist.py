@@ -42,8 +42,8 @@ def require_dataset(dataset_dir: str | Path) -> None:
     if not (dataset_dir / "nodules.csv").is_file():
         raise InputError(
             f"no dataset at {dataset_dir} (it has no nodules.csv): make one with "
-            f"`python -m preprocessing convert --dicom_root DIR --out {dataset_dir}`, or a synthetic one with "
-            "`bash ci/quickstart.sh`, or name another with --dataset_dir"
+            f"`python -m preprocessing convert --dicom_root DIR --out {dataset_dir}`, of a synthetic DIR "
+            "if need be (`python -m preprocessing phantom --out DIR`), or name another with --dataset_dir"
         )
 
 

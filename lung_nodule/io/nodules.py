@@ -85,10 +85,12 @@ def _kept(table: pd.DataFrame, keep: Mapping[str, str | int | None], path: Path)
             if table.empty:
                 raise InputError(f"{path} has no nodule with {column} {value}")
         elif column in table.columns and table[column].isna().any() and not table[column].isna().all():
-            raise InputError(f"{path} has rows without a {column}: fill them in, or name the CT's with --{column}")
+            raise InputError(
+                f"{path} has rows without a {column}: fill them in, or select the CT's rows with --{column}"
+            )
         elif column in table.columns and table[column].nunique() > 1:
             raise InputError(
-                f"{path} holds {table[column].nunique()} values of {column}: name the CT's with --{column}"
+                f"{path} holds {table[column].nunique()} values of {column}: select the CT's rows with --{column}"
             )
     return table
 

@@ -69,7 +69,9 @@ def _connect(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise InputError('--scheduler needs Dask: pip install "lung-nodule[cluster]"') from error
+        raise InputError(
+            '--scheduler needs Dask: run pip install -e ".[cluster]" in the repository, on every machine'
+        ) from error
     try:
         return Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:

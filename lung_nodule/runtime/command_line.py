@@ -64,7 +64,7 @@ def run(commands: Mapping[str, Callable[..., Job]], *, name: str, arguments: Seq
         logger.error("%s: %s: %s", name, error.strerror or error, error.filename or "")
         return BAD_INPUT
     except KeyboardInterrupt:
-        logger.error("%s: interrupted; finished work is kept, run the same command to continue", name)
+        logger.error("%s: interrupted; run the same command again (finished scans, trainings and cases are kept)", name)
         return INTERRUPTED
 
 

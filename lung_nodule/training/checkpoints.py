@@ -149,8 +149,8 @@ class StageCheckpoints:
             continue_schedule(self.state[name], first_rates=rates, steps=saved[name]["last_epoch"])
         self.extended.append({"after": saved["epoch"], "from": before, "to": now})
         logger.info(
-            f"{self.directory}: {now} epochs instead of {before}: the learning rates are those of a run of {now} from "
-            f"epoch {saved['epoch'] + 1} on, those before it stay, so a single run of {now} may end otherwise"
+            f"{self.directory}: extended from {before} to {now} epochs; from epoch {saved['epoch'] + 1} on the "
+            f"learning rates are those of a run of {now}, so the result may differ from that of a single run of {now}"
         )
 
     def _check(self, saved: dict[str, Any], engine: Engine, path: Path) -> None:

@@ -105,7 +105,7 @@ class TimeLeft:
         if self.epochs > 1:
             count = f"{self.epochs} epochs x {engine.state.epoch_length} {self.unit}s = {count}"
         line = f"{count}, about {in_words(needed)} on {device} ({each_s:.2f} s a {self.unit}"
-        line += ", validation comes on top)" if self.epochs > 1 else ")"
+        line += ", plus validation)" if self.epochs > 1 else ")"
         if self.small_version and device == "cpu" and needed > LONG_S:
             line += f"; settings for a CPU: {self.small_version}"
         self._log(line, time.monotonic())

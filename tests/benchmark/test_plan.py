@@ -113,7 +113,7 @@ def test_folds() -> None:
     assert arguments.tested_folds((3,)) == [3]
     assert arguments.tested_folds("0,4") == [0, 4]
     for wrong in (0, 6, (5,), "a", True, (), "1.5", (1.0, 2), (True, 2)):
-        with pytest.raises(InputError, match="--folds takes"):
+        with pytest.raises(InputError, match="--folds must be a number of folds"):
             arguments.tested_folds(wrong)
 
 
@@ -126,7 +126,7 @@ def test_folds() -> None:
         (["--evaluate_only", "--min_readers", "0"], "--min_readers must be a whole number of at least 1"),
         (["--evaluate_only", "--options", "o.json"], "leave it out with --evaluate_only"),
         (["--seeds", "0"], "--seeds must be a whole number of at least 1"),
-        (["--folds", "7"], "--folds takes how many of 5 folds"),
+        (["--folds", "7"], "--folds must be a number of folds (1 to 5) or fold numbers (0 to 4)"),
         (["--processes", "none"], "--processes must be a whole number"),
     ],
 )

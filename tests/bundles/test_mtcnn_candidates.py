@@ -132,7 +132,10 @@ def test_a_patient_that_the_model_saw_is_not_evaluated(trained: Path, candidates
         ({"validation_fold": 3, "training_folds": [3, 4]}, "patients must not cross a split"),
         ({"fold": 8}, "none of its 126 candidates with a VOI is in folds [9]"),
         ({"patch_mm": 96.0}, "--patch_mm 96 is larger than the 64 mm"),
-        ({"readout_features": ["logit"]}, "a read-out is of malignancy: leave --readout_features"),
+        (
+            {"readout_features": ["logit"]},
+            "--task nodule has no read-out, which is of malignancy: add --readout_features",
+        ),
         ({"crop_variants": 6}, "--crop_variants 6 needs masks, which candidates do not have: leave it out"),
     ],
 )

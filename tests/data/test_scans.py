@@ -122,7 +122,7 @@ def test_what_is_no_ct_is_refused(tmp_path: Path) -> None:
         ([[np.nan, 0.0, 0.0]], {}, r"line 2: column center_x_ras holds nan, not a number"),
         (CENTERS, {"nodule_id": ["../../../x", "b"]}, r"'\.\./\.\./\.\./x' cannot name a file"),
         (CENTERS, {"nodule_id": "a"}, r"'a' is in several rows"),
-        (CENTERS, {"patient_id": ["p", "q"]}, r"2 values of patient_id: name the CT's with --patient_id"),
+        (CENTERS, {"patient_id": ["p", "q"]}, r"2 values of patient_id: select the CT's rows with --patient_id"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(

@@ -28,7 +28,7 @@ def test_only_id_and_centre_are_read(tmp_path: Path) -> None:
 
 def test_a_table_of_several_patients_needs_a_choice(tmp_path: Path) -> None:
     path = _table(tmp_path / "n.csv", patient_id=["LIDC-IDRI-0001", "LIDC-IDRI-0002"])
-    with pytest.raises(InputError, match="2 values of patient_id: name the CT's with --patient_id"):
+    with pytest.raises(InputError, match="2 values of patient_id: select the CT's rows with --patient_id"):
         read_nodules(path, keep={"patient_id": None})
     table = read_nodules(path, keep={"patient_id": "LIDC-IDRI-0002"})
     assert list(table["nodule_id"]) == ["nodule_1"]

@@ -119,7 +119,7 @@ def test_names_of_other_bundles_lead_to_ours(initialized: Callable[..., ConfigWo
     said = refused(lambda: initialized("mtcnn", "inference", ckpt_path="mine.pt"))
     assert said == "unknown option --ckpt_path (did you mean --model_path?)"
     said = refused(lambda: initialized("mtcnn", "evaluate", xyzzy=1))
-    assert said == "unknown option --xyzzy; the options are the first entries of evaluate.json"
+    assert said == "unknown option --xyzzy; the options are listed at the top of evaluate.json"
     assert "not an option that takes a value" in refused(lambda: initialized("mtnet", "evaluate", dataset="x"))
 
 
@@ -226,7 +226,7 @@ def test_a_misspelt_read_out_is_refused_before_the_training(
     if "readout_attributes" in shipped(bundle, "train"):
         assert "--readout_attributes" in refused(lambda: initialized(bundle, "train", readout_attributes=["subtletyy"]))
         alone = refused(lambda: initialized(bundle, "train", readout_attributes=["subtlety"]))
-        assert "--readout_attributes needs --readout_features" in alone
+        assert "--readout_attributes needs a read-out: give --readout_features" in alone
 
 
 def test_a_network_without_a_malignancy_has_no_read_out(initialized: Callable[..., ConfigWorkflow]) -> None:

@@ -67,7 +67,7 @@ def test_one_line_near_the_start_says_it_all(lines: Callable[..., list[str]]) ->
     """Measured on the first steps but the very first, which is slow; options of a small version on a slow CPU."""
     said = lines(step_s=2.0, first_s=10.0, epochs=500, steps=10)
     assert said[0] == (
-        "coarse: 500 epochs x 10 steps = 5000 steps, about 2 h 47 min on cpu (2.00 s a step, validation comes on top); "
+        "coarse: 500 epochs x 10 steps = 5000 steps, about 2 h 47 min on cpu (2.00 s a step, plus validation); "
         f"settings for a CPU: {SMALL}"
     )
     assert sum(SMALL in line for line in said) == 1
@@ -87,7 +87,7 @@ def test_where_steps_are_slow_the_first_one_is_enough(monkeypatch: pytest.Monkey
     engine.run([0, 1, 2], max_epochs=2500)
     assert said[0] == (
         26.0,
-        "coarse: 2500 epochs x 3 steps = 7500 steps, about 54 h on cpu (26.00 s a step, validation comes on top); "
+        "coarse: 2500 epochs x 3 steps = 7500 steps, about 54 h on cpu (26.00 s a step, plus validation); "
         f"settings for a CPU: {SMALL}",
     )
 
@@ -102,7 +102,7 @@ def test_no_advice_where_none_is_needed(lines: Callable[..., list[str]], case: d
 def test_every_epoch_says_what_is_left_with_validation(lines: Callable[..., list[str]]) -> None:
     said = lines(step_s=1.0, validation_s=50.0, epochs=4, steps=10)
     assert said == [
-        "coarse: 4 epochs x 10 steps = 40 steps, about 40 s on cpu (1.00 s a step, validation comes on top)",
+        "coarse: 4 epochs x 10 steps = 40 steps, about 40 s on cpu (1.00 s a step, plus validation)",
         "coarse: epoch 1 of 4, about 3 min left",
         "coarse: epoch 2 of 4, about 2 min left",
         "coarse: epoch 3 of 4, about 60 s left",

@@ -83,8 +83,8 @@ def refuse_one_class(fitted_on: pd.DataFrame) -> None:
     if len(classes) < 2:
         found = {0.0: "only benign", 1.0: "only malignant"}[classes.pop()] if classes else "no classified"
         raise InputError(
-            f"--fit_dir holds {found} nodules in folds {train}, on which baselines are fitted (fold {last} is for "
-            "thresholds), and they need both classes: name another --fit_dir or leave it out"
+            f"--fit_dir holds {found} nodules in folds {train}, but the baselines need both classes there (fold {last} "
+            "is used for thresholds): name another --fit_dir or leave it out"
         )
 
 
@@ -92,5 +92,8 @@ def _fitting_folds(fitted_on: pd.DataFrame) -> tuple[list[int], int]:
     """Training folds and validation fold of another dataset."""
     folds = sorted({int(fold) for fold in fitted_on["fold"]})
     if len(folds) < 2:
-        raise InputError(f"--fit_dir needs two numbered folds, one of them for thresholds, and has {folds}")
+        raise InputError(
+            f"--fit_dir needs nodules in at least two numbered folds (one is used for thresholds), but has folds "
+            f"{folds}: name another dataset or leave it out"
+        )
     return folds[:-1], folds[-1]

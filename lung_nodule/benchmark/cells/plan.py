@@ -146,7 +146,9 @@ def configurations(bundle: str) -> list[str]:
     """
     folder = ROOT / "bundles" / bundle / "configs"
     if not (folder / TRAINING).is_file():
-        raise InputError(f"no {folder / TRAINING}: the benchmark runs in the repository, beside bundles/")
+        raise InputError(
+            f"{folder / TRAINING} does not exist: run the benchmark in a checkout of the repository, which has bundles/"
+        )
     return [TRAINING, *([RECOMMENDED] if (folder / RECOMMENDED).is_file() else [])]
 
 

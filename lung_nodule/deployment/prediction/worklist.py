@@ -80,7 +80,7 @@ def _of_csv(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.reader(text.splitlines(), skipinitialspace=True, strict=True)
     header = [name.strip() for name in next(reader, [])]
     if len(set(header)) != len(header):
-        raise ValueError(f"a column stands in its header twice: {', '.join(header)}")
+        raise ValueError(f"its header names a column twice ({', '.join(header)}): remove or rename one")
     for cells in reader:
         if not any(cell.strip() for cell in cells):
             continue

@@ -66,12 +66,13 @@ def _check_training(parser: ConfigParser) -> None:
     kept = option_value(parser, "kept_epoch")
     if option_value(parser, "fold") == EVERY_FOLD and options.get("readout_features") and not options["readout_file"]:
         raise InputError(
-            "--fold all leaves no nodules to fit the read-out on: give --readout_file, which the benchmark writes, or "
-            "--readout_features []"
+            "--fold all leaves no nodules to fit the read-out on: give --readout_file (the benchmark writes "
+            'readouts/<bundle>.json), or train without a read-out: --readout_features "[]"'
+            + (' --readout_attributes "[]"' if options.get("readout_attributes") else "")
         )
     if options.get("readout_attributes") and not options["readout_features"] and not options["readout_file"]:
         raise InputError(
-            "--readout_attributes needs --readout_features, or --readout_file: there is no read-out without"
+            "--readout_attributes needs a read-out: give --readout_features or --readout_file, or leave it out"
         )
     require_score(
         bool(option_value(parser, "multi_task")) if "multi_task" in options else True,
@@ -90,7 +91,10 @@ def _check_training(parser: ConfigParser) -> None:
         task = task_named(option_value(parser, "task"))
         refuse_crops(task, crop_variants=option_value(parser, "crop_variants"))
         if task.on_candidates and (options["readout_features"] or options["readout_file"]):
-            raise InputError("a read-out is of malignancy: leave --readout_features and --readout_file out")
+            raise InputError(
+                '--task nodule has no read-out, which is of malignancy: add --readout_features "[]" and leave '
+                "--readout_file out"
+            )
     parser.get_parsed_content("network_def")
 
 

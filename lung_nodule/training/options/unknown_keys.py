@@ -58,7 +58,7 @@ def refuse_unknown_keys(
         unknown += _unknown_within(parser, config[key], shipped[key], place=key, referred=referred)
     if unknown:
         listed = " and ".join(f"--{key}" + (f" (did you mean --{near}?)" if near else "") for key, near in unknown)
-        hint = "" if all(near for _, near in unknown) else f"; the options are the first entries of {listed_in}"
+        hint = "" if all(near for _, near in unknown) else f"; the options are listed at the top of {listed_in}"
         raise InputError(f"unknown option{'s' if len(unknown) > 1 else ''} {listed}{hint}")
 
 

@@ -235,7 +235,7 @@ BAD_LISTS = {
     "no column": ("ct\ncts/scan.nii.gz\n", "line 2 has no nodules"),
     "semicolons": ("ct;nodules\na;b\n", "unknown column ct;nodules"),
     "a cell too many": ("ct,nodules\na,b,c\n", "line 2 has 3 cells, the header 2"),
-    "a column twice": ("ct,ct,nodules\na,b,c\n", "a column stands in its header twice: ct, ct, nodules"),
+    "a column twice": ("ct,ct,nodules\na,b,c\n", "its header names a column twice"),
     "an open quote": ('ct,nodules\n"a,b\n', "cannot read the worklist"),
     "latin-1": ("ct,nodules\n\xe4,b\n", "cannot read the worklist"),
     "two of one name": ("ct,nodules\ncts/scan.nii,n\ncts/scan.zip,n\n", "line 2 and line 3 have the name scan"),
