@@ -4,7 +4,7 @@ This package is copied unchanged next to the Python steps of the model repositor
 ``errors.py``, so it imports numpy, these two and itself only.
 """
 
-from .components import MASK_THRESHOLD, central_component, nodule_mask
+from .components import MASK_THRESHOLD, central_component, cut_at_half, nodule_mask
 from .cube_patch import CubePatch, ScannedCube
 from .intensity import checked_window, window
 from .measurements import MEASUREMENTS, measure, measure_ball
@@ -71,6 +71,7 @@ __all__ = [
     "SlicesView",
     "SquareView",
     "central_component",
+    "cut_at_half",
     "check_diameter",
     "check_request",
     "check_voi",

@@ -8,6 +8,31 @@ MASK_THRESHOLD = 0.5
 """The probability from which a voxel belongs to the nodule."""
 
 
+def cut_at_half(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """A map whose mask at :data:`MASK_THRESHOLD` is that of the given one at another threshold.
+
+    Its odds are divided by those of the threshold. All that reads a map (masks, outlines, means of several networks'
+    maps) then has one threshold, whatever the network's own is.
+
+    Args:
+        probability: map in 0..1, any shape.
+        threshold: the network's own threshold, above 0 and below 1.
+
+    Returns:
+        float32 of the same shape, in 0..1; the map itself at 0.5.
+
+    Example:
+        >>> import numpy as np
+        >>> from lung_nodule.core import cut_at_half
+        >>> cut_at_half(np.array([0.0, 0.25, 1.0], dtype=np.float32), 0.25)
+        array([0. , 0.5, 1. ], dtype=float32)
+    """
+    if threshold == MASK_THRESHOLD:
+        return probability
+    inside, outside = probability * np.float32(1 - threshold), (1 - probability) * np.float32(threshold)
+    return (inside / (inside + outside)).astype(np.float32)
+
+
 def central_component(
     mask: np.ndarray, central: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -47,14 +48,19 @@ def measure(ct: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> dict[str, 
     """
     if ct.shape != mask.shape:
         raise ValueError(f"CT {ct.shape} and mask {mask.shape} differ in shape")
-    return _measure(ct, np.asarray(mask, dtype=bool), (0, 0, 0), spacing)
+    mask, spacing = np.asarray(mask, dtype=bool), np.asarray(spacing, dtype=np.float64)
+    if not mask.any():
+        return dict.fromkeys(MEASUREMENTS, float("nan"))
+    sizes = np.log(mask.sum() * spacing.prod()), np.log(_surface(mask, spacing))
+    return _measurements(*sizes, *_around(ct, mask), spacing)
 
 
 def measure_ball(ct: np.ndarray, spacing: np.ndarray, center: np.ndarray, diameter: float) -> dict[str, float]:
     """:func:`measure` within the ball of a declared diameter around a nodule's centre, at least one voxel.
 
-    Where the ball reaches beyond the CT, volume and surface are those of the whole ball, the rest is measured on the
-    part that was scanned.
+    Volume and surface are the ball's own, ``pi d^3 / 6`` and ``3/2 pi d^2`` (that of the voxels' outer faces, however
+    small they are): counted voxels would follow the centre's place between two slices, and the CT's faces. The rest is
+    measured on the voxels of the CT; where it ends within the ball is no border.
 
     Args:
         ct: ``[X, Y, Z]`` in HU.
@@ -65,69 +71,58 @@ def measure_ball(ct: np.ndarray, spacing: np.ndarray, center: np.ndarray, diamet
     Example:
         >>> import numpy as np
         >>> from lung_nodule.core import measure_ball
-        >>> small, large = np.zeros((4, 4, 4)), np.zeros((40, 40, 40))
-        >>> np.exp(measure_ball(small, np.ones(3), np.full(3, 1.5), 10.0)["log_volume"]).round()
-        552.0
-        >>> np.exp(measure_ball(large, np.ones(3), np.full(3, 19.5), 10.0)["log_volume"]).round()
-        552.0
+        >>> small = np.zeros((4, 4, 4))
+        >>> round(np.exp(measure_ball(small, np.ones(3), np.full(3, 1.5), 10.0)["log_volume"]))
+        524
     """
-    reach, shape = diameter / 2 / np.asarray(spacing), np.array(ct.shape)
-    before = np.ceil(np.maximum(0, reach - center)).astype(int)
-    after = np.ceil(np.maximum(0, reach + center - (shape - 1))).astype(int)
-    return _measure(ct, _ball(shape + before + after, spacing, center + before, diameter), before, spacing)
-
-
-def _measure(
-    ct: np.ndarray, mask: np.ndarray, first: Sequence[int] | np.ndarray, spacing: np.ndarray
-) -> dict[str, float]:
-    """Measurements of a mask whose grid has the CT from index ``first`` on."""
-    if not mask.any():
-        return dict.fromkeys(MEASUREMENTS, float("nan"))
     spacing = np.asarray(spacing, dtype=np.float64)
-    ct, mask, scanned = _around(ct, mask, first)
-    inner, outer = (shell[scanned] for shell in _shells(mask))
-    voxels, border = ct[mask[scanned]], inner | outer
+    sizes = np.log(np.pi / 6 * diameter**3), np.log(1.5 * np.pi * diameter**2)
+    return _measurements(*sizes, *_around(ct, _ball(ct.shape, spacing, center, diameter)), spacing, beyond="edge")
+
+
+def _measurements(
+    log_volume: float,
+    log_surface: float,
+    ct: np.ndarray,
+    mask: np.ndarray,
+    spacing: np.ndarray,
+    beyond: Literal["constant", "edge"] = "constant",
+) -> dict[str, float]:
+    voxels, (inner, outer) = ct[mask], _shells(mask, beyond)
+    border = inner | outer
     low, middle, high = np.percentile(voxels, [10, 50, 90])
     values = (
-        np.log(mask.sum() * spacing.prod()),
-        np.log(_surface(mask, spacing)),
+        log_volume,
+        log_surface,
         voxels.mean(),
         voxels.std(),
         low,
         middle,
         high,
         (voxels > CALCIFIED_HU).mean(),
-        _gradient(ct, spacing)[border if border.any() else mask[scanned]].mean(),
+        _gradient(ct, spacing)[border if border.any() else mask].mean(),
         ct[outer].mean() if outer.any() else voxels.mean(),
     )
     return dict(zip(MEASUREMENTS, map(float, values), strict=True))
 
 
-def _ball(shape: np.ndarray, spacing: np.ndarray, center: np.ndarray, diameter: float) -> np.ndarray:
+def _ball(shape: Sequence[int], spacing: np.ndarray, center: np.ndarray, diameter: float) -> np.ndarray:
     """bool ``[X, Y, Z]``."""
     axes = [(np.arange(n) - c) * s for n, c, s in zip(shape, center, spacing, strict=True)]
     squared = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2
     return squared <= max((diameter / 2) ** 2, float(squared.min()))
 
 
-def _around(
-    ct: np.ndarray, mask: np.ndarray, first: Sequence[int] | np.ndarray
-) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...]]:
-    """CT and mask, cropped to the mask and two voxels around it, and where the cropped mask has the CT."""
-    cropped_ct, cropped_mask, scanned = [], [], []
-    for axis, (offset, n) in enumerate(zip(first, ct.shape, strict=True)):
-        index = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        low, high = max(0, int(index[0]) - 2), int(index[-1]) + 3
-        start, stop = max(low, offset), min(high, offset + n)
-        cropped_mask.append(slice(low, high))
-        cropped_ct.append(slice(start - offset, stop - offset))
-        scanned.append(slice(start - low, stop - low))
-    return np.asarray(ct[tuple(cropped_ct)], dtype=np.float64), mask[tuple(cropped_mask)], tuple(scanned)
+def _around(ct: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """CT and mask, cropped to the mask and two voxels around it."""
+    marked = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    box = tuple(slice(max(0, int(index[0]) - 2), int(index[-1]) + 3) for index in marked)
+    return np.asarray(ct[box], dtype=np.float64), mask[box]
 
 
-def _shells(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mask's own voxels at its border, and those next to it."""
-    padded = np.pad(mask, 1)
+def _shells(mask: np.ndarray, beyond: Literal["constant", "edge"]) -> tuple[np.ndarray, np.ndarray]:
+    """The mask's own voxels at its border, and those next to it; beyond the faces it ends, or goes on (``edge``)."""
+    padded = np.pad(mask, 1, mode=beyond)
     grown, kept = padded.copy(), padded.copy()
     for axis in range(3):
         for step in (-1, 1):

@@ -12,6 +12,7 @@ SMALLEST_SPACING_MM = 0.05
 LOWEST_HU, HIGHEST_HU = -32768.0, 32767.0
 """Range of HU in 16 bits."""
 MOST_VOXELS = 2**25
+MOST_VOXELS_OF_AN_EDGE = 1024
 
 
 def check_voi(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> None:
@@ -58,13 +59,18 @@ def check_request(voi: np.ndarray, spacing: np.ndarray, center: np.ndarray) -> N
     A network gives ordinary probabilities for values scaled to 0..1, for a spacing in metres or for a VOI without lung.
 
     Args:
-        voi: ``[X, Y, Z]`` in HU, of at most ``MOST_VOXELS`` voxels.
+        voi: ``[X, Y, Z]`` in HU, of at most ``MOST_VOXELS`` voxels and ``MOST_VOXELS_OF_AN_EDGE`` along an edge.
         spacing: ``[3]`` voxel size in mm.
         center: ``[3]`` as :func:`check_voi`.
 
     Raises:
         ValueError: one line that says what is wrong and what is expected.
     """
+    if max(np.shape(voi), default=0) > MOST_VOXELS_OF_AN_EDGE:
+        raise ValueError(
+            f"the VOI has the shape {list(np.shape(voi))}, at most {MOST_VOXELS_OF_AN_EDGE} voxels are taken along an "
+            "edge: cut it at the nodule"
+        )
     if np.size(voi) > MOST_VOXELS:
         raise ValueError(f"the VOI holds {np.size(voi)} voxels, at most {MOST_VOXELS} are taken: cut it at the nodule")
     check_voi(voi, spacing, center)

@@ -39,13 +39,13 @@ def require_candidates(dataset_dir: str | Path) -> None:
 
 
 def candidate_datalist(
-    dataset_dir: str | Path, *, folds: Sequence[int | str], with_voi: bool, patch_mm: float | None = None
+    dataset_dir: str | Path, *, folds: Sequence[int | str] | int | str, with_voi: bool, patch_mm: float | None = None
 ) -> list[dict[str, Any]]:
     """The candidates of some folds as MONAI datalist items, those of one scan together.
 
     Args:
         dataset_dir: a dataset with the folder that ``python -m preprocessing candidates`` writes.
-        folds: 0 to 9, LUNA16's subsets, or ``"holdout"``.
+        folds: 0 to 9, LUNA16's subsets, or ``"holdout"``; one or several.
         with_voi: whether to take only candidates with a VOI file (training): all nodules and the drawn others. Without
             it all candidates are taken, and ``ct`` is the whole CT.
         patch_mm: edge of the cube that will be sampled.
@@ -67,16 +67,17 @@ def candidate_datalist(
             f"--patch_mm {patch_mm:g} is larger than the {written:g} mm that the candidates of {dataset_dir} were cut "
             f"for: run `python -m preprocessing candidates --patch_mm {patch_mm:g}` again"
         )
+    folds = [folds] if isinstance(folds, int | str) else list(folds)
     chosen = table[table["fold"].isin([str(fold) for fold in folds])]
     if with_voi:
         chosen = chosen[chosen["voi"].notna()]
     if chosen.empty:
         kind = " with a VOI" if with_voi else ""
-        raise InputError(f"{dataset_dir}: none of its {len(table)} candidates{kind} is in folds {list(folds)}")
+        raise InputError(f"{dataset_dir}: none of its {len(table)} candidates{kind} is in folds {folds}")
     found = int((chosen["label"] == 1).sum())
     logger.info(
         f"{dataset_dir}: {len(chosen)} candidates of {chosen['series_uid'].nunique()} scans, {found} of nodules, "
-        f"folds {list(folds)}"
+        f"folds {folds}"
     )
     edge = voi_edge_mm(written)
     column = "voi" if with_voi else "ct"

@@ -25,12 +25,15 @@ class RandSliceAffined(RandAffined):
         options: ``keys``, ``prob``, ``mode``, ``padding_mode`` and the others of ``RandAffined`` but its ranges.
 
     Raises:
-        InputError: a range is negative or not a number, or ``scale`` is 1 or more.
+        InputError: a range is negative or not a number, ``scale`` is 1 or more, or a range of MONAI's is given.
     """
 
     def __init__(
         self, *, rotate: float = 0.0, shear: float = 0.0, translate: float = 0.0, scale: float = 0.0, **options: Any
     ) -> None:
+        unused = [name for name in options if name.endswith("_range")]
+        if unused:
+            raise InputError(f"{', '.join(unused)}: give rotate, shear, translate or scale, which hold for both axes")
         super().__init__(**options)
         ranges = {"rotate": rotate, "shear": shear, "translate": translate, "scale": scale}
         for name, value in ranges.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import ignite.distributed as idist
 import torch
 from lung_nodule.errors import LossOptionError
 from monai.losses import DiceLoss
@@ -103,13 +104,27 @@ def _inside(logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> tuple[t
 
 
 def _mean_of_known(loss: Callable[..., torch.Tensor], logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The mean loss of the entries whose target is not NaN; 0, still with a gradient graph, without such entries."""
+    """The mean loss of the entries whose target is not NaN; 0, still with a gradient graph, without such entries.
+
+    On several ranks, whose gradients are averaged, each mean is weighted by the rank's share of the known entries, so
+    that the average is the mean over the entries of all ranks.
+    """
     if logits.shape != target.shape:
         raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
     known = ~torch.isnan(target)
+    weight = _share_of_ranks(known.sum())
     if not known.any():
         return logits.float().sum() * 0
-    return loss(logits.float()[known], target[known])
+    return loss(logits.float()[known], target[known]) * weight
+
+
+def _share_of_ranks(count: torch.Tensor) -> float | torch.Tensor:
+    """A count, divided by its mean over the ranks; every rank must ask."""
+    ranks = idist.get_world_size()
+    if ranks == 1:
+        return 1.0
+    everywhere = idist.all_reduce(count.float())
+    return count * ranks / torch.as_tensor(everywhere).clamp(min=1)
 
 
 def _absolute_error(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

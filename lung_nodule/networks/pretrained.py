@@ -3,8 +3,9 @@
 None are shipped. A layout says how a published network names its tensors, which input it was trained on, and which is
 its first convolution. The networks here see a CT window in 0..1, so the published normalisation of the input is folded
 into the first convolution and its batch norm: ``conv(W, (x - m) / s) = conv(W / s, x) - sum(W m / s)``, and the batch
-norm after it absorbs the constant. Inference and export need no further step. The two are equal except for the zeros
-that pad the border of the image, which mean ``m`` there and air here.
+norm after it absorbs the constant. Inference and export need no further step. The folded convolution is equal except
+for the zeros that pad the border of the image, which mean ``m`` there and air here. Of the two Xceptions the rest of
+the network differs by one ReLU, before the exit flow's last three convolutions: both were trained without it.
 """
 
 from __future__ import annotations

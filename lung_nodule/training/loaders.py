@@ -22,15 +22,24 @@ class TrainingLoader(DataLoader):
         dataset: training dataset, with the random transforms as its ``transform``; a batch is no larger than it.
         batch_size: number of items of all ranks together.
         multiple_of: number that each rank's batch is a multiple of (2 for a loss of pairs).
+        least: smallest batch of a rank (2 for a network with a batch norm of one value per channel and image).
         seed: seed of the order that several ranks share; a single process draws its order from torch's generator.
         options: options of ``DataLoader``.
 
     Raises:
-        InputError: several ranks cannot take equal parts of a batch, or there are fewer items than they take at once.
+        InputError: several ranks cannot take equal parts of a batch, there are fewer items than they take at once, or
+            a rank's batch is smaller than ``least``.
     """
 
     def __init__(
-        self, dataset: NoduleSlices | Dataset, *, batch_size: int, multiple_of: int = 1, seed: int = 0, **options: Any
+        self,
+        dataset: NoduleSlices | Dataset,
+        *,
+        batch_size: int,
+        multiple_of: int = 1,
+        least: int = 1,
+        seed: int = 0,
+        **options: Any,
     ) -> None:
         self.transform: Any = dataset.transform
         order: dict[str, Any] = {"shuffle": True}
@@ -45,6 +54,11 @@ class TrainingLoader(DataLoader):
             shared = {"even_divisible": True, "shuffle": True, "seed": seed, "drop_last": True}
             order = {"sampler": DistributedSampler(dataset, **shared)}
         size = min(size, multiple_of * max(1, len(dataset) // ranks // multiple_of))
+        if size < least:
+            raise InputError(
+                f"a batch of {size} of {len(dataset)} training items for each of {ranks} processes is too small, the "
+                f"batch norms need {least}: add nodules, raise the batch size or run fewer processes"
+            )
         super().__init__(dataset, **{"batch_size": size, "drop_last": True, **order, **options})
 
 
@@ -99,7 +113,8 @@ class RankSampler(Sampler[int]):
     """Every item once over all ranks, in the dataset's order: rank r of n takes items r, r + n, r + 2n, ...
 
     MONAI's ``DistributedSampler(even_divisible=False)`` refuses fewer items than ranks; here a rank without a share
-    repeats item 0 (it must take part in gathering), which the evaluation's files drop again.
+    repeats item 0 (it must take part in gathering). The evaluation's files drop it again; the metric by which a
+    training on more ranks than validation nodules chooses its epoch counts it as often.
 
     Args:
         dataset: anything with a length.

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
 from monai.handlers import ROCAUC
+from monai.metrics import compute_roc_auc
 
 
 class LabelledROCAUC(ROCAUC):
-    """MONAI's area under the ROC curve over the nodules that have a class."""
+    """MONAI's area under the ROC curve over the nodules that have a class.
 
-    def update(self, output: Sequence[torch.Tensor]) -> None:
-        """Scores and labels of an iteration; labels that are NaN are ignored."""
-        score, label = output
-        if not torch.isnan(label).any():
-            super().update((score, label))
+    All are gathered, also those whose label is NaN: a rank may have validated no other, and must take part.
+    """
+
+    def compute(self) -> float:
+        """The area over the labels that are not NaN."""
+        score, label = cast(tuple[torch.Tensor, torch.Tensor], self.metric_fn.get_buffer())
+        known = ~torch.isnan(label).flatten()
+        self._is_reduced = True
+        return float(compute_roc_auc(score[known], label[known]))  # type: ignore[arg-type]
 
 
 def score_and_class(output: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

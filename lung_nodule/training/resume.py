@@ -29,6 +29,7 @@ NOT_COMPARED: dict[str, dict[str, set[str]]] = {
         ),
         "logged advice only": {"small_version"},
         "used for prediction, not for training": {"flips"},
+        "used for prediction and validation, not for what is learnt": {"mask_threshold"},
         "fitted when the training is done": {"readout_features", "readout_attributes", "readout_file"},
         "a stage may go on with another number of epochs": {
             "max_epochs", "segmentation_max_epochs", "classifier_max_epochs",

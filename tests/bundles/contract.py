@@ -328,7 +328,7 @@ class BundleContract:
         before, after = self.small["max_epochs"], self.small["max_epochs"] + 1
         said = self.run("training", "train", dataset=painted, output=output, **{**self.small, "max_epochs": after})
         stages = json.loads((output / "model.json").read_text())["training"]
-        assert f"{after} epochs instead of {before}" in said
+        assert f"extended from {before} to {after} epochs" in said
         assert stages
         for name, stage in stages.items():
             assert stage["epochs"] == after

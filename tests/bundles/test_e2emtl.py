@@ -23,6 +23,7 @@ class TestE2EMTL(BundleContract):
     needed_column = "subtlety_mean"
     small = {  # noqa: RUF012
         "flips": True,
+        "mask_threshold": 0.45,
         "width": 0.125,
         "image_size": 32,
         "patch_mm": 32.0,

@@ -9,6 +9,7 @@ from scipy import ndimage
 from lung_nodule.core import (
     SlicePatch,
     central_component,
+    check_request,
     check_voi,
     nodule_mask,
     nodule_score,
@@ -100,3 +101,11 @@ def test_bad_vois_are_named(voi: np.ndarray, spacing: np.ndarray, center: np.nda
     check_voi(VOI, SPACING, CENTER)
     with pytest.raises(ValueError, match=message):
         check_voi(voi, spacing, center)
+
+
+def test_a_request_of_a_very_long_voi_is_refused() -> None:
+    """Splines take the cube of an edge's length."""
+    long = np.full((2, 2, 2000), -800.0)
+    check_voi(long, SPACING, np.array([1, 1, 1000]))
+    with pytest.raises(ValueError, match=r"shape \[2, 2, 2000\], at most 1024 voxels are taken along an edge"):
+        check_request(long, SPACING, np.array([1, 1, 1000]))

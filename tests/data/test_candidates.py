@@ -90,6 +90,7 @@ def test_scans_without_candidates_are_evaluated_too(candidates: Path) -> None:
 
 def test_nodules_alone_are_drawn_several_times_and_augmented(candidates: Path) -> None:
     items = training_items(NODULE, candidates, folds=[2, 3], cohort={}, patch_mm=32.0)
+    assert candidate_datalist(candidates, folds=2, with_voi=True) == [item for item in items if item["fold"] == 2]
     draws = draws_of(NODULE, items, 5)
     assert [count for count, item in zip(draws, items, strict=True) if item["nodule"]] == [5] * 4
     assert {count for count, item in zip(draws, items, strict=True) if not item["nodule"]} == {1}

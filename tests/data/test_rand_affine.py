@@ -127,3 +127,8 @@ def trained(name: str) -> monai.transforms.RandomizableTransform:
     changes = {"image_size": SIZE, "patch_mm": 64.0, "transform": {**section, "prob": 1.0}}
     parser = ConfigParser({**config, **changes})
     return parser.get_parsed_content("transform")
+
+
+def test_monais_own_ranges_are_refused() -> None:
+    with pytest.raises(InputError, match="rotate_range, scale_range: give rotate, shear, translate or scale"):
+        RandSliceAffined(keys="image", rotate=0.1, rotate_range=1.5, scale_range=0.5)

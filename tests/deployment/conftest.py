@@ -33,6 +33,7 @@ SETTINGS = {
     "patch": {"patch_mm": 48.0, "z_patch_mm": 40.0, "image_size": 64},
     "window": [-1000.0, 400.0],
     "flips": True,
+    "mask_threshold": 0.4,
 }
 
 ONE_NET = {
@@ -65,6 +66,7 @@ ONE_NET = {
         "patch": {"patch_mm": 48.0, "image_size": 32},
         "channels": {"names": ["ct", "otsu", "slic"], "slic_segments": 200, "slic_compactness": 0.2},
         "window": [-1200.0, 600.0],
+        "mask_threshold": 0.45,
     },
 }
 

@@ -12,7 +12,7 @@ import torch
 from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from lung_nodule.core import SlicePatch, nodule_score, slice_weights, window
+from lung_nodule.core import SlicePatch, cut_at_half, nodule_score, slice_weights, window
 from lung_nodule.deployment.answers import Answer
 from lung_nodule.deployment.client import NoduleClient, request_inputs
 from lung_nodule.deployment.connection.voi_memory import PREFIX
@@ -52,6 +52,7 @@ def expected(bundle: Path, settings: dict) -> Callable[[Voi], Answer]:
         draws = [nodule_score(copy["malignancy"], slice_weights(copy["coarse"], patch)) for copy in copies]
         mean = {name: np.mean([copy[name] for copy in copies], axis=0) for name in copies[0]}
         score = nodule_score(mean["malignancy"], slice_weights(mean["coarse"], patch))
+        mean["fine"] = cut_at_half(mean["fine"], settings["mask_threshold"])
         maps = {name: patch.restore(mean[name]) for name in ("fine", "coarse")}
         return Answer(score, (min(draws), max(draws)), maps)
 

@@ -144,3 +144,29 @@ def test_mistakes_are_named(logits: dict[str, torch.Tensor], target: dict[str, t
         EndToEndLoss(mask_weight=0)
     with pytest.raises(ValueError, match=r"logits \(3, 1\) and target \(3,\) differ in shape"):
         EndToEndLoss()(logits, {**target, "malignancy": target["malignancy"][:, 0]})
+
+
+def test_ranks_together_weigh_every_known_entry_alike(
+    logits: dict[str, torch.Tensor], target: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Averaged over two ranks, of which one knows fewer classes, the terms are those of one process."""
+    unknown = target["malignancy"].clone()
+    unknown[1:] = float("nan")
+    rated = target["highs"].clone()
+    rated[0, 2] = float("nan")
+    target = {**target, "malignancy": unknown, "highs": rated}
+    loss, half = EndToEndLoss(malignancy_loss="bce"), len(unknown) // 2
+    together = loss.terms(logits, target)
+    parts = [slice(None, half), slice(half, None)]
+    counts = [
+        [(~target["highs"][part, i].isnan()).sum() for part in parts] for i in range(target["highs"].shape[1])
+    ] + [[(~unknown[part].isnan()).sum() for part in parts]]
+    terms = []
+    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    for part in parts:
+        gathered = iter([torch.stack(each).sum().float() for each in counts])
+        monkeypatch.setattr("ignite.distributed.all_reduce", lambda _, gathered=gathered: next(gathered))
+        terms.append(loss.terms(*({name: value[part] for name, value in each.items()} for each in (logits, target))))
+        assert next(gathered, None) is None, "a rank that does not ask would leave the others waiting"
+    for name in ("attributes", "malignancy"):
+        assert (terms[0][name] + terms[1][name]).item() / 2 == pytest.approx(together[name].item(), rel=1e-5)

@@ -117,3 +117,10 @@ def test_validation_takes_the_nodules_one_by_one_in_order() -> None:
     batches = list(ValidationLoader(Dataset(items)))
     assert [batch["nodule_id"] for batch in batches] == ["n3", "n1", "n2"]
     assert batches[0]["image"].shape == (1, 1, 2, 2, 3)
+
+
+@pytest.mark.parametrize(("items", "ranks"), [(1, 1), (12, 2)])
+def test_a_batch_too_small_for_its_norms_is_refused(items: int, ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_rank(monkeypatch, 0, ranks)
+    with pytest.raises(InputError, match=f"a batch of 1 of {items} training items for each of {ranks} processes"):
+        TrainingLoader(Dataset(list(range(items))), batch_size=2, least=2)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...lidc import ATTRIBUTES
+from ..components import MASK_THRESHOLD
 from ..cube_patch import CubePatch
 from ..measurements import DENSITY, MEASUREMENTS, measure, measure_ball
 from ..slice_patch import SlicePatch
@@ -55,6 +56,8 @@ class NoduleView(ABC):
     """Read-out that joins the network's scores with measurements; without one, the scores are the network's."""
     flips: bool = False
     """Whether a prediction is the mean over the images and their mirrored copies (:mod:`.flips`)."""
+    mask_threshold: float = MASK_THRESHOLD
+    """Probability from which the network's own map is the nodule; a prediction's map is cut at 0.5."""
 
     @classmethod
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...lidc import ATTRIBUTE_THRESHOLDS, NETWORK_WINDOW
-from ..components import MASK_THRESHOLD
+from ..components import MASK_THRESHOLD, cut_at_half
 from ..cube_patch import ScannedCube
 from ..intensity import checked_window, window
 from .base import NoduleView, Shape, Vector
@@ -34,6 +34,7 @@ class CubeView(NoduleView):
         multi_task: whether the network also classifies.
         readout: joins the score with measurements of the mask.
         flips: whether a prediction is the mean over the images and their mirrored copies.
+        mask_threshold: probability from which the network's own map is the nodule.
 
     Raises:
         InputError: ``hu_window`` is not a window.
@@ -57,6 +58,7 @@ class CubeView(NoduleView):
     multi_task: bool = True
     readout: Readout | None = None
     flips: bool = False
+    mask_threshold: float = MASK_THRESHOLD
 
     segments = True
 
@@ -80,6 +82,7 @@ class CubeView(NoduleView):
             multi_task=settings["network"].get("multi_task", True),
             readout=Readout.from_settings(settings.get("readout")),
             flips=bool(settings.get("flips", False)),
+            mask_threshold=float(settings.get("mask_threshold", MASK_THRESHOLD)),
         )
 
     @property
@@ -130,13 +133,14 @@ class CubeView(NoduleView):
         return np.ascontiguousarray(np.moveaxis(channels, 1, 3))[None]
 
     def aggregate(self, outputs: Mapping[str, np.ndarray], patch: ScannedCube) -> Prediction:
-        """The mask's map unchanged; a score is any voxel of its channel.
+        """The mask's map, cut at 0.5; a score is any voxel of its channel.
 
         Args:
             outputs: ``mask`` and, of a network that classifies, ``malignancy`` and the attributes, ``[1, x, y, z]``.
             patch: patch of the cube.
         """
-        maps = {"probability": np.ascontiguousarray(np.moveaxis(outputs["mask"][0], 2, 0))}
+        probability = cut_at_half(outputs["mask"][0], self.mask_threshold)
+        maps = {"probability": np.ascontiguousarray(np.moveaxis(probability, 2, 0))}
         scores = {name: float(values[0, 0, 0, 0]) for name, values in outputs.items() if name != "mask"}
         return Prediction(patch, scores.pop("malignancy", float("nan")), maps, attribute_probs=scores)
 
@@ -150,6 +154,6 @@ class CubeView(NoduleView):
             **{name: value for name, value in (self.channel_options or {}).items() if name != "names"},
             "pred_channels": list(self.channels),
             "attribute_high_from": [ATTRIBUTE_THRESHOLDS[attribute] for attribute in self.channels[2:]],
-            "mask_threshold": MASK_THRESHOLD,
+            "mask_threshold": self.mask_threshold,
             "nodule_mask": "the component at the centre of the mask channel at mask_threshold, within the scan",
         }

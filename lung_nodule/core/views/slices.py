@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...lidc import NETWORK_WINDOW
-from ..components import MASK_THRESHOLD, central_component
+from ..components import MASK_THRESHOLD, central_component, cut_at_half
 from ..intensity import checked_window, window
 from ..slice_patch import SlicePatch
 from .base import NoduleView, Shape, Vector
@@ -28,6 +28,7 @@ class SlicesView(NoduleView):
         hu_window: HU that become 0 and 1.
         readout: joins the score with measurements of the mask.
         flips: whether a prediction is the mean over the images and their mirrored copies.
+        mask_threshold: probability from which the network's own map is the nodule.
 
     Raises:
         InputError: ``hu_window`` is not a window.
@@ -51,6 +52,7 @@ class SlicesView(NoduleView):
     hu_window: tuple[float, float] = NETWORK_WINDOW
     readout: Readout | None = None
     flips: bool = False
+    mask_threshold: float = MASK_THRESHOLD
 
     slicewise = True
     segments = True
@@ -70,6 +72,7 @@ class SlicesView(NoduleView):
             hu_window=checked_window(settings["window"]),
             readout=Readout.from_settings(settings.get("readout")),
             flips=bool(settings.get("flips", False)),
+            mask_threshold=float(settings.get("mask_threshold", MASK_THRESHOLD)),
         )
 
     @property
@@ -100,7 +103,7 @@ class SlicesView(NoduleView):
         return patch.sample(window(ct, *self.hu_window))[:, None]
 
     def aggregate(self, outputs: Mapping[str, np.ndarray], patch: SlicePatch) -> Prediction:
-        """Maps as they are; the score is the mean of the slices' scores, weighted by :func:`slice_weights`.
+        """The maps, the fine one cut at 0.5; the score is the slices' mean, weighted by :func:`slice_weights`.
 
         Args:
             outputs: ``coarse`` and, where they are asked for, ``fine``, ``[S, H, W]``, and ``malignancy``, ``[S]``
@@ -108,6 +111,8 @@ class SlicesView(NoduleView):
             patch: patch of the slices.
         """
         maps = {name: outputs[name] for name in ("coarse", "fine") if name in outputs}
+        if "fine" in maps:
+            maps["fine"] = cut_at_half(maps["fine"], self.mask_threshold)
         if "malignancy" not in outputs:
             return Prediction(patch, maps=maps)
         scores = outputs["malignancy"].reshape(len(maps["coarse"]), -1)[:, 0]

@@ -85,6 +85,7 @@ def checked_by(check: Callable[[Any], object], allowed: str) -> Kind:
 
 POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
 SHARE = number(most=1.0)
+INNER_SHARE = Kind("a number above 0 and below 1", lambda value: is_number(value) and 0 < value < 1)
 FLAG = one_of(True, False)
 PATH = Kind("a path", lambda value: isinstance(value, Path) or (isinstance(value, str) and bool(value.strip())))
 FILE = Kind("an existing file", lambda value: PATH.accepts(value) and Path(str(value)).is_file())
