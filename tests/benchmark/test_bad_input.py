@@ -199,7 +199,7 @@ def test_a_changed_dataset_is_another_one(dataset: Path) -> None:
     [
         (
             {"malignancy_mean": 2.0},
-            r"--fit_dir holds only benign nodules in folds [0, 1, 2, 3], on which baselines are",
+            r"--fit_dir holds only benign nodules in folds [0, 1, 2, 3], but the baselines need both classes",
         ),
         ({"malignancy_mean": 3.0}, "--fit_dir holds no classified nodules in folds [0, 1, 2, 3]"),
     ],

@@ -132,7 +132,7 @@ def test_one_address_is_not_that_of_two_bundles(tmp_path: Path) -> None:
     command = [str(ROOT / "ci" / "package_bundles.py"), "mtnet", "mtcnn", "--out", str(tmp_path), "--weights_url", "u"]
     ended = run_alone(command, tmp_path)
     assert ended.returncode != 0
-    assert "one bundle's weights lie, not those of 2: name one" in ended.stderr
+    assert "--weights_url is the address of one bundle's weights, but 2 are to be packaged: name one" in ended.stderr
     assert not list(tmp_path.iterdir())
 
 
