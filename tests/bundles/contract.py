@@ -275,6 +275,7 @@ class BundleContract:
             assert message in str(cause)
         assert not (tmp_path / "inference").exists()
 
+    @pytest.mark.slow
     def test_a_tighter_crop_moves_a_prediction_little(
         self, trained: Path, evaluated: Path, painted: Path, tmp_path: Path
     ) -> None:
@@ -339,6 +340,7 @@ class BundleContract:
         )
         assert f"has seen {after} epochs, more than the {before} asked for" in fewer.stderr.splitlines()[-1]
 
+    @pytest.mark.slow
     def test_bad_input_ends_in_one_line(self, trained: Path, painted: Path, tmp_path: Path) -> None:
         missing = self.attempt("training", "train", dataset_dir=tmp_path / "none", output_dir=tmp_path)
         untrained = self.attempt("evaluating", "evaluate", dataset_dir=painted, output_dir=tmp_path)

@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from ci.bundle_tools.archive import write_package
 from tests.bundles.test_load import in_a_repository
 from tests.bundles.unzipped import unzipped
@@ -51,6 +53,7 @@ def program_of_the_readme() -> str:
     return program
 
 
+@pytest.mark.slow
 def test_a_pushed_package_loads_back(tmp_path: Path) -> None:
     """From an empty folder, with nothing of the repository on the path: the very weights, by the package's library.
 

@@ -138,6 +138,7 @@ def test_without_the_coarse_mask_nothing_depends_on_it(unguided: MTNet) -> None:
             torch.testing.assert_close(network(image), network(image, full), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_without_the_coarse_mask_its_parameters_are_gone() -> None:
     """The fine layer (257 x 256 kernels and a batch norm) and the fourth channel's 32 kernels of 3 x 3."""
     with torch.device("meta"):

@@ -22,7 +22,6 @@ from lung_nodule.io import Volume, read_nifti, write_nifti
 from lung_nodule.runtime.lock import only_writer
 from tests.deployment.hand_made import FRAME
 from tests.io.dicom_series import SeriesPlan, write_series
-from tests.slow import slow_except
 from tests.user_ct import chest, write_centers, write_ct, write_dicom
 
 pytestmark = pytest.mark.usefixtures("answered")
@@ -107,9 +106,8 @@ def test_a_table_of_something_else_is_not_overwritten(columns: str, tmp_path: Pa
     assert (tmp_path / "nodules.csv").read_text() == f"{columns}\n"
 
 
-@pytest.mark.parametrize(
-    "name", slow_except(["report.html"], ["nodules.nii.gz", "report.html", "masks/nodule_0.nii.gz"])
-)
+@pytest.mark.parametrize("name", ["nodules.nii.gz", "report.html", "masks/nodule_0.nii.gz"])
+@pytest.mark.slow
 def test_files_of_something_else_are_not_overwritten(name: str, tmp_path: Path) -> None:
     """A folder with nodules.csv holds a prediction, which another replaces; without it the files are the user's."""
     ct, nodules, own = write_ct(tmp_path / "ct.nii.gz"), write_centers(tmp_path / "n.csv"), tmp_path / "out" / name
@@ -139,6 +137,7 @@ def _stop(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_why_there_are_no_dicom_results_is_in_the_report(tmp_path: Path) -> None:
     ct = write_dicom(tmp_path / "ct")  # without a frame of reference
     _predict(ct, write_centers(tmp_path / "n.csv"), tmp_path / "out")
@@ -154,6 +153,7 @@ def test_one_prediction_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
         _predict(ct, nodules, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_table_of_another_patient_is_said_in_the_report_and_not_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

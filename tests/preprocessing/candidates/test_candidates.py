@@ -101,6 +101,7 @@ def test_a_voi_is_what_every_reader_of_the_whole_ct_would_cut(dataset: Path) -> 
         np.testing.assert_allclose(voi.affine, cut.volume.affine, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_nodules_and_a_stated_draw_of_the_others_are_written(dataset: Path, tmp_path: Path) -> None:
     settings = CandidateSettings(negatives_per_scan=3, seed=5)
     run(dataset, settings)

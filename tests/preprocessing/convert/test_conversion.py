@@ -158,7 +158,10 @@ def test_a_small_margin_still_holds_the_whole_mask(tmp_path: Path, small_root: P
         assert max(mask.shape[:2]) < 60
 
 
-@pytest.mark.parametrize(("policy", "least"), [("majority", 0.5001), ("2/3", 0.6666), (1, 1)])
+@pytest.mark.parametrize(
+    ("policy", "least"),
+    [pytest.param("majority", 0.5001, marks=pytest.mark.slow), ("2/3", 0.6666), (1, 1)],
+)
 def test_consensus_policies(
     tmp_path: Path, small_root: Path, small_dataset: Path, policy: float | str, least: float
 ) -> None:

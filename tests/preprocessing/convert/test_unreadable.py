@@ -100,6 +100,7 @@ def test_a_patient_with_two_scans_without_read_rights(
     assert all("Permission denied" in reason for reason in table["reason"])
 
 
+@pytest.mark.slow
 def test_a_link_to_a_disk_that_is_not_there(root: Path, tmp_path: Path) -> None:
     (root / SEVERAL[2]).symlink_to(tmp_path / "unmounted" / "LIDC-IDRI-0287")
     assert run(root, tmp_path / "out") == 1
