@@ -177,7 +177,7 @@ class MoveCenter(Transform):
 def _moved(data: Mapping[Hashable, Any], shift_mm: np.ndarray) -> dict[Hashable, Any]:
     """The same nodule with another centre, within the VOI."""
     center = np.asarray(data["center"]) + shift_mm / np.asarray(data["spacing"])
-    return {**data, "center": np.clip(center, 0, np.array(data["ct"].shape) - 1).astype(np.float32)}
+    return {**data, "center": np.clip(center, -0.5, np.array(data["ct"].shape) - 0.5).astype(np.float32)}
 
 
 def _box_around_mask(data: Mapping[Hashable, Any], margin_mm: float) -> tuple[np.ndarray, np.ndarray]:

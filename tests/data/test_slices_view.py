@@ -241,4 +241,6 @@ def test_a_moved_centre_is_off_by_the_distance_in_a_direction_of_the_nodule(nodu
     assert np.abs(other["center"] - moved["center"]).max() > 0.1
     np.testing.assert_allclose(MoveCenter()(nodule)["center"], nodule["center"], atol=1e-6)
     far = MoveCenter(500.0)(nodule)["center"]
-    assert ((far >= 0) & (far <= np.array(nodule["ct"].shape) - 1)).all()
+    assert ((far >= -0.5) & (far <= np.array(nodule["ct"].shape) - 0.5)).all()
+    at_face = {**nodule, "center": np.array([-0.5, 0.2, nodule["ct"].shape[2] - 0.6], dtype=np.float32)}
+    np.testing.assert_array_equal(MoveCenter()(at_face)["center"], at_face["center"])

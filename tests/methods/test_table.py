@@ -7,7 +7,6 @@ from pathlib import Path
 from pydoc import locate
 
 import pytest
-from monai.bundle import ConfigParser
 
 from lung_nodule.methods import METHODS, Method, register
 
@@ -35,8 +34,7 @@ def test_a_bundles_configurations_name_what_the_table_names(name: str) -> None:
 def test_a_predictor_is_its_network_with_one_tensor(name: str) -> None:
     method = METHODS[name]
     assert issubclass(method.predictor, method.network)
-    parser = ConfigParser(config(name, "train"))
-    assert set(method.published) == set(parser.get_parsed_content("settings#network"))
+    assert set(method.published) == set(config(name, "train")["settings"]["network"])
 
 
 def test_a_name_is_given_once() -> None:

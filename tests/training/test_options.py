@@ -168,6 +168,7 @@ def test_what_exists_or_is_referred_to_passes(initialized: Callable[..., ConfigW
     ("bundle", "nested", "message"),
     [
         ("mtnet", {"nodule_view#patch_mm": 64.5}, "--nodule_view#patch_mm is set by --patch_mm: use that"),
+        ("mtnet", {"settings#patch#patch_mm": 16.0}, "--settings#patch#patch_mm is set by --patch_mm: use that"),
         ("mtmrnet", {"train::optimizer::lr": 0.01}, "--train#optimizer#lr is set by --heads_learning_rate: use that"),
         (
             "e2emtl",
