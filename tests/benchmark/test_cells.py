@@ -67,6 +67,16 @@ def test_a_cell_trains_tests_and_validates_once(tmp_path: Path) -> None:
         assert "== training: python" in cell.log.read_text()
 
 
+def test_a_finished_cell_is_kept_without_its_weights(tmp_path: Path) -> None:
+    planned = cells(tmp_path)
+    assert run_cells(planned) == []
+    planned[0].weights.unlink()
+    planned[1].predictions("validation").unlink()
+    assert [cell.is_done() for cell in cells(tmp_path)] == [True, False]
+    assert run_cells(planned) == []
+    assert [calls(cell).count("training") for cell in planned] == [1, 2]
+
+
 def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (failed,) = run_cells(without_options(cells(tmp_path, "fail 1")), processes=2)
     assert failed.cell == "mtcnn, seed 0, fold 1"

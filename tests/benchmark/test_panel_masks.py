@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from lung_nodule.benchmark.panel.panel_masks import all_weights, chosen_weights,
 from lung_nodule.core import nodule_mask
 from lung_nodule.data import LoadVOI, nodule_datalist
 from lung_nodule.deployment.repository.model_repository import TEMPLATES, read_config
+from lung_nodule.errors import InputError
+from lung_nodule.io import file_sha256
 from lung_nodule.methods import METHODS, load_network, load_view
 from tests.networks import published
 
@@ -137,8 +140,32 @@ def test_it_is_computed_once_for_these_weights(cells: list[Cell], painted: Path,
     kept[5].write_text(kept[5].read_text().replace(str(first["nodule_id"][0]), "another"))
     assert panel_masks(cells, items, out=tmp_path, fingerprint="data")["nodule_id"][0] == "another"
     pd.testing.assert_frame_equal(panel_masks(cells, items, out=tmp_path, fingerprint="changed data"), first)
-    cells[0].weights.with_suffix(".json").write_text(cells[0].weights.with_suffix(".json").read_text() + " ")
+
+
+@pytest.mark.slow
+def test_it_is_computed_again_for_another_model_alone(cells: list[Cell], painted: Path, tmp_path: Path) -> None:
+    """Another read-out has the same masks, another threshold has not; the weights may be gone."""
+    cells = [_copy(cell, tmp_path) for cell in cells]
+    items, cache = nodule_datalist(painted, folds=[0, 1]), tmp_path / "panel_masks" / "data"
+    first = panel_masks(cells, items, out=tmp_path, fingerprint="data")
+    side = cells[1].weights.with_suffix(".json")
+    settings = {**json.loads(side.read_text()), "weights_sha256": file_sha256(cells[1].weights)}
+    side.write_text(json.dumps(settings))
+    panel_masks(cells, items, out=tmp_path, fingerprint="data")
+    files = set(cache.iterdir())
+    side.write_text(json.dumps({**settings, "readout": {"features": ["logit"]}}))
+    cells[1].weights.unlink()
     pd.testing.assert_frame_equal(panel_masks(cells, items, out=tmp_path, fingerprint="data"), first)
+    assert set(cache.iterdir()) == files
+    side.write_text(json.dumps({**settings, "mask_threshold": 0.4}))
+    with pytest.raises(InputError, match=r"the panel's masks need .*model\.pt, which does not exist: put it back, or"):
+        panel_masks(cells, items, out=tmp_path, fingerprint="data")
+
+
+def _copy(cell: Cell, out: Path) -> Cell:
+    folder = out / cell.folder.relative_to(cell.benchmark)
+    shutil.copytree(cell.folder, folder)
+    return replace(cell, folder=folder, weights=folder / "model.pt")
 
 
 def test_one_network_with_masks_has_no_mean(cells: list[Cell], painted: Path, tmp_path: Path) -> None:

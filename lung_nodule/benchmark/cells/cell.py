@@ -84,14 +84,14 @@ class Cell:
         return self.folder / split / "predictions.csv"
 
     def is_done(self) -> bool:
-        """Whether the cell is finished and all its files exist.
+        """Whether the cell is finished and its predictions exist; its ``model.pt`` may have been deleted since.
 
         Raises:
             InputError: it was begun or finished with other settings, another dataset or other weights.
         """
         self._refuse_other(self.folder / BEGUN, "begun")
         record = self.folder / RECORD
-        if not record.is_file() or not all(step.leaves.is_file() for step in self.steps):
+        if not record.is_file() or not all(s.leaves.is_file() for s in self.steps if s.leaves != self.weights):
             return False
         self._refuse_other(record, "finished")
         return True

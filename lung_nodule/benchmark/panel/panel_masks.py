@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -16,6 +17,7 @@ from lung_nodule.benchmark.cells.cell import Cell
 from lung_nodule.benchmark.measurements.nodule_measurements import dice
 from lung_nodule.core import NoduleView, nodule_mask
 from lung_nodule.data import LoadVOI, validation_fold
+from lung_nodule.errors import InputError
 from lung_nodule.io import file_sha256, read_table, write_table
 from lung_nodule.methods import METHODS, load_network, load_view
 from lung_nodule.runtime.progress_bar import progress
@@ -36,7 +38,7 @@ def panel_masks(
 
     The map weights, in tenths, have the highest mean Dice on the validation fold of each test fold; for given weights
     they are :attr:`lung_nodule.methods.Method.map_weight`, as in the served panel. Results are cached in ``out`` by
-    the hash of the networks' weights and the dataset.
+    the hash of the networks' weights and the dataset, so that the weights may be deleted afterwards.
 
     Args:
         cells: finished cells of all networks.
@@ -47,6 +49,9 @@ def panel_masks(
     Returns:
         ``nodule_id``, ``fold``, ``seed``, ``map_weights`` (as ``mtnet 0.4, e2emtl 0.6``), ``dice_voi`` and
         ``volume_mm3``; empty for fewer than two networks with masks.
+
+    Raises:
+        InputError: weights of a network are missing and nothing is cached for them.
     """
     masked = [cell for cell in cells if METHODS[cell.bundle].view.segments]
     bundles = {cell.bundle for cell in masked}
@@ -122,11 +127,16 @@ def _measure_masks(
 ) -> pd.DataFrame:
     """A row per nodule and choice of weights, read from the cache or computed."""
     names = {choice: ", ".join(f"{c.bundle} {w:g}" for c, w in zip(cells, choice, strict=True)) for choice in choices}
-    hashes = [file_sha256(path) for cell in cells for path in (cell.weights, cell.weights.with_suffix(".json"))]
-    parts = [*hashes, *sorted(item["nodule_id"] for item in items), *names.values()]
+    parts = [*map(_hash_of_model, cells), *sorted(item["nodule_id"] for item in items), *names.values()]
     path = folder / f"{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.csv"
     if path.is_file():
         return read_table(path, required=COLUMNS)
+    missing = [cell for cell in cells if not cell.weights.is_file()]
+    if missing:
+        raise InputError(
+            f"the panel's masks need {missing[0].weights}, which does not exist: put it back, or delete "
+            f"{missing[0].folder} to train it again"
+        )
     models = [_model(cell.weights) for cell in cells]
     load, rows = LoadVOI(), []
     with progress(len(items), description=f"masks of the panel, fold {cells[0].fold}", unit="nodule") as step:
@@ -136,6 +146,14 @@ def _measure_masks(
     table = pd.DataFrame(rows, columns=COLUMNS)
     write_table(path, table)
     return table
+
+
+def _hash_of_model(cell: Cell) -> str:
+    """SHA-256 of the network's weights and of its settings but the read-out, which masks do not need."""
+    settings = json.loads(cell.weights.with_suffix(".json").read_text(encoding="utf-8"))
+    weights = file_sha256(cell.weights) if cell.weights.is_file() else settings.get("weights_sha256")
+    described = {name: value for name, value in settings.items() if name != "readout"}
+    return hashlib.sha256(json.dumps([weights, described], sort_keys=True).encode()).hexdigest()
 
 
 def _model(weights: Path) -> Model:
