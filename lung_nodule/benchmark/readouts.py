@@ -22,7 +22,8 @@ def write_readouts(folder: Path, cells: Sequence[Cell]) -> list[Path]:
 
     A model trained on every fold leaves no nodules to fit a read-out on. In the cross-validation every nodule was
     tested by a network that had not seen it, so the read-out is fitted on these predictions, over all seeds. Its
-    threshold (highest sensitivity + specificity) is chosen on probabilities that were cross-fitted over the folds.
+    threshold (highest sensitivity + specificity) is chosen on probabilities that were cross-fitted over the folds; of
+    one fold alone, on those that it was fitted on.
 
     Args:
         folder: output folder.

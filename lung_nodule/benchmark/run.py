@@ -204,9 +204,9 @@ def _write(
     )
     write_json(out / "benchmark.json", results)
     pictures = write_plots(out, table, networks, baselines)
+    write_readouts(out / "readouts", done)
     write_text(out / "benchmark.md", benchmark_markdown(results, pictures))
     logger.info(f"wrote {out / 'benchmark.md'}, benchmark.json, predictions.csv and {len(pictures)} pictures")
-    write_readouts(out / "readouts", done)
 
 
 def long_table(dataset: Dataset, nodules: pd.DataFrame, splits: Sequence[Split], done: Sequence[Cell]) -> pd.DataFrame:
@@ -238,9 +238,9 @@ def missing_notes(failed: Sequence[CellFailure], seeds: int) -> list[str]:
         failed: failed cells.
         seeds: number of trainings per fold; with several, the other seeds cover the nodules of a failed cell.
     """
-    of_bundle = "that bundle"
+    of_bundle = "that bundle, the panel and the baselines on that bundle's masks"
     if seeds > 1:
-        of_bundle = "that bundle's seed; its means are of the seeds that are there, each on the nodules that it has"
+        of_bundle += " for that seed; their means are of the seeds that are there, each on the nodules that it has"
     return [f"MISSING: {one.cell} failed, so its nodules are in no figure of {of_bundle}." for one in failed]
 
 

@@ -15,7 +15,7 @@ from lung_nodule.data.datalist import nodule_datalist, require_dataset
 from lung_nodule.data.load_voi import make_item
 from lung_nodule.data.nodule_view import unfit
 from lung_nodule.errors import InputError
-from lung_nodule.io import LABELS, Volume, center_of, check_hu, cut_voi, read_ct, read_nodules, voi_edge_mm
+from lung_nodule.io import LABELS, Volume, center_of, check_hu, cut_voi, line_of, read_ct, read_nodules, voi_edge_mm
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
@@ -148,10 +148,11 @@ def _scans(table: pd.DataFrame, nodules: Path, *, ct: str | Path | None, series_
     found: dict[tuple[Path, str | None], list[dict[Any, Any]]] = {}
     for index, row in zip(table.index, table.to_dict("records"), strict=True):
         if not isinstance(row["ct"], str) or not row["ct"].strip():
-            raise InputError(f"{nodules}, line {index + 2}: column ct is empty; give the path of the row's CT")
+            line = line_of(index, nodules)
+            raise InputError(f"{nodules}, line {line}: column ct is empty; give the path of the row's CT")
         path, uid = nodules.parent / row["ct"].strip(), row.get("series_uid")
         if not path.exists():
-            raise InputError(f"{nodules}, line {index + 2}: no such CT: {path}")
+            raise InputError(f"{nodules}, line {line_of(index, nodules)}: no such CT: {path}")
         found.setdefault((path, uid if path.is_dir() and isinstance(uid, str) else None), []).append(row)
     names = [LABELS] if len(found) == 1 else _label_maps([path for path, _ in found])
     return [Scan(*key, labels, rows) for (key, rows), labels in zip(found.items(), names, strict=True)]

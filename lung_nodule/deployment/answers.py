@@ -101,7 +101,8 @@ class Answer:
         attributes: ratings of the characteristics on the readers' scales, by name.
         high: probability that a characteristic is high, by name.
         methods: for the panel, malignancy and interval of each method, by name.
-        diameter_mm: diameter used by a method, measured or declared; NaN if no method takes one.
+        diameter_mm: diameter used by a method, measured or declared; NaN if no method takes one, 0 if the one that
+            does had none.
     """
 
     malignancy: float = float("nan")

@@ -102,14 +102,17 @@ class NoduleClient:
         self._retries.stop()
         self._threads.finish()
 
-    def describe(self) -> ServedModel:
+    def describe(self, *, again: bool = False) -> ServedModel:
         """Describe the model as loaded by the server.
+
+        Args:
+            again: ask the server even if it was asked before; it may have restarted with another export.
 
         Raises:
             InputError: no server answers, the model is not loaded, or it does not take a CT.
         """
         served = self._served
-        if served is None:
+        if served is None or again:
             replies: SimpleQueue[Reply] = SimpleQueue()
             self._threads.call(replies, 0, self._describe)
             served = self._served = replies.get().get()

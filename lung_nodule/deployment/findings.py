@@ -106,7 +106,7 @@ def as_row(finding: Finding) -> dict[str, object]:
         row |= {f"{method}_prob": score, f"{method}_prob_min": interval[0], f"{method}_prob_max": interval[1]}
     row |= {f"{name}_pred": rating for name, rating in answer.attributes.items()}
     row |= {f"{name}_prob": probability for name, probability in answer.high.items()}
-    if np.isfinite(answer.diameter_mm):
+    if answer.diameter_mm > 0:
         row["used_diameter_mm"] = round(answer.diameter_mm, 2)
     return row | _of_masks(finding) | _of_occlusion(finding)
 

@@ -58,10 +58,9 @@ def detection_results(
         "counts": _counts(candidates, scans, matches, excluded=len(excluded)),
         "classification": _classification(candidates),
         "detection": _detection(curve, response, matches, others) if curve and response else None,
-        "settings": settings,
         "notes": _notes(dataset, annotated=len(annotated) > 0),
     }
-    return plain(results), curve
+    return {**plain(results), "settings": plain(settings, decimals=None)}, curve
 
 
 def detection_summary(results: dict[str, Any]) -> str:

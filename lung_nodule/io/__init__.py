@@ -19,7 +19,7 @@ from lung_nodule.io.masks import (
     refuse_own_input,
     remove_earlier_masks,
 )
-from lung_nodule.io.names import as_file_names, check_file_names, check_unique, is_file_name
+from lung_nodule.io.names import as_file_names, check_file_names, check_unique, is_file_name, line_of, printable
 from lung_nodule.io.nifti import read_nifti, write_nifti
 from lung_nodule.io.nodules import CENTER, center_of, read_nodules
 from lung_nodule.io.patient_names import patient_name, patient_names
@@ -57,6 +57,7 @@ __all__ = [
     "format_positions",
     "is_archive",
     "is_file_name",
+    "line_of",
     "mask_path",
     "may_be_image",
     "new_files",
@@ -65,6 +66,7 @@ __all__ = [
     "patient_hash",
     "patient_name",
     "patient_names",
+    "printable",
     "occlusion_path",
     "read_ct",
     "read_nifti",

@@ -83,6 +83,11 @@ def check_unique(cells: pd.Series, source: str | Path) -> None:
         raise InputError(f"{source}: {cells.name} {cell!r} is in several rows (lines {lines})")
 
 
+def printable(name: str) -> str:
+    """A file's name for a text file: bytes that are not UTF-8 as ``\\xff``."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def line_of(row: int, source: str | Path) -> int:
     """Line of a table's row, from 1 for the header: in a CSV empty lines count, which are not rows."""
     path = Path(source)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from lung_nodule.errors import InputError
 from lung_nodule.io.archive import is_archive
-from lung_nodule.io.names import check_unique
+from lung_nodule.io.names import check_unique, line_of
 from lung_nodule.io.patient_names import patient_name
 from lung_nodule.io.tables import read_table
 
@@ -67,10 +67,11 @@ def center_of(row: Mapping[Any, Any]) -> tuple[float, float, float]:
 def _lengths(cells: pd.Series, path: Path) -> pd.Series:
     """Numbers in mm; NaN where a cell is empty."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    for line, number, cell in zip(cells.index + 2, numbers, cells, strict=True):
+    for row, number, cell in zip(cells.index, numbers, cells, strict=True):
         if math.isnan(number) and not pd.isna(cell) and str(cell).strip():
             raise InputError(
-                f"{path}, line {line}: column {cells.name} holds {cell!r}: write a number of mm, or leave it empty"
+                f"{path}, line {line_of(int(row), path)}: column {cells.name} holds {cell!r}: write a number of mm, or "
+                "leave it empty"
             )
     return numbers
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lung_nodule.errors import InputError
-from lung_nodule.io import read_table
+from lung_nodule.io import line_of, read_table
 
 COORDINATES = ["coordX", "coordY", "coordZ"]
 CENTER = ["center_x_ras", "center_y_ras", "center_z_ras"]
@@ -54,7 +54,8 @@ def read_candidates(path: Path) -> pd.DataFrame:
     wrong = ~table["class"].isin([0, 1])
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise InputError(f"{path}, line {row + 2}: class is 1 (nodule) or 0, got {table['class'].iloc[row]:g}")
+        line, found = line_of(row, path), table["class"].iloc[row]
+        raise InputError(f"{path}, line {line}: class is 1 (nodule) or 0, got {found:g}")
     return pd.DataFrame(
         {"row": np.arange(len(table)), "series_uid": _series(table), **_ras(table), "label": table["class"].astype(int)}
     )
@@ -84,7 +85,7 @@ def _findings(path: Path, excluded: int) -> pd.DataFrame:
         diameter = diameter.mask(diameter < 0, EXCLUDED_DIAMETER_MM)
     if (diameter <= 0).any():
         row = int((diameter <= 0).to_numpy().argmax())
-        raise InputError(f"{path}, line {row + 2}: diameter_mm must be above 0, got {diameter.iloc[row]:g}")
+        raise InputError(f"{path}, line {line_of(row, path)}: diameter_mm must be above 0, got {diameter.iloc[row]:g}")
     return pd.DataFrame(
         {
             "row": np.arange(len(table)),
@@ -131,9 +132,8 @@ def _subsets_of_table(path: Path) -> list[tuple[str, int]]:
     wrong = ~table["subset"].isin(range(SUBSETS))
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise InputError(
-            f"{path}, line {row + 2}: subset is a whole number from 0 to 9, got {table['subset'].iloc[row]:g}"
-        )
+        line, found = line_of(row, path), table["subset"].iloc[row]
+        raise InputError(f"{path}, line {line}: subset is a whole number from 0 to 9, got {found:g}")
     return list(zip(_series(table), table["subset"].astype(int), strict=True))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lung_nodule.errors import InputError
-from lung_nodule.io import file_sha256, read_nifti, read_table
+from lung_nodule.io import file_sha256, line_of, read_nifti, read_table
 from lung_nodule.io.atomic import TEMPORARY
 from lung_nodule.runtime.progress_bar import progress
 from preprocessing.dataset.manifest import MANIFEST, read_manifest
@@ -118,7 +118,7 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     for column in columns:
         empty = table[column].isna()
         if column not in MAY_BE_EMPTY and empty.any():
-            raise InputError(f"{path}, line {int(empty.to_numpy().argmax()) + 2}: column {column} is empty")
+            raise InputError(f"{path}, line {line_of(int(empty.to_numpy().argmax()), path)}: column {column} is empty")
     return table
 
 

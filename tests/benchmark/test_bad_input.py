@@ -222,5 +222,6 @@ def test_baselines_that_cannot_be_fitted(
 def test_a_failed_cell_is_noted_as_what_it_leaves_out() -> None:
     failed = [CellFailure("mtcnn, seed 1, fold 3", "it broke")]
     (of_one,), (of_two,) = (run.missing_notes(failed, seeds) for seeds in (1, 2))
-    assert of_one == "MISSING: mtcnn, seed 1, fold 3 failed, so its nodules are in no figure of that bundle."
-    assert "are in no figure of that bundle's seed; its means are of the seeds that are there" in of_two
+    everything = "in no figure of that bundle, the panel and the baselines on that bundle's masks"
+    assert of_one == f"MISSING: mtcnn, seed 1, fold 3 failed, so its nodules are {everything}."
+    assert f"are {everything} for that seed; their means are of the seeds that are there" in of_two

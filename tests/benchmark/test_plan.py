@@ -87,6 +87,7 @@ def test_options_as_monai_reads_them() -> None:
         ),
         ('{"mtcnn": {"max_slice_thickness_mm": 5}}', "sets max_slice_thickness_mm of mtcnn"),
         ('{"mtcnn": {"cohort#min_readers": 1}}', "sets cohort#min_readers of mtcnn"),
+        ('{"mtcnn": {"task": "nodule"}}', "sets task of mtcnn, but all methods are compared on the same nodules"),
         (
             '{"mtcnn": {"consensus": "all"}}',
             "sets consensus of mtcnn, but all methods are",

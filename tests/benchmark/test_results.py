@@ -82,6 +82,41 @@ def test_a_difference_is_that_of_the_means_over_seeds(results: dict[str, Any], t
     assert low > 0
 
 
+@pytest.mark.parametrize("missing", ["network", "baseline"])
+def test_a_difference_is_taken_where_every_seed_has_a_nodule(table: pd.DataFrame, missing: str) -> None:
+    """Two methods with one score differ by nothing, even where a seed of one lacks a fold or hard nodules."""
+    net = table[table["method"] == "net"].assign(seed=0)
+    net = net.drop_duplicates("nodule_id")
+    two = pd.concat([net, net.assign(seed=1)])
+    lacking = two[~((two["seed"] == 1) & ((two["fold"] == 2) | (two["malignancy_prob"] > 0.8)))]
+    of_network, of_baseline = (lacking, two) if missing == "network" else (two, lacking)
+    both = pd.concat([of_network, of_baseline.assign(method="weak")], ignore_index=True)
+    found = benchmark_results(both, ["net"], BASELINES, described={}, protocol=CROSS_VALIDATION)
+    for entry in (each["weak"] for each in found["methods"]["net"]["against"].values()):
+        assert entry["difference"] == 0
+        assert entry["interval"] == [0, 0]
+        assert not entry["better"]
+
+
+def test_the_protocol_is_recorded_as_given(table: pd.DataFrame) -> None:
+    protocol = {**CROSS_VALIDATION, "options": {"net": {"weight_decay": 4e-7, "learning_rate": 1.23456789e-4}}}
+    found = benchmark_results(table, ["net"], BASELINES, described={}, protocol=protocol)
+    assert found["protocol"] == protocol
+
+
+def test_a_missing_fold_is_not_filled_by_the_next(table: pd.DataFrame) -> None:
+    some = table[~((table["method"] == "net") & (table["fold"] == 1))]
+    text = benchmark_markdown(benchmark_results(some, ["net"], BASELINES, described={}, protocol=CROSS_VALIDATION), [])
+    assert "| AUC of fold 0, 1, 2, 3, 4 |" in text
+    network, strong = (
+        next(line for line in text.splitlines() if line.startswith(f"| {name} |")).split(" | ")[2].split()
+        for name in ("**net**", "strong")
+    )
+    assert network[1] == "n/a"
+    assert "n/a" not in [*network[:1], *network[2:], *strong]
+    assert len(network) == len(strong) == 5
+
+
 def test_what_is_not_beaten_is_listed(results: dict[str, Any]) -> None:
     found = results["methods"]["net"]["not_beaten"]
     assert found["malignancy auc"] == [DIAMETER.name, "strong"]

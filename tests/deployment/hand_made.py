@@ -67,7 +67,7 @@ class HandMadeAnswers:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def describe(self) -> ServedModel:
+    def describe(self, *, again: bool = False) -> ServedModel:
         return self.served
 
     def ask(self, vois: Sequence[Voi], diameters: Sequence[float | None]) -> Iterator[tuple[int, Answer]]:

@@ -59,6 +59,14 @@ def test_an_empty_table_is_refused(tmp_path: Path) -> None:
         read_nodules(_table(tmp_path / "n.csv", np.zeros((0, 3))))
 
 
+def test_a_length_that_is_no_number_is_named_with_its_line(tmp_path: Path) -> None:
+    """An editor counts empty lines, and the rows that are left out."""
+    rows = "other,0,0,0,5,p2\n\na,1,2,3,big,p1\n"
+    (tmp_path / "n.csv").write_text(f"nodule_id,center_x_ras,center_y_ras,center_z_ras,diameter_mm,patient_id\n{rows}")
+    with pytest.raises(InputError, match=r"n\.csv, line 4: column diameter_mm holds 'big'"):
+        read_nodules(tmp_path / "n.csv", keep={"patient_id": "p1"}, optional=["diameter_mm"])
+
+
 def test_a_method_may_need_more(tmp_path: Path) -> None:
     path = _table(tmp_path / "n.csv", diameter_mm=[3.0, 30.0], ct=["a.nii.gz", "b.nii.gz"])
     table = read_nodules(path, columns=["diameter_mm"], optional=["ct", "series_uid"])

@@ -21,7 +21,7 @@ ROOT = LIBRARY.parent
 TRAINING, RECOMMENDED, EVALUATION = "train.json", "recommended.json", "evaluate.json"
 TAKEN = ("dataset_dir", "output_dir", "model_path", "fold", "seed", "config_file")
 """Training options set by the benchmark itself."""
-SPLITTING = ("validation_fold", "training_folds", "cohort", "consensus", *COHORT)
+SPLITTING = ("task", "validation_fold", "training_folds", "cohort", "consensus", *COHORT)
 """Training options that would give a network other nodules or masks than the baselines."""
 Options = Mapping[str, Mapping[str, Any]]
 

@@ -9,7 +9,7 @@ from lung_nodule.evaluation.metrics import area_under_curve
 from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
 ENDS = ("score", "prob", "pred")
-"""Endings of the columns that rank an attribute; the first takes the place of the others."""
+"""Endings of the columns that rank an attribute; the first that a method has is taken."""
 
 
 def rated_attributes(rows: pd.DataFrame) -> list[str]:
@@ -19,20 +19,19 @@ def rated_attributes(rows: pd.DataFrame) -> list[str]:
 
 def binarised_attributes(rows: pd.DataFrame) -> list[str]:
     """Attributes that a method ranks: it predicts high against low, or the rating."""
-    return [name for name in ATTRIBUTE_THRESHOLDS if _columns(rows, name)]
+    return [name for name in ATTRIBUTE_THRESHOLDS if _column(rows, name)]
 
 
 def attribute_score(rows: pd.DataFrame, name: str) -> np.ndarray:
-    """Ranking score of an attribute: ``<attribute>_score`` where a method has one, else its probability or its rating,
-    whichever ranks these nodules better."""
-    scores = [rows[column].to_numpy(dtype=float) for column in _columns(rows, name)]
-    return max(scores, key=lambda score: np.nan_to_num(area_under_curve(score, is_high(rows, name).to_numpy())))
+    """Ranking score of an attribute: ``<attribute>_score`` where a method has one, else its probability of being high,
+    else its rating. The references have no say in it."""
+    return rows[_column(rows, name)].to_numpy(dtype=float)
 
 
-def _columns(rows: pd.DataFrame, name: str) -> list[str]:
-    """Columns that rank an attribute."""
-    there = [column for end in ENDS if (column := f"{name}_{end}") in rows and rows[column].notna().any()]
-    return there[:1] if there[:1] == [f"{name}_score"] else there
+def _column(rows: pd.DataFrame, name: str) -> str | None:
+    """Column that ranks an attribute."""
+    there = (f"{name}_{end}" for end in ENDS)
+    return next((column for column in there if column in rows and rows[column].notna().any()), None)
 
 
 def is_called_high(rows: pd.DataFrame, name: str) -> np.ndarray:
@@ -43,8 +42,8 @@ def is_called_high(rows: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def is_ranked(rows: pd.DataFrame, name: str) -> pd.Series:
-    """Whether a nodule has all scores that rank an attribute."""
-    return rows[_columns(rows, name)].notna().all(axis=1)
+    """Whether a nodule has the score that ranks an attribute."""
+    return rows[_column(rows, name)].notna()
 
 
 def is_high(rows: pd.DataFrame, name: str) -> pd.Series:

@@ -112,13 +112,15 @@ class Comparison:
         return self.bootstrap.interval(self._draws(method, figure, self._nodules(method, figure)))
 
     def difference(self, method: str, baseline: str, figure: Figure) -> dict[str, Any]:
-        """Difference of a network's and a baseline's figure on their common nodules, as means over the seeds.
+        """Difference of a network's and a baseline's figure, as means over the seeds.
+
+        Both are taken on the nodules that either has in each of its seeds.
 
         Returns:
             ``difference``, ``interval`` (95 %, paired by patient), ``better``: whether the network is better.
         """
         method = self._on_readings(method) if baseline == self.readings else method
-        nodules = self._nodules(method, figure) & self._nodules(baseline, figure)
+        nodules = self._in_every_seed(method, figure) & self._in_every_seed(baseline, figure)
         draws = self._draws(method, figure, nodules) - self._draws(baseline, figure, nodules)
         value = self._value(method, figure, nodules) - self._value(baseline, figure, nodules)
         better = value > 0 if figure.higher_is_better else value < 0
@@ -138,6 +140,10 @@ class Comparison:
     def _nodules(self, method: str, figure: Figure) -> frozenset[str]:
         """Nodules of a method with the figure. For per-reader rows, a nodule counts if any of its readings does."""
         return frozenset(figure.rows(self.tables[method])["nodule_id"])
+
+    def _in_every_seed(self, method: str, figure: Figure) -> frozenset[str]:
+        each = [frozenset(rows["nodule_id"]) for rows in by_seed(figure.rows(self.tables[method]))]
+        return frozenset.intersection(*each) if each else frozenset()
 
     def _rows(self, method: str, figure: Figure, nodules: frozenset[str]) -> list[pd.DataFrame]:
         rows = figure.rows(self.tables[method])

@@ -52,7 +52,7 @@ def _largest_distance(points: np.ndarray) -> float:
 
 
 def _principal_axes(points: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
-    """Axis lengths of the ellipsoid with the same second moments, including the extent of a voxel."""
+    """Four standard deviations of the voxels along each principal axis, including the extent of a voxel."""
     centred = points - points.mean(axis=0)
     moments = centred.T @ centred / len(points) + np.diag(np.asarray(spacing, dtype=float) ** 2 / 12)
     least, minor, major = 4 * np.sqrt(np.linalg.eigvalsh(moments))

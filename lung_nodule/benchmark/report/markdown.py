@@ -11,8 +11,9 @@ from lung_nodule.lidc import ATTRIBUTE_THRESHOLDS, ATTRIBUTES
 
 MARK, READERS_MARK = "↓", "(↓)"
 LEGEND = (
-    f"{MARK}: at least one baseline that is given nothing by the readers is as good or better; {READERS_MARK}: only "
-    "baselines that are given the readers' masks, diameters or ratings are. Brackets: 95 % intervals over patients."
+    f"{MARK}: at least one baseline that is given nothing by the readers but the centre, as the networks are, is as "
+    f"good or better; {READERS_MARK}: only baselines that are given the readers' masks, diameters or ratings are. "
+    "Brackets: 95 % intervals over patients."
 )
 Results = Mapping[str, Any]
 
@@ -111,9 +112,12 @@ def _malignancy(results: Results) -> str:
         "spearman": "Spearman, 3 kept",
     }
     rows = _rows(results, "malignancy", ["auc", *columns])
-    for row, (_, entry) in zip(rows, _methods_with(results, "malignancy"), strict=True):
-        row.insert(2, " ".join(_short(value) for value in _means(entry.get("fold_auc", {}))))
-    header = ["", "AUC", "AUC of each fold", *columns.values()]
+    methods = _methods_with(results, "malignancy")
+    folds = sorted({fold for _, entry in methods for fold in entry.get("fold_auc", {})})
+    for row, (_, entry) in zip(rows, methods, strict=True):
+        of_folds = entry.get("fold_auc", {})
+        row.insert(2, " ".join(_short(of_folds.get(fold, {}).get("mean")) for fold in folds))
+    header = ["", "AUC", f"AUC of fold {', '.join(folds)}", *columns.values()]
     return f"## Malignancy\n\n{_table(header, rows)}" if rows else ""
 
 
@@ -191,7 +195,7 @@ def _descriptions(results: Results) -> str:
         if entry["kind"] == "baseline"
     ]
     networks = _table(["", "what the readers' outlines give it besides the CT"], of_networks)
-    baselines = _table(["", "what it is", "given something by the readers"], rows)
+    baselines = _table(["", "what it is", "given something by the readers besides the centre"], rows)
     return f"## The networks\n\n{networks}\n\n## The baselines\n\n{baselines}"
 
 
@@ -223,10 +227,6 @@ def _figure(entry: Results, section: str, name: str) -> str:
         return ""
     spread = "" if found["spread"] is None else f" ± {found['spread']:.3f}"
     return f"{found['mean']:.3f}{spread}"
-
-
-def _means(figures: Results) -> list[float | None]:
-    return [figure["mean"] for figure in figures.values()]
 
 
 def _short(value: float | None) -> str:

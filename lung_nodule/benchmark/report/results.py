@@ -21,10 +21,10 @@ NOTES = (
     "readers' mean.",
     "All folds' predictions are pooled; with several seeds a figure is their mean, its spread the standard deviation.",
     "Intervals are 95 %, drawn over patients, the same for all methods; those of differences are paired.",
-    "Differences are taken on the nodules that both methods have. One reader is compared with a network reading by "
-    "reading, both against the other readers; for masks there is no such difference: a reader's Dice in the table is "
-    "with the consensus of the others, a network's with that of all, which is easier.",
-    "*AUC of high against low*: of a method's probability or rating, whichever ranks better.",
+    "Differences are taken on the nodules that both methods have in each of their seeds. One reader is compared with a "
+    "network reading by reading, both against the other readers; for masks there is no such difference: a reader's "
+    "Dice in the table is with the consensus of the others, a network's with that of all, which is easier.",
+    "*AUC of high against low*: of a method's probability, or of its rating where it gives no probability.",
     "*Dice* on these VOIs is a little optimistic for every method: the crops end near the readers' outlines.",
     "*Dice per nodule* is measured on the voxels of the VOI, as for the masks that need no network.",
     "panel: the mean of the networks' probabilities and of their ratings; its mask is that of a weighted mean of their "
@@ -37,11 +37,14 @@ OF_PROTOCOL = {
         "The weights of the panel's maps, in tenths, are those that the validation fold chose (highest mean Dice).",
         "A baseline is fitted on the three training folds of the fold that it is tested on, as the networks' weights "
         "are. A network's read-out, a regression on a few numbers, is fitted on the validation fold, which those "
-        "baselines do not see; one that is fitted on all four folds says so. The baselines' ratings are fitted on all "
-        "nodules of their folds, MTMR-Net's are trained on those with a class.",
+        "baselines do not see; one that is fitted on all four folds says so. Where a read-out takes "
+        "`measured_malignancy`, support vector regressions on ten measurements, fitted in the training folds, are "
+        "among its numbers. Baselines' and measured ratings are fitted on all nodules of their folds; MTMR-Net itself "
+        "is trained on those with a class.",
     ),
     "given weights": (
-        "*at the chosen threshold*: accuracy at the threshold in the weights' side files, from their cross-validation.",
+        "*at the chosen threshold*: accuracy at the threshold in the weights' side files, from their cross-validation; "
+        "a fitted baseline's was chosen on a fold of the dataset that it was fitted on.",
         "The weights of the panel's maps are those of the served panel.",
     ),
 }
@@ -92,8 +95,12 @@ def benchmark_results(
             "intervals": _intervals(comparison, baseline.name, figures_of(rows)),
         }
     synthetic = [SYNTHETIC] if described.get("synthetic") else []
-    every = {"dataset": dict(described), "protocol": dict(protocol), "methods": methods}
-    return plain({**every, "notes": [*synthetic, *notes, *NOTES, *OF_PROTOCOL[protocol["kind"]]]})
+    return {
+        "dataset": plain(dict(described), decimals=None),
+        "protocol": plain(dict(protocol), decimals=None),
+        "methods": plain(methods),
+        "notes": [*synthetic, *notes, *NOTES, *OF_PROTOCOL[protocol["kind"]]],
+    }
 
 
 def _given_by_readers(network: str, networks: Sequence[str]) -> str:

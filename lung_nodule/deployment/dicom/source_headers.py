@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pydicom
 from lung_nodule.errors import InputError
@@ -40,7 +38,7 @@ def source_headers(series: Series) -> tuple[list[pydicom.Dataset], list[str]]:
     with config.disable_value_validation():  # else pydicom warns of an unusual value in every slice
         for path in series.paths:
             header = pydicom.dcmread(path, stop_before_pixels=True)
-            _require(header, path)
+            _require(header)
             emptied |= dict.fromkeys(_empty_invalid(header))
             header.ImageOrientationPatient = orientation
             _set_spacing(header, series)
@@ -49,10 +47,10 @@ def source_headers(series: Series) -> tuple[list[pydicom.Dataset], list[str]]:
     return headers, remarks
 
 
-def _require(header: pydicom.Dataset, path: Path) -> None:
+def _require(header: pydicom.Dataset) -> None:
     for name in _NEEDED:
         if not header.get(name):
-            raise InputError(f"{path} lacks the attribute {name}")
+            raise InputError(f"a slice lacks the attribute {name}")
 
 
 def _empty_invalid(header: pydicom.Dataset) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from lung_nodule.core import LARGEST_DIAMETER_MM, SMALLEST_DIAMETER_MM
 from lung_nodule.deployment.nodules.label_map import DIAMETER, from_label_map
 from lung_nodule.errors import InputError
-from lung_nodule.io import CENTER, Series, read_nifti, read_nodules
+from lung_nodule.io import CENTER, Series, printable, read_nifti, read_nodules
 from pydicom.misc import is_dicom
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ def other_image_warnings(nodules: pd.DataFrame, ct: Path) -> list[str]:
     if image is None or _stem(image) == _stem(ct.resolve()):
         return []
     logger.warning("the detections were made in %s, and the CT is %s: check that they belong together", image, ct)
-    return [f"The nodules were detected in {Path(image).name}, the CT is {ct.name}: check that they belong together."]
+    names = printable(Path(image).name), printable(ct.name)
+    return [f"The nodules were detected in {names[0]}, the CT is {names[1]}: check that they belong together."]
 
 
 def _stem(path: str | Path) -> str:

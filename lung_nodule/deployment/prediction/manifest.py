@@ -11,7 +11,7 @@ from typing import Any
 
 from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.findings import Finding, as_row
-from lung_nodule.io import Ct, file_sha256, files_sha256, only_series
+from lung_nodule.io import Ct, file_sha256, files_sha256, only_series, printable
 from lung_nodule.runtime.software import this_software
 
 JSON = "nodules.json"
@@ -49,8 +49,8 @@ def manifest(
         "software": this_software().as_dict(),
         "model": _of_model(model),
         "inputs": {
-            "ct": {"name": ct_path.resolve().name, **_of_ct(ct, ct_path)},
-            "nodules": {"name": nodules_path.name, "sha256": file_sha256(nodules_path)},
+            "ct": {"name": printable(ct_path.resolve().name), **_of_ct(ct, ct_path)},
+            "nodules": {"name": printable(nodules_path.name), "sha256": file_sha256(nodules_path)},
         },
         "options": dict(options),
         "warnings": list(warnings),

@@ -25,12 +25,14 @@ def named_patient(given: str | None, table: pd.DataFrame) -> str | None:
 def patients_of(given: str | None, ct: Ct) -> list[str]:
     """Patient IDs of this case: that of the DICOM series and the one given by the caller or the table.
 
-    A number is expanded to a LIDC-IDRI patient ID if the series names such a patient or no patient: elsewhere 306 may
-    be an ID as it is.
+    IDs of LIDC-IDRI are written as the archive writes them. A number is expanded to one if the series names such a
+    patient or no patient: elsewhere 306 may be an ID as it is.
     """
     named = "" if ct.series is None else ct.series.patient_id
+    of_lidc = named.upper().startswith(LIDC)
+    named = (patient_name(named) or named) if of_lidc else named
     given = None if given is None else given.strip()
-    if given is not None and (not named or named.upper().startswith(LIDC)):
+    if given is not None and (not named or of_lidc):
         given = patient_name(given) or given
     return list(dict.fromkeys(name for name in (named, given) if name))
 

@@ -62,14 +62,14 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         out: output folder.
 
     Raises:
-        InputError: as :func:`predict_ct`.
+        InputError: as :func:`predict_ct`; or the server was given other models while it answered.
     """
     with unpack(case.ct) as source, only_writer(out):
         read_once = functools.cache(lambda: read_ct(source, series_uid=case.series_uid))
         table = _nodules(case, read_once)
         for given in (case.ct, case.nodules):
             refuse_own_input(given, out, others=OUTPUTS, nodule_ids=table["nodule_id"])
-        served = client.describe()
+        served = client.describe(again=True)
         ct = read_once()
         check_hu(ct.volume, case.ct)
         _refuse_other_series(table, ct, case)
@@ -78,6 +78,8 @@ def predict_case(client: NoduleClient, case: Case, out: Path) -> list[Finding]:
         seconds = time.monotonic() - started
         logger.info("%d nodules predicted by %s in %.1f s", len(findings), served.name, seconds)
         findings = add_occlusion_maps(client, findings) if case.options.explain else findings
+        if client.describe(again=True) != served:
+            raise InputError("the server was given other models while it answered: run the same command again")
         patients = patients_of(named_patient(case.patient_id, table), ct)
         remarks = other_image_warnings(table, case.ct)
         write_results(out, Results(case, ct, served, findings, patients, seconds, remarks))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lung_nodule.deployment.answers import ServedModel
 from lung_nodule.deployment.client import NoduleClient
 from lung_nodule.deployment.prediction.case import Case, PredictionOptions
 from lung_nodule.deployment.prediction.manifest import JSON, is_complete
@@ -73,29 +72,37 @@ def predict_worklist(
     if (out / SUMMARY).exists() and (out / SUMMARY).samefile(worklist):
         raise InputError(f"{worklist} would be overwritten by the results: name another output folder than {out}")
     with NoduleClient(url, model=model, **(connection or {})) as client, only_writer(out):
-        served = client.describe()
+        client.describe()
         outcomes = dict.fromkeys(cases, Outcome(NOT_REACHED))
         try:
             with progress(len(cases), description="cases", unit="case") as step:
                 for name, case in cases.items():
-                    outcomes[name] = _outcome(client, served, name, case, out / name)
+                    outcomes[name] = _outcome(client, name, case, out / name)
                     step()
         finally:
             _summarize(outcomes, out / SUMMARY)
     return sum(outcome.status == FAILED for outcome in outcomes.values())
 
 
-def _outcome(client: NoduleClient, served: ServedModel, name: str, case: Case, folder: Path) -> Outcome:
-    if is_complete(folder, model=served, ct_path=case.ct, nodules_path=case.nodules, options=case.recorded_options()):
-        logger.info("%s: skipped, as it is complete", name)
-        return Outcome(SKIPPED, warnings=_warnings(folder))
+def _outcome(client: NoduleClient, name: str, case: Case, folder: Path) -> Outcome:
     try:
+        if _is_complete(client, case, folder):
+            logger.info("%s: skipped, as it is complete", name)
+            return Outcome(SKIPPED, warnings=_warnings(folder))
         predict_case(client, case, folder)
     except Exception as error:  # an error in one case must not stop the others
         cause = user_error(error)
         logger.error("%s failed: %s", name, cause or repr(error), exc_info=None if cause else error)
         return Outcome(FAILED, " ".join(str(cause or repr(error)).split()))
     return Outcome(DONE, warnings=_warnings(folder))
+
+
+def _is_complete(client: NoduleClient, case: Case, folder: Path) -> bool:
+    """Whether the folder holds the answers of the models that are served now."""
+    if not (folder / JSON).is_file():
+        return False
+    served, options = client.describe(again=True), case.recorded_options()
+    return is_complete(folder, model=served, ct_path=case.ct, nodules_path=case.nodules, options=options)
 
 
 def _warnings(folder: Path) -> str:

@@ -27,6 +27,7 @@ from lung_nodule.io import (
     Volume,
     mask_path,
     occlusion_path,
+    printable,
     remove_earlier_masks,
     write_json,
     write_table,
@@ -71,7 +72,8 @@ def write_results(out: Path, results: Results) -> None:
     invalid = invalidating_warnings(model, results.patients)
     warnings = [*invalid, *mismatch_warnings(results.patients), *results.remarks]
     now = datetime.now().astimezone()
-    (out / JSON).unlink(missing_ok=True)
+    for name in (JSON, HTML):
+        (out / name).unlink(missing_ok=True)
     remove_earlier_masks(out)
     remove_earlier_dicom_results(out)
     write_table(out / TABLE, pd.DataFrame([as_row(finding) for finding in findings]))
@@ -83,7 +85,7 @@ def write_results(out: Path, results: Results) -> None:
         out / HTML,
         findings,
         ct.volume.canonical(),
-        ct_name=case.ct.resolve().name,
+        ct_name=printable(case.ct.resolve().name),
         model=model,
         settings=_settings(model, results.seconds) | _remarks(ct),
         now=now,

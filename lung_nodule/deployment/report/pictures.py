@@ -54,7 +54,7 @@ def close_ups(finding: Finding) -> list[Picture]:
     volume, edge = finding.voi.volume, view_edge_mm(finding)
     pictures = []
     for title, (axes, letters) in PLANES.items():
-        grid = _plane_grid(finding.voi.center, volume.spacing, axes, edge)
+        grid = _plane_grid(_within(finding.voi.center, volume, axes), volume.spacing, axes, edge)
         hu = map_coordinates(volume.data, grid, order=3, mode="constant", cval=_HU_AIR)
         drawn = {name: _outline(finding.answer.maps[name], mask, grid) for name, mask in finding.masks.items()}
         outlines = tuple(drawn.values())
@@ -73,7 +73,8 @@ def overview(finding: Finding, ct: Volume) -> Picture:
     edge = float((np.array(ct.shape[:2]) * spacing).max())
     middle = np.array([(ct.shape[0] - 1) / 2, (ct.shape[1] - 1) / 2, 0.0])
     grid = _plane_grid(middle, ct.spacing, PLANES["axial"][0], edge)[:2]
-    hu = map_coordinates(ct.data[:, :, z].astype(np.float32), grid, order=1, mode="constant", cval=_HU_AIR)
+    plane = np.nan_to_num(ct.data[:, :, z].astype(np.float32), nan=_HU_AIR)  # a resampled CT may be NaN at its border
+    hu = map_coordinates(plane, grid, order=1, mode="constant", cval=_HU_AIR)
     size = view_edge_mm(finding) / edge * PIXELS
     x, y = ((center[:2] - middle[:2]) * spacing / edge + 0.5) * PIXELS - size / 2
     alt = f"Whole axial slice with the place of {finding.nodule_id}"
@@ -107,6 +108,13 @@ def _plane_grid(center: np.ndarray, spacing: np.ndarray, axes: tuple[int, int, i
     grid[right] += offset[None, :] / spacing[right]
     grid[down] += direction * offset[:, None] / spacing[down]
     return grid
+
+
+def _within(center: np.ndarray, volume: Volume, axes: tuple[int, int, int]) -> np.ndarray:
+    """The centre in the nearest plane of voxels: it may lie in the outer half of the first or last slice."""
+    normal, inside = 3 - axes[0] - axes[1], np.array(center, dtype=float)
+    inside[normal] = np.clip(inside[normal], 0, volume.shape[normal] - 1)
+    return inside
 
 
 def _outline(probability: np.ndarray, mask: np.ndarray, grid: np.ndarray) -> str:

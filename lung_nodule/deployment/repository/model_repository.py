@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -205,7 +206,8 @@ def replace_models(repository: Path, bundle: str) -> Iterator[Path]:
     with only_writer(repository):
         try:
             for left in repository.parent.glob(f".{repository.name}.*.new"):  # of an export that was killed
-                shutil.rmtree(left, ignore_errors=True)
+                if re.fullmatch(r"[0-9a-f]{8}", left.name[len(repository.name) + 2 : -len(".new")]):
+                    shutil.rmtree(left, ignore_errors=True)
             shutil.copytree(repository, fresh, ignore=shutil.ignore_patterns(bundle, f"{bundle}_*"))
             yield fresh
             _take_place(fresh, repository)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +85,7 @@ class TritonServer:
         self._start_timeout_s = start_timeout_s
         self._triton: TritonProcess | None = None
         self._exports: dict[str, ServedExport] = {}
-        self._interrupted = threading.Event()
+        self._interrupted = False
 
     @property
     def _reached(self) -> str:
@@ -136,7 +135,7 @@ class TritonServer:
         except BaseException:
             self.stop()
             raise
-        if not self._interrupted.is_set():
+        if not self._interrupted:
             logger.info(
                 "ready: gRPC %s, HTTP http://%s, metrics http://%s/metrics",
                 self.grpc_url,
@@ -179,7 +178,7 @@ class TritonServer:
 
     def interrupt(self) -> None:
         """Make a running ``start`` or ``wait`` return soon; safe in a signal handler."""
-        self._interrupted.set()
+        self._interrupted = True  # an Event has a lock, which the interrupted thread may hold
 
     def wait(self, interval_s: float = 0.5) -> None:
         """Block until ``interrupt`` is called; restart the server if a model no longer answers.
@@ -189,7 +188,7 @@ class TritonServer:
         """
         headers = None if self._guard is None else self._guard.canary_headers
         with HealthWatch(self.grpc_url, self._check_s, headers=headers) as watch:
-            while not self._interrupted.wait(interval_s):
+            while not self._interrupted_within(interval_s):
                 if self._triton is not None and (ending := self._triton.ending):
                     raise ServerEndedError(ending)
                 if watch.failure is not None:
@@ -197,6 +196,10 @@ class TritonServer:
                     self._restart()
                     logger.info("the server answers again")
                     watch.resume()
+
+    def _interrupted_within(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return self._interrupted
 
     def _restart(self) -> None:
         """Stop Triton, and start it if the repository is unchanged or was exported again.
@@ -219,7 +222,7 @@ class TritonServer:
     def _wait_until_answering(self, triton: TritonProcess, longest_silence_s: float) -> None:
         deadline = time.monotonic() + self._start_timeout_s
         reason = "it did not answer"
-        while time.monotonic() < deadline and not self._interrupted.is_set():
+        while time.monotonic() < deadline and not self._interrupted:
             if ending := triton.ending:
                 raise (_LoadingError if triton.was_killed else InputError)(ending)
             try:
@@ -233,8 +236,8 @@ class TritonServer:
                 reason = str(error)
             if triton.silence_s > longest_silence_s:
                 raise _LoadingError(f"the Triton server has loaded nothing for {longest_silence_s:.0f} s")
-            self._interrupted.wait(0.2)
-        if not self._interrupted.is_set():
+            time.sleep(0.2)
+        if not self._interrupted:
             raise InputError(
                 f"the Triton server was not ready in {self._start_timeout_s:.0f} s: {reason}\n{triton.log_tail}"
             )

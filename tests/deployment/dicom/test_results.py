@@ -393,7 +393,8 @@ def test_a_series_that_does_not_fit_still_gets_the_rest(tmp_path: Path, caplog: 
     ct, out = write_dicom(tmp_path / "ct"), tmp_path / "out"
     with caplog.at_level(logging.WARNING):
         predict.predict_ct(Case(ct, write_centers(tmp_path / "n.csv")), out, url="any")
-    assert "lacks the attribute FrameOfReferenceUID" in caplog.text
+    assert "a slice lacks the attribute FrameOfReferenceUID" in caplog.text
+    assert str(tmp_path) not in (out / "nodules.json").read_text() + (out / "report.html").read_text()
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     masks = {"masks/nodule_0.nii.gz", "masks/nodule_1.nii.gz"}
     assert written == {"nodules.csv", "nodules.json", "nodules.nii.gz", "report.html", *masks}

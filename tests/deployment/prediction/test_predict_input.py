@@ -238,6 +238,8 @@ def test_its_segmentation_of_an_uneven_series_is_a_source_of_nodules(tmp_path: P
         ("study01", "LIDC-IDRI-0013", ["LIDC-IDRI-0013", "study01"]),
         ("0012", "LIDC-IDRI-0012", ["LIDC-IDRI-0012"]),
         ("0012", "ANON1", ["ANON1", "0012"]),
+        ("0012", "lidc-idri-0012", ["LIDC-IDRI-0012"]),
+        (None, "lidc-idri-0013", ["LIDC-IDRI-0013"]),
         ("306", "306", ["306"]),
         ("0013 ", "LIDC-IDRI-0013", ["LIDC-IDRI-0013"]),
         ("ABLE ", "ABLE", ["ABLE"]),

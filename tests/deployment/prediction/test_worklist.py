@@ -136,9 +136,34 @@ def test_what_has_changed_is_predicted_again(
     assert summary(out) == {"scan": "skipped"}
     first = HandMadeAnswers.describe
     other = {"weights_sha256": "another"}
-    monkeypatch.setattr(HandMadeAnswers, "describe", lambda self: _with(first(self), other))
+    monkeypatch.setattr(HandMadeAnswers, "describe", lambda self, **_: _with(first(self), other))
     run(one, out, **options[-1])
     assert summary(out) == {"scan": "done"}
+
+
+@pytest.mark.usefixtures("answered")
+def test_a_model_exported_while_it_answers_fails_the_case(
+    one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights and the patients that it has seen would be those of another model; the next case gets the new one."""
+    write_list(one / "cases.csv", [{"ct": "cts/scan.nii.gz", "nodules": "nodules.csv", "name": n} for n in "ab"])
+    first, ask, version = HandMadeAnswers.describe, HandMadeAnswers.ask, ["old"]
+
+    def exported_while_asked(self: HandMadeAnswers, *given: Any) -> Any:
+        yield from ask(self, *given)
+        version[0] = "new"
+
+    monkeypatch.setattr(
+        HandMadeAnswers, "describe", lambda self, **_: _with(first(self), {"weights_sha256": version[0]})
+    )
+    monkeypatch.setattr(HandMadeAnswers, "ask", exported_while_asked)
+    assert run(one, tmp_path / "out") == 1
+    assert summary(tmp_path / "out") == {"a": "failed", "b": "done"}
+    assert "the server was given other models while it answered" in (tmp_path / "out" / SUMMARY).read_text()
+    record = json.loads((tmp_path / "out" / "b" / "nodules.json").read_text())
+    assert record["model"]["weights_sha256"] == ["new"]
+    assert run(one, tmp_path / "out") == 0
+    assert summary(tmp_path / "out") == {"a": "done", "b": "skipped"}
 
 
 def _with(served: object, parameters: dict[str, str]) -> object:
@@ -161,6 +186,7 @@ def test_a_half_written_folder_is_not_complete(one: Path, tmp_path: Path, monkey
     assert "No space left on device" in (out / SUMMARY).read_text()
     write_centers(one / "nodules.csv", CENTERS[:1])  # as the first, complete run had it
     assert not (out / "scan" / "nodules.json").exists()
+    assert not (out / "scan" / "report.html").exists(), "of other nodules"
     assert run(one, out) == 0
     assert summary(out) == {"scan": "done"}
 

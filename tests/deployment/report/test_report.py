@@ -69,6 +69,35 @@ def test_pictures_are_the_right_way_up(finding: Finding) -> None:
     assert {panel.title: panel.letters for panel in panels} == {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
 
 
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_nodule_at_a_face_has_its_pictures(finding: Finding, axis: int, end: int) -> None:
+    """A centre may lie in the outer half of the last voxels: the picture is of these."""
+    voi, center = finding.voi, np.array(finding.voi.center)
+    center[axis] = (-0.5, voi.volume.shape[axis] - 0.5)[end]
+    at_face = Voi("n", voi.volume, voi.box, center)
+    panel = close_ups(make_finding(1, CENTER, at_face, finding.answer))[2 - axis]
+    assert panel.hu.max() > -1000
+
+
+def test_a_ct_that_is_nan_at_its_border_has_an_overview(ct: Volume, finding: Finding) -> None:
+    data = ct.data.astype(np.float32)
+    data[:5] = np.nan
+    shown, whole = overview(finding, Volume(data, ct.affine)), overview(finding, ct)
+    assert np.isfinite(shown.hu).all()
+    same = shown.hu == whole.hu
+    assert 0.8 < same.mean() < 1
+    assert shown.hu[~same].max() <= whole.hu[~same].max()
+
+
+def test_no_diameter_was_used_where_none_was_measured(finding: Finding) -> None:
+    used = {
+        value: as_row(replace(finding, answer=replace(finding.answer, diameter_mm=value))) for value in (0.0, 8.126)
+    }
+    assert "used_diameter_mm" not in used[0.0]
+    assert used[8.126]["used_diameter_mm"] == 8.13
+
+
 def test_the_overview_marks_the_close_ups_place(ct: Volume, finding: Finding) -> None:
     panel = overview(finding, ct)
     assert panel.box is not None

@@ -201,6 +201,18 @@ def test_an_export_keeps_the_models_of_other_bundles(tmp_path: Path) -> None:
     assert not (repository / "mtnet").exists()
 
 
+def test_an_export_leaves_the_one_into_a_neighbour_alone(tmp_path: Path) -> None:
+    killed = tmp_path / ".models.0123abcd.new"
+    killed.mkdir()
+    with replace_models(tmp_path / "models.gpu", "mtcnn") as neighbour:
+        (neighbour / "mtcnn").mkdir()
+        with replace_models(tmp_path / "models", "mtnet") as fresh:
+            (fresh / "mtnet").mkdir()
+    assert (tmp_path / "models.gpu" / "mtcnn").is_dir()
+    assert (tmp_path / "models" / "mtnet").is_dir()
+    assert not killed.exists(), "of an export that was killed"
+
+
 def test_an_export_can_be_rolled_back_and_brought_back(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     for content in ("first", "second"):
